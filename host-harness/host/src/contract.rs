@@ -1,0 +1,42 @@
+//! The contract as Rust types, generated from `wit/`: the vocabulary that the whole host speaks.
+//!
+//! Records such as [`Incident`] cross the sandbox, the ports and the store unchanged, so that there is one
+//! definition of each and no copying between look-alikes. Nothing here interprets them.
+
+#[allow(missing_docs, unreachable_pub, reason = "generated; the documentation is in wit/integration.wit")]
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "integration",
+        imports: { default: async | trappable },
+        exports: { default: async },
+        require_store_data_send: true,
+        additional_derives: [PartialEq, serde::Serialize, serde::Deserialize],
+        with: {
+            "wasi:io": wasmtime_wasi_io::bindings::wasi::io,
+            "wasi:clocks": wasmtime_wasi::p2::bindings::clocks,
+            "wasi:http": wasmtime_wasi_http::p2::bindings::http,
+        },
+    });
+}
+
+pub(crate) use bindings::koalr::integration as imports;
+pub use bindings::{Integration, IntegrationPre};
+
+pub use bindings::exports::koalr::integration::connector::{
+    BackfillRequest, BackfillSource, Bucket, ClockStart, Connection, Delivery, Descriptor, Exclusion, Header,
+    InjectedCredential, Mapping, MttrQuery, MttrReport, Outcome, Rejection, Settings, SeverityOverride, Slice,
+    Statistics, Step, Tier, Verified,
+};
+pub use bindings::koalr::integration::directory::ServiceName;
+pub use bindings::koalr::integration::log::Level;
+pub use bindings::koalr::integration::storage::{
+    Applied, Change, IncidentWrite, RevisitPage, Sample, SamplePage, StorageError, StoredIncident,
+};
+pub use bindings::koalr::integration::types::{
+    AffectedService, DerivedTime, Error as GuestError, Incident, IncidentKey, Mode, Phase, Priority, Responder,
+    Severity, TimelineEvent,
+};
+
+/// Microseconds since 1970-01-01T00:00:00Z.
+pub type Timestamp = i64;

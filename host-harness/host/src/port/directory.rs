@@ -1,0 +1,76 @@
+//! Whom and what the host knows: users and services of an organisation.
+
+use super::StoreError;
+use crate::contract::ServiceName;
+use crate::id::OrgId;
+
+/// A user of the host.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct HostUser {
+    /// The host's id.
+    pub id: String,
+    /// Compared without regard to case.
+    pub email: String,
+    /// Display name.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+/// An entry of the host's service catalog.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct HostService {
+    /// The host's id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Identifiers that other systems know it by.
+    #[serde(default)]
+    pub external_ids: Vec<String>,
+    /// Other names.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Imported {
+    /// New rows.
+    pub added: u64,
+    /// Rows that were there and differ now.
+    pub updated: u64,
+    /// Rows that were there and are the same.
+    pub unchanged: u64,
+}
+
+/// Users and services of an organisation.
+#[async_trait::async_trait]
+pub trait Directory: Send + Sync {
+    /// The id of each user, by e-mail address without regard to case.
+    async fn users_by_email(&self, org: &OrgId, emails: &[String]) -> Result<Vec<Option<String>>, StoreError>;
+    /// The id of each catalog entry: by external id, then name, then alias, the last two normalised.
+    async fn services_by_name(
+        &self,
+        org: &OrgId,
+        names: &[ServiceName],
+    ) -> Result<Vec<Option<String>>, StoreError>;
+    /// Adds or replaces users by id.
+    async fn import_users(&self, org: &OrgId, users: Vec<HostUser>) -> Result<Imported, StoreError>;
+    /// Adds or replaces services by id.
+    async fn import_services(&self, org: &OrgId, services: Vec<HostService>) -> Result<Imported, StoreError>;
+}
+
+/// A name as it is compared: lower case, outer spaces gone, runs of spaces, hyphens and underscores one hyphen.
+///
+/// ```
+/// assert_eq!(koalr_host::port::normalised("  Payments_ API"), "payments-api");
+/// ```
+pub fn normalised(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for word in name.split(|c: char| c.is_whitespace() || c == '-' || c == '_').filter(|w| !w.is_empty()) {
+        if !out.is_empty() {
+            out.push('-');
+        }
+        out.extend(word.chars().flat_map(char::to_lowercase));
+    }
+    out
+}

@@ -1,0 +1,135 @@
+//! The durable inbox: deliveries wait here between their acknowledgement and their effect.
+
+use std::time::Duration;
+
+use super::StoreError;
+use crate::contract::{Delivery, Timestamp};
+use crate::id::{DeliveryId, OrgId};
+
+/// A verified delivery, about to be stored.
+#[derive(Debug, Clone)]
+pub struct NewDelivery {
+    /// The provider's message id.
+    pub id: DeliveryId,
+    /// The provider's event type.
+    pub event_type: String,
+    /// The provider's incident, if the delivery names one.
+    pub incident: Option<String>,
+    /// When it arrived.
+    pub received_at: Timestamp,
+    /// Headers and body as they arrived.
+    pub delivery: Delivery,
+}
+
+/// What became of an offered delivery. Both are durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// Stored now.
+    New,
+    /// Stored before: nothing to do.
+    Duplicate,
+}
+
+/// The right to work on one delivery until the lease runs out; the token fences off earlier holders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Whose delivery.
+    pub org: OrgId,
+    /// Which delivery.
+    pub delivery: DeliveryId,
+    /// Changes with every claim.
+    pub token: i64,
+}
+
+/// A delivery in a worker's hands.
+#[derive(Debug, Clone)]
+pub struct LeasedDelivery {
+    /// The right to work on it.
+    pub lease: Lease,
+    /// This attempt, from 1.
+    pub attempt: u32,
+    /// For the log.
+    pub event_type: String,
+    /// Headers and body as they arrived.
+    pub delivery: Delivery,
+}
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryState {
+    /// Waits for a worker, or for its next attempt.
+    Pending,
+    /// Applied, or ignored for a reason.
+    Done,
+    /// Given up after the last attempt; a person can replay it.
+    Dead,
+}
+
+/// A delivery as a person sees it; without headers and body.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeliveryRow {
+    /// The provider's message id.
+    pub id: DeliveryId,
+    /// The provider's event type.
+    pub event_type: String,
+    /// The provider's incident.
+    pub incident: Option<String>,
+    /// When it arrived.
+    pub received_at: Timestamp,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// What it led to, once done.
+    pub outcome: Option<String>,
+    /// What the last failed attempt said.
+    pub error: Option<String>,
+    /// When it was done or given up.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Which deliveries a list shows, newest arrival first.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryFilter {
+    /// Only those in this state.
+    pub state: Option<DeliveryState>,
+    /// At most so many; none for all.
+    pub limit: Option<u32>,
+}
+
+/// How much waits, over all organisations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InboxDepth {
+    /// Deliveries not yet done.
+    pub pending: u64,
+    /// Deliveries given up.
+    pub dead: u64,
+}
+
+/// The durable inbox.
+#[async_trait::async_trait]
+pub trait Inbox: Send + Sync {
+    /// Stores a delivery unless one of the same organisation and id is stored; durable on return.
+    async fn accept(&self, org: &OrgId, delivery: NewDelivery) -> Result<Accepted, StoreError>;
+    /// Leases up to `limit` deliveries that are due, organisations taking turns, oldest first within one.
+    /// A lease that has run out makes its delivery due again.
+    async fn claim(
+        &self,
+        limit: u32,
+        lease_for: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<LeasedDelivery>, StoreError>;
+    /// Done, with what it led to. After a commit that completed the delivery this adds the outcome.
+    async fn finish(&self, lease: &Lease, outcome: &str, now: Timestamp) -> Result<(), StoreError>;
+    /// Failed; due again at `run_at`.
+    async fn retry(&self, lease: &Lease, error: &str, run_at: Timestamp) -> Result<(), StoreError>;
+    /// Failed for the last time.
+    async fn bury(&self, lease: &Lease, error: &str, now: Timestamp) -> Result<(), StoreError>;
+    /// Makes a dead or done delivery due again, its attempts counted anew. False if there is none.
+    async fn replay(&self, org: &OrgId, delivery: &DeliveryId, now: Timestamp) -> Result<bool, StoreError>;
+    /// A list for people.
+    async fn deliveries(&self, org: &OrgId, filter: &DeliveryFilter) -> Result<Vec<DeliveryRow>, StoreError>;
+    /// How much waits.
+    async fn depth(&self) -> Result<InboxDepth, StoreError>;
+}

@@ -1,0 +1,70 @@
+//! Who is connected, and their sealed secrets.
+
+use super::StoreError;
+use crate::contract::{Connection, Settings, Timestamp};
+use crate::id::OrgId;
+
+/// How far an organisation's connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrganisationState {
+    /// Created; no credential has been accepted yet.
+    Pending,
+    /// The provider accepted the credential.
+    Live,
+    /// The provider refuses the credential: work stops until a new one is given.
+    Refused,
+}
+
+/// For development: requests for one origin go to another base address. The plugin does not know.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct OriginMapping {
+    /// The origin that the plugin calls, for example `https://api.incident.io`.
+    pub from: String,
+    /// Where its requests go instead, for example `http://127.0.0.1:4010`.
+    pub to: String,
+}
+
+/// One connected (or connecting) organisation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Organisation {
+    /// Its id on this host.
+    pub id: OrgId,
+    /// How far the connection has come.
+    pub state: OrganisationState,
+    /// What the plugin found when it connected; absent while pending.
+    pub connection: Option<Connection>,
+    /// What the organisation has set.
+    pub settings: Settings,
+    /// Development only.
+    pub origin_map: Vec<OriginMapping>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When the provider last accepted a credential.
+    pub connected_at: Option<Timestamp>,
+}
+
+/// A sealed secret: ciphertext with its nonce, meaningless without the sealing key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed(pub Vec<u8>);
+
+/// Organisations and their sealed secrets.
+#[async_trait::async_trait]
+pub trait Organisations: Send + Sync {
+    /// Creates or replaces the organisation's own row; its records, secrets and jobs stay.
+    async fn put_organisation(&self, organisation: &Organisation) -> Result<(), StoreError>;
+    /// The organisation, if it exists.
+    async fn organisation(&self, org: &OrgId) -> Result<Option<Organisation>, StoreError>;
+    /// All of them, by id.
+    async fn organisations(&self) -> Result<Vec<Organisation>, StoreError>;
+    /// Removes the organisation and everything that belongs to it.
+    async fn remove_organisation(&self, org: &OrgId) -> Result<(), StoreError>;
+
+    /// The organisation's data key, sealed by the host's sealing key.
+    async fn data_key(&self, org: &OrgId) -> Result<Option<Sealed>, StoreError>;
+    /// Stores a data key if there is none yet, and answers the one that is stored now.
+    async fn put_data_key(&self, org: &OrgId, key: Sealed) -> Result<Sealed, StoreError>;
+    /// Replaces all values of a secret; an empty list removes it.
+    async fn put_secret(&self, org: &OrgId, name: &str, values: Vec<Sealed>) -> Result<(), StoreError>;
+    /// All values of a secret; empty when it is not set.
+    async fn secret(&self, org: &OrgId, name: &str) -> Result<Vec<Sealed>, StoreError>;
+}

@@ -1,0 +1,78 @@
+//! Incidents, timelines and the plugin's own state.
+
+use super::{Lease, StoreError};
+use crate::contract::{
+    Applied, Change, Incident, IncidentKey, Phase, Priority, RevisitPage, SamplePage, StoredIncident,
+    TimelineEvent, Timestamp,
+};
+use crate::id::OrgId;
+
+/// Which incidents a list shows. Empty lists and absent values admit everything.
+#[derive(Debug, Clone, Default)]
+pub struct IncidentFilter {
+    /// Any of these priorities.
+    pub priorities: Vec<Priority>,
+    /// Any of these phases.
+    pub phases: Vec<Phase>,
+    /// Any of these sources.
+    pub sources: Vec<String>,
+    /// An affected service, by catalog entry's name or by the provider's name, without regard to case.
+    pub service: Option<String>,
+    /// Part of the title or reference, without regard to case.
+    pub text: Option<String>,
+    /// Created at or after.
+    pub since: Option<Timestamp>,
+    /// Created before.
+    pub until: Option<Timestamp>,
+    /// At most so many; none for all.
+    pub limit: Option<u32>,
+    /// Skip so many.
+    pub offset: u32,
+}
+
+/// A part of a list, newest creation first, and the size of the whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IncidentPage {
+    /// This part.
+    pub incidents: Vec<Incident>,
+    /// How many match in all.
+    pub total: u64,
+}
+
+/// Incidents, timelines and plugin state.
+#[async_trait::async_trait]
+pub trait Records: Send + Sync {
+    /// All of the changes or none of them, durable on return. With `completes`, the delivery of that lease is
+    /// marked as applied in the same transaction; a lease that was lost in the meantime is a `Conflict`.
+    async fn commit(
+        &self,
+        org: &OrgId,
+        changes: Vec<Change>,
+        completes: Option<&Lease>,
+    ) -> Result<Applied, StoreError>;
+    /// One answer per key, in order.
+    async fn incidents_by_key(
+        &self,
+        org: &OrgId,
+        keys: &[IncidentKey],
+    ) -> Result<Vec<Option<StoredIncident>>, StoreError>;
+    /// The plugin's own state.
+    async fn state(&self, org: &OrgId, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Incidents whose last write asked for a revisit, newest creation first.
+    async fn to_revisit(&self, org: &OrgId, source: &str, limit: u32) -> Result<RevisitPage, StoreError>;
+    /// See `scan-samples` in the contract.
+    async fn scan_samples(
+        &self,
+        org: &OrgId,
+        since: Timestamp,
+        until: Timestamp,
+        after: Option<&str>,
+    ) -> Result<SamplePage, StoreError>;
+
+    /// A part of the incident list.
+    async fn incidents(&self, org: &OrgId, filter: &IncidentFilter) -> Result<IncidentPage, StoreError>;
+    /// By reference (without regard to case) or by the provider's id.
+    async fn find_incident(&self, org: &OrgId, name: &str) -> Result<Option<StoredIncident>, StoreError>;
+    /// One incident's timeline, oldest first, then by id.
+    async fn timeline(&self, org: &OrgId, key: &IncidentKey) -> Result<Vec<TimelineEvent>, StoreError>;
+}
