@@ -2,6 +2,7 @@
 //!
 //! These types mirror the contract one to one; `component` converts between the two and nothing else does.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -14,8 +15,7 @@ pub const SECOND: Timestamp = 1_000_000;
 pub const DAY: Timestamp = 86_400 * SECOND;
 
 /// The host's own scale: P1 is the worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
     /// Critical.
     P1,
@@ -86,7 +86,7 @@ pub struct DerivedTime {
     /// When.
     pub at: Timestamp,
     /// The rule's name.
-    pub rule: &'static str,
+    pub rule: Cow<'static, str>,
 }
 
 /// A person on the incident.
@@ -125,7 +125,7 @@ pub struct Incident {
     pub permalink: Option<String>,
     pub severity: Option<Severity>,
     pub priority: Option<Priority>,
-    pub priority_rule: &'static str,
+    pub priority_rule: Cow<'static, str>,
     pub status: String,
     pub phase: Phase,
     pub mode: Mode,
@@ -147,7 +147,7 @@ pub struct TimelineEvent {
     pub incident: IncidentKey,
     pub id: String,
     pub at: Timestamp,
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     pub title: String,
     pub detail: Option<String>,
     pub actor: Option<String>,
@@ -168,21 +168,17 @@ pub enum Error {
 }
 
 /// What an organisation can set; see the contract.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "documented in the contract")]
 pub struct Settings {
-    #[serde(default)]
     pub severity_overrides: Vec<SeverityOverride>,
-    #[serde(default)]
     pub service_fields: Vec<String>,
-    #[serde(default)]
     pub include_private: bool,
-    #[serde(default)]
     pub history_days: Option<u32>,
 }
 
 /// The organisation's own word on what a severity means.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeverityOverride {
     /// Identifier, or name without regard to case.
     pub severity: String,

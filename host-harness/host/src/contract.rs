@@ -31,7 +31,7 @@ pub use bindings::exports::koalr::integration::connector::{
 pub use bindings::koalr::integration::directory::ServiceName;
 pub use bindings::koalr::integration::log::Level;
 pub use bindings::koalr::integration::storage::{
-    Applied, Change, IncidentWrite, RevisitPage, Sample, SamplePage, StorageError, StoredIncident,
+    Applied, Change, IncidentWrite, RevisitPage, Sample, SamplePage, StorageError, StoredIncident, Timeline,
 };
 pub use bindings::koalr::integration::types::{
     AffectedService, DerivedTime, Error as GuestError, Incident, IncidentKey, Mode, Phase, Priority, Responder,

@@ -1,0 +1,165 @@
+//! Requests through `wasi:http`, several in flight at a time, without threads: whatever is ready goes on.
+//!
+//! Sends GET requests only, adds no credential (the host does), follows no redirect.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use wasi::http::outgoing_handler;
+use wasi::http::types::{
+    ErrorCode, Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method, OutgoingRequest,
+    RequestOptions, Scheme,
+};
+use wasi::io::poll::{Pollable, poll};
+use wasi::io::streams::{InputStream, StreamError};
+
+use crate::port::{Failure, Request, Response};
+
+/// Requests in flight at a time.
+const IN_FLIGHT: usize = 8;
+/// The largest answer that is read: a page of 250 incidents is well below 4 MB.
+const LARGEST_BODY: usize = 16 << 20;
+/// Bytes asked for at a time.
+const CHUNK: u64 = 256 << 10;
+/// Nanoseconds to wait for a connection, for the first byte, and between bytes.
+const CONNECT_TIMEOUT: u64 = 10_000_000_000;
+const ANSWER_TIMEOUT: u64 = 30_000_000_000;
+
+/// All answers, in the order of the requests.
+pub(super) fn fetch(requests: &[Request]) -> Vec<Result<Response, Failure>> {
+    let mut answers: Vec<Option<Result<Response, Failure>>> = requests.iter().map(|_| None).collect();
+    let mut waiting = requests.iter().enumerate();
+    let mut flights: Vec<(usize, Flight)> = Vec::with_capacity(IN_FLIGHT);
+    loop {
+        while flights.len() < IN_FLIGHT {
+            let Some((index, request)) = waiting.next() else { break };
+            match Flight::start(request) {
+                Ok(flight) => flights.push((index, flight)),
+                Err(failure) => settle(&mut answers, index, Err(failure)),
+            }
+        }
+        if flights.is_empty() {
+            break;
+        }
+        let pollables: Vec<&Pollable> = flights.iter().map(|(_, flight)| flight.pollable()).collect();
+        let ready = poll(&pollables);
+        let mut going = Vec::with_capacity(IN_FLIGHT);
+        for (place, (index, flight)) in flights.into_iter().enumerate() {
+            if !ready.iter().any(|r| usize::try_from(*r) == Ok(place)) {
+                going.push((index, flight));
+                continue;
+            }
+            match flight.advance() {
+                Ok(Progress::Going(flight)) => going.push((index, flight)),
+                Ok(Progress::Done(response)) => settle(&mut answers, index, Ok(response)),
+                Err(failure) => settle(&mut answers, index, Err(failure)),
+            }
+        }
+        flights = going;
+    }
+    let missing = || Err(Failure::Broken("no answer".to_string()));
+    answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect()
+}
+
+fn settle(answers: &mut [Option<Result<Response, Failure>>], index: usize, answer: Result<Response, Failure>) {
+    if let Some(slot) = answers.get_mut(index) {
+        *slot = Some(answer);
+    }
+}
+
+/// One request. Fields are dropped in order: a child resource goes before what it was made from.
+enum Flight {
+    Sent { ready: Pollable, future: FutureIncomingResponse },
+    Reading { ready: Pollable, stream: InputStream, _body: IncomingBody, _response: IncomingResponse, got: Response },
+}
+
+enum Progress {
+    Going(Flight),
+    Done(Response),
+}
+
+impl Flight {
+    fn start(request: &Request) -> Result<Flight, Failure> {
+        let broken = |()| Failure::Broken("the request cannot be built".to_string());
+        let (scheme, authority) = match request.origin.split_once("://") {
+            Some(("https", authority)) => (Scheme::Https, authority),
+            Some(("http", authority)) => (Scheme::Http, authority),
+            _ => return Err(Failure::Refused(format!("{} is no origin", request.origin))),
+        };
+        let headers = Fields::new();
+        let json = [b"application/json".to_vec()];
+        headers.set("accept", &json).map_err(|_| broken(()))?;
+        let outgoing = OutgoingRequest::new(headers);
+        outgoing.set_method(&Method::Get).map_err(broken)?;
+        outgoing.set_scheme(Some(&scheme)).map_err(broken)?;
+        outgoing.set_authority(Some(authority)).map_err(broken)?;
+        outgoing.set_path_with_query(Some(&request.path_and_query)).map_err(broken)?;
+        let options = RequestOptions::new();
+        // A host that knows no such option keeps its own limits.
+        let _ = options.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let _ = options.set_first_byte_timeout(Some(ANSWER_TIMEOUT));
+        let _ = options.set_between_bytes_timeout(Some(ANSWER_TIMEOUT));
+        let future = outgoing_handler::handle(outgoing, Some(options)).map_err(failure)?;
+        Ok(Flight::Sent { ready: future.subscribe(), future })
+    }
+
+    fn pollable(&self) -> &Pollable {
+        match self {
+            Flight::Sent { ready, .. } | Flight::Reading { ready, .. } => ready,
+        }
+    }
+
+    fn advance(self) -> Result<Progress, Failure> {
+        match self {
+            Flight::Sent { ready, future } => {
+                let Some(answer) = future.get() else {
+                    return Ok(Progress::Going(Flight::Sent { ready, future }));
+                };
+                let twice = |()| Failure::Broken("the answer was taken twice".to_string());
+                let response = answer.map_err(twice)?.map_err(failure)?;
+                let status = response.status();
+                let retry_after = response.headers().get("retry-after").into_iter().next();
+                let retry_after = retry_after.and_then(|value| String::from_utf8(value).ok());
+                let unreadable = |()| Failure::Broken("the answer has no readable body".to_string());
+                let body = response.consume().map_err(unreadable)?;
+                let stream = body.stream().map_err(unreadable)?;
+                let got = Response { status, retry_after, body: Vec::new() };
+                let ready = stream.subscribe();
+                Flight::Reading { ready, stream, _body: body, _response: response, got }.advance()
+            }
+            Flight::Reading { ready, stream, _body, _response, mut got } => loop {
+                match stream.read(CHUNK) {
+                    Ok(chunk) if chunk.is_empty() => {
+                        return Ok(Progress::Going(Flight::Reading { ready, stream, _body, _response, got }));
+                    }
+                    Ok(chunk) if got.body.len() + chunk.len() > LARGEST_BODY => return Err(Failure::TooLarge),
+                    Ok(chunk) if got.body.is_empty() => got.body = chunk,
+                    Ok(chunk) => got.body.extend_from_slice(&chunk),
+                    Err(StreamError::Closed) => return Ok(Progress::Done(got)),
+                    Err(StreamError::LastOperationFailed(error)) => {
+                        return Err(Failure::Broken(format!("the answer broke off: {}", error.to_debug_string())));
+                    }
+                }
+            },
+        }
+    }
+}
+
+fn failure(code: ErrorCode) -> Failure {
+    match code {
+        ErrorCode::HttpRequestDenied | ErrorCode::HttpRequestMethodInvalid => {
+            Failure::Refused("the origin is not allowed".to_string())
+        }
+        ErrorCode::DestinationIpProhibited => {
+            Failure::Refused("the name resolves to an address that is not allowed".to_string())
+        }
+        ErrorCode::HttpResponseBodySize(_) => Failure::TooLarge,
+        ErrorCode::ConnectionTimeout | ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => {
+            Failure::Broken("no answer in time".to_string())
+        }
+        ErrorCode::ConnectionRefused => Failure::Broken("connection refused".to_string()),
+        ErrorCode::DnsError(_) | ErrorCode::DnsTimeout => Failure::Broken("the name cannot be resolved".to_string()),
+        code => Failure::Broken(format!("{code:?}")),
+    }
+}

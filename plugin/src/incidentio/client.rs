@@ -1,0 +1,300 @@
+//! What to ask the provider for, and what its answers mean. Builds requests and reads statuses; sends nothing.
+//!
+//! Two of the provider's defaults drop incidents without a word: a list that names no `status_category` leaves
+//! out declined, canceled and merged ones, a list that names no `mode` leaves out test and tutorial ones.
+//! Every list request here names all of both.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::json::{self, Slot, object};
+use crate::model::{Error, SECOND, Timestamp};
+use crate::port::{Failure, Request, Response};
+use crate::time;
+
+/// The provider's one origin: <https://docs.incident.io/api-reference/introduction>.
+pub const ORIGIN: &str = "https://api.incident.io";
+
+/// The largest page of incidents, updates, timeline items and catalog entries; more is silently cut.
+pub const PAGE_SIZE: u32 = 250;
+
+/// Statuses fall into these; the organisation cannot add one, the provider can.
+pub const STATUS_CATEGORIES: [&str; 8] =
+    ["triage", "live", "learning", "paused", "closed", "declined", "canceled", "merged"];
+
+const MODES: [&str; 4] = ["standard", "retrospective", "test", "tutorial"];
+
+/// Waits longer than this are cut: a provider that asks for more is asked again then.
+const LONGEST_WAIT_MS: u64 = 600_000;
+/// When the provider asks to wait without saying how long.
+const DEFAULT_WAIT_MS: u64 = 15_000;
+
+fn get(path_and_query: String) -> Request {
+    Request { origin: ORIGIN, path_and_query }
+}
+
+/// `GET /v1/identity`: the credential check.
+pub fn identity() -> Request {
+    get("/v1/identity".into())
+}
+
+/// `GET` of a list that has no pages, such as `/v1/severities`.
+pub fn unpaged(path: &str) -> Request {
+    get(path.into())
+}
+
+/// `GET /v2/users`, leavers included.
+pub fn users(after: Option<&str>) -> Request {
+    get(with_after("/v2/users?page_size=1000&include_inactive=true".into(), after))
+}
+
+/// `GET /v2/incidents/{id}`.
+pub fn incident(id: &str) -> Request {
+    get(format!("/v2/incidents/{}", encoded(id)))
+}
+
+/// `GET /v2/incidents`: what was updated from one UTC day to another, both included, oldest creation first,
+/// so that pages stay put while new incidents arrive. `categories` are those that the account knows besides
+/// the eight documented ones.
+pub fn incidents(from: Timestamp, to: Timestamp, categories: &[String], page_size: u32, after: Option<&str>) -> Request {
+    let mut path = format!("/v2/incidents?page_size={page_size}&sort_by=created_at_oldest_first");
+    let extra = categories.iter().map(String::as_str).filter(|c| !STATUS_CATEGORIES.contains(c));
+    for category in STATUS_CATEGORIES.into_iter().chain(extra) {
+        path.push_str(&format!("&status_category%5Bone_of%5D={}", encoded(category)));
+    }
+    for mode in MODES {
+        path.push_str(&format!("&mode%5Bone_of%5D={mode}"));
+    }
+    // `gte` together with `lte` is a 422; a range compares whole days.
+    path.push_str(&format!("&updated_at%5Bdate_range%5D={}~{}", time::day(from), time::day(to)));
+    get(with_after(path, after))
+}
+
+/// `GET /v2/incident_updates` of the whole organisation, or of one incident.
+pub fn updates(incident: Option<&str>, after: Option<&str>) -> Request {
+    let mut path = format!("/v2/incident_updates?page_size={PAGE_SIZE}");
+    if let Some(id) = incident {
+        path.push_str(&format!("&incident_id={}", encoded(id)));
+    }
+    get(with_after(path, after))
+}
+
+/// `GET /v2/incident_timeline_items` of one incident.
+pub fn timeline_items(incident: &str, after: Option<&str>) -> Request {
+    let path = format!("/v2/incident_timeline_items?page_size={PAGE_SIZE}&incident_id={}", encoded(incident));
+    get(with_after(path, after))
+}
+
+fn with_after(mut path: String, after: Option<&str>) -> String {
+    if let Some(after) = after {
+        path.push_str("&after=");
+        path.push_str(&encoded(after));
+    }
+    path
+}
+
+/// Percent-encodes everything but RFC 3986's unreserved characters.
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// A refusal, in the provider's terms; see the table in its documentation of errors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiError {
+    /// 401: the key is bad.
+    Unauthorized(String),
+    /// 403: the key is genuine; a permission is missing or the address is not allowed.
+    Forbidden(String),
+    /// 404: deleted, never existed, or hidden.
+    NotFound,
+    /// 400, 405, 406, 409, 412, 413, 422: asking again will not help.
+    Rejected(String),
+    /// 429: milliseconds to wait.
+    RateLimited(u64),
+    /// 408, 5xx, no connection, no answer in time.
+    Unavailable(String),
+    /// 200 with a body that is not what is documented.
+    Malformed(String),
+    /// The host does not let the request out.
+    Refused(String),
+}
+
+impl From<ApiError> for Error {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::Unauthorized(text) => Error::Unauthorized(text),
+            ApiError::Forbidden(text) | ApiError::Refused(text) => Error::Forbidden(text),
+            ApiError::NotFound => Error::Malformed("incident.io knows no such thing (404)".into()),
+            ApiError::RateLimited(ms) => Error::RateLimited(ms),
+            ApiError::Unavailable(text) => Error::Unavailable(text),
+            ApiError::Rejected(text) | ApiError::Malformed(text) => Error::Malformed(text),
+        }
+    }
+}
+
+/// The body of a 200, or what the refusal means. `what` names the request in messages, for example
+/// `incidents`.
+pub fn body(what: &str, answer: Result<Response, Failure>, now: Timestamp) -> Result<Vec<u8>, ApiError> {
+    let response = match answer {
+        Ok(response) => response,
+        Err(Failure::Refused(why)) => {
+            return Err(ApiError::Refused(format!("the host does not allow the request for {what}: {why}")));
+        }
+        Err(Failure::Broken(why)) => {
+            return Err(ApiError::Unavailable(format!("incident.io did not answer the request for {what}: {why}")));
+        }
+        Err(Failure::TooLarge) => {
+            return Err(ApiError::Malformed(format!("incident.io's answer for {what} is larger than is accepted")));
+        }
+    };
+    if response.status == 200 {
+        return Ok(response.body);
+    }
+    // A proxy may answer without the documented body: the status alone decides, the body only explains.
+    let mut said = ErrorBody::default();
+    let _ = json::read(&response.body, Slot::Object(&mut said));
+    let status = response.status;
+    let detail = said.detail();
+    Err(match status {
+        401 => ApiError::Unauthorized(format!(
+            "incident.io refuses the API key{detail}; create a new one under Settings > API keys and connect again"
+        )),
+        403 => ApiError::Forbidden(format!(
+            "incident.io does not let this API key read {what}{detail}; give the key the role \"View data\" (and \
+             \"View catalog\" for services), or add this host's address to the account's IP allowlist"
+        )),
+        404 => ApiError::NotFound,
+        429 => ApiError::RateLimited(wait_ms(response.retry_after.as_deref(), &said, now)),
+        408 | 500..=599 => {
+            ApiError::Unavailable(format!("incident.io failed on the request for {what} (HTTP {status}{detail})"))
+        }
+        _ => ApiError::Rejected(format!("incident.io rejected the request for {what} (HTTP {status}{detail})")),
+    })
+}
+
+/// How long a 429 asks to wait: the header in seconds, as an HTTP date or as RFC 3339, else the body's word.
+fn wait_ms(header: Option<&str>, said: &ErrorBody, now: Timestamp) -> u64 {
+    let seconds = |text: &str| text.trim().parse::<u64>().ok().map(|s| s.saturating_mul(1_000));
+    let instant = |text: &str| {
+        let at = time::parse_http_date(text).or_else(|| time::parse_rfc3339(text))?;
+        // Rounded up: a millisecond early is a request refused.
+        u64::try_from(at.saturating_sub(now).max(0)).ok().map(|us| us.div_ceil(SECOND.unsigned_abs() / 1_000))
+    };
+    let from_header = header.and_then(|text| seconds(text).or_else(|| instant(text)));
+    let from_body = || said.rate_limit.as_ref()?.retry_after.as_deref().and_then(instant);
+    from_header.or_else(from_body).unwrap_or(DEFAULT_WAIT_MS).min(LONGEST_WAIT_MS)
+}
+
+#[derive(Debug, Default)]
+struct ErrorBody {
+    errors: Vec<ErrorItem>,
+    request_id: Option<String>,
+    rate_limit: Option<RateLimit>,
+}
+
+object!(ErrorBody { "errors" => List errors, "request_id" => MaybeText request_id, "rate_limit" => Object rate_limit });
+
+#[derive(Debug, Default)]
+struct ErrorItem {
+    message: Option<String>,
+}
+
+object!(ErrorItem { "message" => MaybeText message });
+
+#[derive(Debug, Default)]
+struct RateLimit {
+    retry_after: Option<String>,
+}
+
+object!(RateLimit { "retry_after" => MaybeText retry_after });
+
+impl ErrorBody {
+    /// What the provider says, to stand inside a sentence; empty if it says nothing.
+    fn detail(&self) -> String {
+        let message = self.errors.iter().find_map(|e| e.message.as_deref()).unwrap_or_default();
+        let request = self.request_id.as_deref().unwrap_or_default();
+        match (message.is_empty(), request.is_empty()) {
+            (true, true) => String::new(),
+            (false, true) => format!(": {message}"),
+            (true, false) => format!(" (request {request})"),
+            (false, false) => format!(": {message} (request {request})"),
+        }
+    }
+}
+
+/// The account's slug from its dashboard address, the only identity that the API has.
+pub fn account_slug(dashboard_url: Option<&str>) -> Option<String> {
+    let path = dashboard_url?.split_once("://")?.1.split_once('/')?.1;
+    path.split(['/', '?', '#']).next().filter(|slug| !slug.is_empty()).map(ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, retry_after: Option<&str>, body: &str) -> Result<Response, Failure> {
+        Ok(Response { status, retry_after: retry_after.map(Into::into), body: body.as_bytes().to_vec() })
+    }
+
+    #[test]
+    fn a_list_request_names_every_category_and_mode() {
+        let request = incidents(0, crate::model::DAY, &["hibernating".into(), "live".into()], 250, Some("a/b"));
+        let path = request.path_and_query;
+        for category in STATUS_CATEGORIES.into_iter().chain(["hibernating"]) {
+            assert_eq!(path.matches(&format!("status_category%5Bone_of%5D={category}")).count(), 1, "{category}");
+        }
+        for mode in MODES {
+            assert!(path.contains(&format!("mode%5Bone_of%5D={mode}")), "{mode}");
+        }
+        assert!(path.contains("updated_at%5Bdate_range%5D=1970-01-01~1970-01-02"));
+        assert!(path.ends_with("&after=a%2Fb"));
+    }
+
+    #[test]
+    fn each_status_says_what_to_do() {
+        let said = r#"{"type":"x","errors":[{"message":"Nope"}],"request_id":"r1"}"#;
+        let error = |status| body("incidents", answer(status, None, said), 0).unwrap_err();
+        assert!(matches!(error(401), ApiError::Unauthorized(t) if t.contains("Nope") && t.contains("create a new one")));
+        assert!(matches!(error(403), ApiError::Forbidden(t) if t.contains("View data") && t.contains("allowlist")));
+        assert_eq!(error(404), ApiError::NotFound);
+        assert!(matches!(error(422), ApiError::Rejected(t) if t.contains("422") && t.contains("r1")));
+        for status in [408, 500, 502, 503, 504] {
+            assert!(matches!(error(status), ApiError::Unavailable(_)), "{status}");
+        }
+        let html = body("incidents", answer(502, None, "<html>Bad gateway</html>"), 0).unwrap_err();
+        assert!(matches!(html, ApiError::Unavailable(_)));
+    }
+
+    #[test]
+    fn retry_after_is_read_in_its_three_forms_and_from_the_body() {
+        let now = time::parse_rfc3339("2025-04-17T11:17:00Z").unwrap();
+        let wait = |header, said| body("x", answer(429, header, said), now).unwrap_err();
+        assert_eq!(wait(Some("7"), ""), ApiError::RateLimited(7_000));
+        assert_eq!(wait(Some("Thu, 17 Apr 2025 11:17:18 GMT"), ""), ApiError::RateLimited(18_000));
+        assert_eq!(wait(Some("Thu, 17 Apr 2025 11:17:18 UTC"), ""), ApiError::RateLimited(18_000));
+        assert_eq!(wait(Some("2025-04-17T11:17:00.0005Z"), ""), ApiError::RateLimited(1));
+        let said = r#"{"rate_limit":{"retry_after":"2025-04-17T11:17:09Z"}}"#;
+        assert_eq!(wait(None, said), ApiError::RateLimited(9_000));
+        assert_eq!(wait(Some("soon"), "<html>"), ApiError::RateLimited(DEFAULT_WAIT_MS));
+        assert_eq!(wait(Some("99999999999999999999"), ""), ApiError::RateLimited(DEFAULT_WAIT_MS));
+        assert_eq!(wait(Some("86400"), ""), ApiError::RateLimited(LONGEST_WAIT_MS));
+        assert_eq!(wait(Some("2020-01-01T00:00:00Z"), ""), ApiError::RateLimited(0));
+    }
+
+    #[test]
+    fn the_account_is_the_first_path_segment_of_the_dashboard() {
+        assert_eq!(account_slug(Some("https://app.incident.io/my-org")).as_deref(), Some("my-org"));
+        assert_eq!(account_slug(Some("https://app.incident.io/my-org/x?y")).as_deref(), Some("my-org"));
+        assert_eq!(account_slug(Some("https://app.incident.io/")), None);
+        assert_eq!(account_slug(None), None);
+    }
+}

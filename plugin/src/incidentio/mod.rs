@@ -1,0 +1,4 @@
+//! incident.io as this plugin sees it: what to ask, what comes back, what a refusal means.
+
+pub mod client;
+pub mod payload;

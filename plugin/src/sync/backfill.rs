@@ -1,0 +1,268 @@
+//! Importing history: the incidents that changed in a window, then the organisation's updates.
+//!
+//! That is enough for time to restore. Timelines are left to the polls that follow, which read those of the
+//! newest incidents first. The window is by change, not by creation, so that an old incident resolved inside
+//! it is part of it. The position is committed with the records of each step.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::apply::{Batch, apply};
+use super::context::{self, Context};
+use super::facts::{News, Snapshot};
+use super::poll::{read_page, snapshots};
+use super::{read_state, write_state};
+use crate::incidentio::client::{self, ApiError};
+use crate::incidentio::payload;
+use crate::json::object;
+use crate::model::{DAY, Error, SECOND, Step, Timestamp};
+use crate::port::{Change, Level, World};
+
+/// How far back the first backfill reaches.
+pub const HISTORY_DAYS: u32 = 90;
+/// Key of [`UpdatesRead`] in the plugin's state.
+pub(super) const UPDATES_READ: &str = "updates-read";
+
+const STATE: &str = "backfill";
+/// Pages that one step reads at most.
+const PAGES_PER_STEP: u32 = 8;
+/// How far the provider's clock may run ahead of the host's before an update could be missed.
+const CLOCK_SKEW: Timestamp = 300 * SECOND;
+
+/// What to import: changed at or after `since`, created before `until`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "documented in the contract")]
+pub struct Window {
+    pub since: Timestamp,
+    pub until: Timestamp,
+}
+
+/// The organisation's updates were read as a whole: whose are known.
+#[derive(Debug, Clone, Default)]
+pub struct UpdatesRead {
+    /// When the reading began.
+    at: Option<Timestamp>,
+    /// The oldest update that was read; incidents created before it may have more. None if all were read.
+    from: Option<Timestamp>,
+}
+
+object!(UpdatesRead { "at" => Instant at, "from" => Instant from });
+
+impl UpdatesRead {
+    /// Whether all updates of this version of the incident were read.
+    pub fn covers(&self, snapshot: &Snapshot) -> bool {
+        self.from.is_none_or(|from| snapshot.created_at >= from)
+            && self.at.is_some_and(|at| snapshot.updated_at < at.saturating_sub(CLOCK_SKEW))
+    }
+}
+
+/// Reads incidents, then updates, then is finished.
+#[derive(Debug, Clone, Default)]
+struct Position {
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    /// The incident list, while it is being read.
+    incidents: Option<Incidents>,
+    /// The update list, while it is being read.
+    updates: Option<Updates>,
+    /// Incidents listed.
+    done: Option<i64>,
+    /// Incidents in all, by the provider's first answer.
+    total: Option<i64>,
+}
+
+object!(Position {
+    "since" => Instant since,
+    "until" => Instant until,
+    "incidents" => Object incidents,
+    "updates" => Object updates,
+    "done" => Integer done,
+    "total" => Integer total,
+});
+
+#[derive(Debug, Clone, Default)]
+struct Incidents {
+    after: Option<String>,
+    restarted: bool,
+}
+
+object!(Incidents { "after" => MaybeText after, "restarted" => Flag restarted });
+
+#[derive(Debug, Clone, Default)]
+struct Updates {
+    began: Option<Timestamp>,
+    after: Option<String>,
+    pages: Option<i64>,
+    oldest: Option<Timestamp>,
+    newest_first: bool,
+}
+
+object!(Updates {
+    "began" => Instant began,
+    "after" => MaybeText after,
+    "pages" => Integer pages,
+    "oldest" => Instant oldest,
+    "newest_first" => Flag newest_first,
+});
+
+/// One bounded step, or, as a dry run, a count of what there is.
+pub fn backfill<W: World>(world: &mut W, window: Window, dry_run: bool) -> Result<Step, Error> {
+    if window.since >= window.until {
+        return Err(Error::Invalid("a backfill's `since` must lie before its `until`".into()));
+    }
+    let Window { since, until } = window;
+    let stored = read_state::<W, Position>(world, STATE)?;
+    let stored = stored.filter(|p| p.since == Some(since) && p.until == Some(until));
+    let position = stored.unwrap_or_else(|| Position {
+        since: Some(since),
+        until: Some(until),
+        incidents: Some(Incidents::default()),
+        ..Position::default()
+    });
+    let mut context = Context::load(world)?;
+    if dry_run {
+        return count(world, &context, window);
+    }
+    let mut step = Step::default();
+    if context.is_old(world.now()) {
+        let (account, requests) = context::refresh(world)?;
+        context.account = account;
+        step.requests += requests;
+    }
+    let run = Run { world, context: &context, window, position, step };
+    match (&run.position.incidents, &run.position.updates) {
+        (Some(_), _) => run.incidents(),
+        (None, Some(_)) => run.updates(),
+        (None, None) => Ok(run.report(0)),
+    }
+}
+
+fn count<W: World>(world: &mut W, context: &Context, window: Window) -> Result<Step, Error> {
+    let until = world.now().saturating_add(DAY);
+    let from = window.since.saturating_sub(DAY);
+    let request = client::incidents(from, until, &context.account.categories, 1, None);
+    let page: payload::Page<payload::Incident> = read_page(world, "incidents", "incidents", request)?;
+    Ok(Step { requests: 1, total: page.total, ..Step::default() })
+}
+
+struct Run<'a, W> {
+    world: &'a mut W,
+    context: &'a Context,
+    window: Window,
+    position: Position,
+    step: Step,
+}
+
+impl<W: World> Run<'_, W> {
+    fn incidents(mut self) -> Result<Step, Error> {
+        for _ in 0..PAGES_PER_STEP {
+            let Some(Incidents { after, restarted }) = self.position.incidents.clone() else { break };
+            let now = self.world.now();
+            let Window { since, until } = self.window;
+            let (from, to) = (since.saturating_sub(DAY), now.saturating_add(DAY));
+            let categories = &self.context.account.categories;
+            let request = client::incidents(from, to, categories, client::PAGE_SIZE, after.as_deref());
+            self.step.requests += 1;
+            let page = match read_page::<payload::Incident, W>(self.world, "incidents", "incidents", request) {
+                Ok(page) => page,
+                Err(ApiError::RateLimited(ms)) => return Ok(self.report(ms)),
+                // The incident behind the cursor may be gone: begin the list again, once.
+                Err(ApiError::Rejected(why)) if after.is_some() && !restarted => {
+                    self.world.log(Level::Warn, "a cursor was rejected; the list is read again", &[("why", why)]);
+                    self.position.incidents = Some(Incidents { after: None, restarted: true });
+                    self.position.done = None;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let listed = page.items.len();
+            self.step.fetched += u32::try_from(listed).unwrap_or(u32::MAX);
+            self.position.total = self.position.total.or(page.total.and_then(|total| i64::try_from(total).ok()));
+            self.position.done = Some(self.position.done.unwrap_or(0) + i64::try_from(listed).unwrap_or(0));
+            let next = page.after.filter(|next| after.as_ref() != Some(next));
+            if next.is_none() {
+                self.position.updates = Some(Updates { began: Some(now), ..Updates::default() });
+            }
+            self.position.incidents = next.map(|after| Incidents { after: Some(after), restarted });
+            // The list is by whole days; the window is exact.
+            let inside = |i: &payload::Incident| i.updated_at.is_none_or(|at| at >= since) && i.created_at.is_none_or(|at| at < until);
+            let news = snapshots(self.context, page.items.into_iter().filter(inside).collect());
+            self.commit(Batch { news, ..Batch::default() }, None)?;
+        }
+        Ok(self.report(0))
+    }
+
+    /// Reads the organisation's updates: one request for 250 of them instead of one for each incident, as long
+    /// as that is cheaper. The list reaches back to the account's first day and cannot be filtered; its order is
+    /// not documented, so it is recognised by its first page.
+    fn updates(mut self) -> Result<Step, Error> {
+        let mut batch = Batch::default();
+        let mut read = None;
+        let mut wait_ms = 0;
+        for _ in 0..PAGES_PER_STEP {
+            let Some(Updates { began, after, pages, oldest, newest_first }) = self.position.updates.clone() else {
+                break;
+            };
+            self.step.requests += 1;
+            let request = client::updates(None, after.as_deref());
+            let page = match read_page::<payload::Update, W>(self.world, "updates", "incident_updates", request) {
+                Ok(page) => page,
+                Err(ApiError::RateLimited(ms)) => {
+                    wait_ms = ms;
+                    break;
+                }
+                Err(ApiError::Rejected(why)) if after.is_some() => {
+                    // Those that are missing are read incident by incident.
+                    self.world.log(Level::Warn, "the list of updates broke off", &[("why", why)]);
+                    self.position.updates = None;
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            self.step.fetched += u32::try_from(page.items.len()).unwrap_or(u32::MAX);
+            let mut times = page.items.iter().filter_map(|u| u.created_at);
+            let (first, last) = (times.next(), times.next_back());
+            let newest_first = newest_first || (after.is_none() && first > last && last.is_some());
+            let oldest = [oldest, first, last].into_iter().flatten().min();
+            for update in page.items {
+                let news = batch.news.entry(update.incident_id.clone()).or_default();
+                news.updates.push(update);
+            }
+            let next = page.after.filter(|next| after.as_ref() != Some(next));
+            let passed_window = newest_first && oldest.is_some_and(|at| at < self.window.since);
+            // Past as many pages as there are incidents, asking for each incident would have been cheaper.
+            let pages = pages.unwrap_or(0) + 1;
+            let too_long = pages > self.position.done.unwrap_or(0).max(i64::from(PAGES_PER_STEP));
+            if next.is_none() || passed_window {
+                read = Some(UpdatesRead { at: began, from: oldest.filter(|_| next.is_some()) });
+            }
+            self.position.updates = next
+                .filter(|_| !passed_window && !too_long)
+                .map(|after| Updates { began, after: Some(after), pages: Some(pages), oldest, newest_first });
+        }
+        self.commit(batch, read)?;
+        Ok(self.report(wait_ms))
+    }
+
+    fn commit(&mut self, batch: Batch, read: Option<UpdatesRead>) -> Result<(), Error> {
+        let mut extra: Vec<Change> = Vec::from([write_state(STATE, &self.position)?]);
+        if let Some(read) = read {
+            extra.push(write_state(UPDATES_READ, &read)?);
+        }
+        let effects = apply(self.world, self.context, &batch, &extra)?;
+        self.step.created += effects.applied.created;
+        self.step.updated += effects.applied.updated;
+        self.step.stale += effects.applied.stale;
+        Ok(())
+    }
+
+    fn report(self, wait_ms: u64) -> Step {
+        let Position { incidents, updates, done, total, .. } = self.position;
+        let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
+        let done = unsigned(done.unwrap_or(0));
+        // Incidents come and go while they are counted; the end is the end.
+        let total = if incidents.is_some() { total.map(|t| unsigned(t).max(done)) } else { Some(done) };
+        let more = incidents.is_some() || updates.is_some();
+        Step { done, total, more, wait_ms, ..self.step }
+    }
+}

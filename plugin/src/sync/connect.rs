@@ -1,0 +1,114 @@
+//! Connecting: is the key good, whose is it, what can it not see, what can it do that it should not.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::{context, poll};
+use crate::incidentio::{client, payload};
+use crate::json::{self, Slot, object};
+use crate::model::{Error, Settings};
+use crate::port::World;
+
+/// Whom the plugin connected to; see the contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "documented in the contract")]
+pub struct Connection {
+    pub account: String,
+    pub account_url: Option<String>,
+    pub key_name: String,
+    pub roles: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Default)]
+struct IdentityAnswer {
+    identity: payload::Identity,
+}
+
+object!(IdentityAnswer { "identity" => Object identity });
+
+/// Checks the key and, only if it is good, stores the settings and the point from which polls catch up.
+pub fn connect<W: World>(world: &mut W, settings: &Settings) -> Result<Connection, Error> {
+    let now = world.now();
+    // The identity needs no permission, so a list of one tells whether incidents can be read at all.
+    let probe = client::incidents(now, now, &[], 1, None);
+    let mut answers = world.fetch(&[client::identity(), probe]).into_iter();
+    let mut next = |what| {
+        let answer = answers.next().unwrap_or(Err(crate::port::Failure::Broken("no answer".into())));
+        client::body(what, answer, now)
+    };
+    let body = next("the key's identity")?;
+    let mut answer = IdentityAnswer::default();
+    json::read(&body, Slot::Object(&mut answer))
+        .map_err(|why| Error::Malformed(format!("incident.io's answer about the key cannot be read: {why}")))?;
+    next("incidents")?;
+    let identity = answer.identity;
+    let connection = Connection {
+        account: client::account_slug(identity.dashboard_url.as_deref()).unwrap_or_else(|| "unknown".to_string()),
+        account_url: identity.dashboard_url,
+        key_name: identity.name,
+        warnings: warnings(&identity.roles, settings),
+        roles: identity.roles,
+    };
+    let mut changes = Vec::from([context::settings_change(settings)?]);
+    changes.extend(poll::first_watermark(world, now)?);
+    world.commit(changes)?;
+    Ok(connection)
+}
+
+/// What the key's roles mean for the sync. Roles: <https://docs.incident.io/api-reference/introduction>.
+fn warnings(roles: &[String], settings: &Settings) -> Vec<String> {
+    let has = |role: &str| roles.iter().any(|r| r == role);
+    let mut warnings = Vec::new();
+    let reads = |role: &str| {
+        role == "viewer" || role == "global_access" || role.ends_with("_viewer") || role.ends_with("_reader")
+    };
+    let excess: Vec<&str> = roles.iter().map(String::as_str).filter(|role| !reads(role)).collect();
+    if !excess.is_empty() {
+        let list = excess.join(", ");
+        warnings.push(format!("The key can do more than reading ({list}); a key with read-only roles is enough."));
+    }
+    if !has("catalog_viewer") && !has("catalog_editor") {
+        warnings.push(
+            "The key cannot read the catalog (role catalog_viewer): services are found only by the name of their \
+             custom field or by the setting."
+                .into(),
+        );
+    }
+    match (has("global_access"), settings.include_private) {
+        (false, true) => warnings.push(
+            "The key cannot see private incidents (role global_access), although the settings ask for them.".into(),
+        ),
+        (false, false) => {
+            warnings.push("The key cannot see private incidents (role global_access); they are left out.".into());
+        }
+        (true, _) => {}
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(roles: &[&str], include_private: bool, expected: &[&str]) {
+        let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
+        let settings = Settings { include_private, ..Settings::default() };
+        let got = warnings(&roles, &settings);
+        assert_eq!(got.len(), expected.len(), "{got:?}");
+        for (got, expected) in got.iter().zip(expected) {
+            assert!(got.contains(expected), "{got} should mention {expected}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_told_what_it_cannot_see_and_what_it_should_not_do() {
+        check(&["viewer", "catalog_viewer", "global_access"], true, &[]);
+        check(&["viewer", "catalog_viewer"], false, &["private incidents"]);
+        check(&["viewer", "catalog_viewer"], true, &["although the settings ask"]);
+        check(&["viewer", "global_access"], false, &["catalog_viewer"]);
+        check(&["viewer", "catalog_viewer", "global_access", "incident_editor"], false, &["incident_editor"]);
+        check(&["viewer", "catalog_viewer", "global_access", "schedules_reader"], false, &[]);
+    }
+}

@@ -1,0 +1,249 @@
+//! The record that follows from an incident's facts, the settings and the account. Pure; asks nobody.
+//!
+//! Links into the host's directory (users, catalog entries) are left open here and filled in by `apply`.
+
+use alloc::borrow::Cow;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::context::Context;
+use super::facts::Facts;
+use super::key;
+use crate::incidentio::payload;
+use crate::model::{AffectedService, Incident, Mode, Phase, Responder, Severity, Timestamp};
+use crate::port::ServiceName;
+use crate::resolution::{self, NamedTime, Stand};
+use crate::{model, severity};
+
+/// The record, its directory links open, and what its services are known by, in the same order.
+pub fn incident(facts: &Facts, context: &Context) -> (Incident, Vec<ServiceName>) {
+    let seen = &facts.snapshot.incident;
+    let created_at = facts.snapshot.created_at;
+    let phase = phase(&seen.incident_status.category);
+    let time = |t: &'_ payload::TimestampValue| Some((t.incident_timestamp.name.clone(), t.value.value?));
+    let times: Vec<(String, Timestamp)> = seen.incident_timestamp_values.iter().filter_map(time).collect();
+    let times: Vec<NamedTime<'_>> = times.iter().map(|(name, at)| NamedTime { name, at: *at }).collect();
+    let severity = seen.severity.as_ref().map(Severity::from);
+    let overrides = &context.settings.severity_overrides;
+    let mapping = severity::map(severity.as_ref(), overrides, &context.account.known_severities());
+    let names = service_names(seen, context);
+    let record = Incident {
+        key: key(&seen.id),
+        reference: present(&seen.reference),
+        title: seen.name.clone(),
+        permalink: seen.permalink.clone(),
+        severity,
+        priority: mapping.priority,
+        priority_rule: Cow::Borrowed(mapping.rule),
+        status: seen.incident_status.name.clone(),
+        phase,
+        mode: mode(&seen.mode),
+        private: facts.hidden_at.is_some() || facts.snapshot.is_private(),
+        created_at,
+        started_at: Some(resolution::started(&times, created_at)),
+        acknowledged_at: resolution::acknowledged(&times),
+        resolved_at: resolution::resolved(phase, &times, &history(facts)),
+        merged_into: merged_into(facts, phase),
+        responders: responders(seen, context),
+        services: names.iter().map(service).collect(),
+        updated_at: facts.snapshot.updated_at,
+    };
+    (record, names)
+}
+
+/// The provider's status category, in either of its two vocabularies.
+pub fn phase(category: &str) -> Phase {
+    match category {
+        "triage" => Phase::Triage,
+        "live" | "active" => Phase::Active,
+        "paused" => Phase::Paused,
+        "learning" | "post-incident" | "post_incident" => Phase::Resolved,
+        "closed" => Phase::Closed,
+        "declined" => Phase::Declined,
+        "canceled" | "cancelled" => Phase::Canceled,
+        "merged" => Phase::Merged,
+        _ => Phase::Unknown,
+    }
+}
+
+/// The provider's mode; `real` is what the first version of its API called `standard`.
+fn mode(mode: &str) -> Mode {
+    match mode {
+        "standard" | "real" => Mode::Standard,
+        "retrospective" => Mode::Retrospective,
+        "test" => Mode::Test,
+        "tutorial" => Mode::Tutorial,
+        _ => Mode::Unknown,
+    }
+}
+
+fn present(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_string())
+}
+
+fn history(facts: &Facts) -> Vec<Stand> {
+    let recorded = |u: &payload::Update| {
+        let at = u.created_at?;
+        Some(Stand { at, phase: phase(&u.new_incident_status.category), recorded: true })
+    };
+    let recorded = facts.updates.iter().filter_map(recorded);
+    let told = facts.told.iter().map(|t| Stand { at: t.at, phase: phase(&t.category), recorded: false });
+    let mut history: Vec<Stand> = recorded.chain(told).collect();
+    history.sort_by_key(|stand| stand.at);
+    history
+}
+
+fn merged_into(facts: &Facts, phase: Phase) -> Option<model::IncidentKey> {
+    if phase != Phase::Merged {
+        return None;
+    }
+    facts.updates.iter().rev().find_map(|u| u.merged_into_incident_id.as_deref()).map(key)
+}
+
+fn responders(seen: &payload::Incident, context: &Context) -> Vec<Responder> {
+    let responder = |assignment: &payload::RoleAssignment| {
+        let user = assignment.assignee.as_ref()?;
+        Some(Responder {
+            id: present(&user.id),
+            email: user.email.clone().or_else(|| context.account.email(&user.id)),
+            name: user.name.clone(),
+            role: present(&assignment.role.name),
+            user_id: None,
+        })
+    };
+    seen.incident_role_assignments.iter().filter_map(responder).collect()
+}
+
+fn service(name: &ServiceName) -> AffectedService {
+    AffectedService { name: name.name.clone(), external_id: name.external_id.clone(), service_id: None }
+}
+
+/// The values of the fields that hold services: those that the settings name, else those that the catalog
+/// says, else, where the catalog cannot be read, those that are called so.
+fn service_names(seen: &payload::Incident, context: &Context) -> Vec<ServiceName> {
+    let wanted = &context.settings.service_fields;
+    let same = |a: &str, b: &str| a.trim().eq_ignore_ascii_case(b.trim());
+    let holds = |entry: &&payload::FieldEntry| {
+        let field = &entry.custom_field;
+        if !wanted.is_empty() {
+            return wanted.iter().any(|w| *w == field.id || same(w, &field.name));
+        }
+        let known = &context.account.service_fields;
+        if !known.is_empty() {
+            return known.contains(&field.id);
+        }
+        ["service", "services", "affected service", "affected services", "component", "components"]
+            .iter()
+            .any(|name| same(name, &field.name))
+    };
+    let name = |value: &payload::FieldValue| match (&value.value_catalog_entry, &value.value_option) {
+        (Some(entry), _) => Some(ServiceName {
+            name: entry.name.clone(),
+            external_id: entry.external_id.clone(),
+            aliases: entry.aliases.clone(),
+        }),
+        (None, Some(option)) => {
+            Some(ServiceName { name: option.value.clone(), external_id: None, aliases: Vec::new() })
+        }
+        (None, None) => None,
+    };
+    let values = seen.custom_field_entries.iter().filter(holds).flat_map(|entry| &entry.values);
+    let values = values.filter_map(name).filter(|name| !name.name.is_empty());
+    let mut names: Vec<ServiceName> = Vec::new();
+    for name in values {
+        if !names.iter().any(|n| n.name == name.name && n.external_id == name.external_id) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Priority, Settings};
+    use crate::sync::context::Account;
+
+    fn facts(fields: &str) -> Facts {
+        let json = alloc::format!(r#"{{"incident":{{"id":"a","created_at":7,"updated_at":8{fields}}}}}"#);
+        Facts::from_bytes(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn both_vocabularies_of_categories_are_understood() {
+        for (category, expected) in [
+            ("live", Phase::Active),
+            ("active", Phase::Active),
+            ("learning", Phase::Resolved),
+            ("post-incident", Phase::Resolved),
+            ("closed", Phase::Closed),
+            ("hibernating", Phase::Unknown),
+            ("", Phase::Unknown),
+        ] {
+            assert_eq!(phase(category), expected, "{category}");
+        }
+    }
+
+    #[test]
+    fn an_incident_of_which_nothing_is_known_is_still_a_record() {
+        let (record, _) = incident(&facts(""), &Context::default());
+        assert_eq!((record.phase, record.mode, record.priority), (Phase::Unknown, Mode::Unknown, None));
+        assert_eq!((record.created_at, record.updated_at, record.resolved_at), (7, 8, None));
+        assert!(!record.private);
+    }
+
+    #[test]
+    fn a_visibility_that_nobody_has_seen_is_private() {
+        let private = |v: &str| {
+            incident(&facts(&alloc::format!(r#","visibility":"{v}""#)), &Context::default()).0.private
+        };
+        assert!(!private("public"));
+        assert!(private("private") && private("team"));
+    }
+
+    #[test]
+    fn services_come_from_the_fields_that_the_settings_the_catalog_or_the_name_point_at() {
+        let facts = facts(
+            r#","custom_field_entries":[
+              {"custom_field":{"id":"F1","name":"Affected services"},"values":[{"value_option":{"value":"by name"}}]},
+              {"custom_field":{"id":"F2","name":"Systems"},"values":[{"value_catalog_entry":{"name":"by catalog"}}]},
+              {"custom_field":{"id":"F3","name":"Products"},"values":[
+                {"value_option":{"value":"by setting"}},{"value_option":{"value":"by setting"}}]}]"#,
+        );
+        let names = |context: &Context| {
+            incident(&facts, context).0.services.into_iter().map(|s| s.name).collect::<Vec<_>>()
+        };
+        let mut context = Context::default();
+        assert_eq!(names(&context), ["by name"]);
+        context.account.service_fields = vec!["F2".into()];
+        assert_eq!(names(&context), ["by catalog"]);
+        context.settings.service_fields = vec!["products ".into()];
+        assert_eq!(names(&context), ["by setting"]);
+        context.settings.service_fields = vec!["F1".into()];
+        assert_eq!(names(&context), ["by name"]);
+    }
+
+    #[test]
+    fn an_address_that_the_incident_lacks_comes_from_the_user_list() {
+        let facts = facts(
+            r#","incident_role_assignments":[{"role":{"name":"Lead"},"assignee":{"id":"U1","name":"Robin"}}]"#,
+        );
+        let user = payload::User { id: "U1".into(), name: None, email: Some("robin@example.com".into()) };
+        let account = Account { users: vec![user], ..Account::default() };
+        let context = Context { settings: Settings::default(), account };
+        assert_eq!(incident(&facts, &context).0.responders[0].email.as_deref(), Some("robin@example.com"));
+    }
+
+    #[test]
+    fn the_documented_severities_map_as_documented() {
+        for (name, priority) in [
+            ("Critical", Priority::P1),
+            ("major", Priority::P2),
+            ("MINOR", Priority::P3),
+            ("Informational", Priority::P4),
+        ] {
+            let facts = facts(&alloc::format!(r#","severity":{{"name":"{name}"}}"#));
+            assert_eq!(incident(&facts, &Context::default()).0.priority, Some(priority), "{name}");
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! What the provider has said about one incident, kept beside its record.
+//!
+//! [`Facts::merge`] is where order stops mattering: the newest snapshot wins by the provider's own version,
+//! updates are a set by id. Holds what a record or a timeline is derived from and nothing else: no summary, no
+//! message, no post-mortem.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::incidentio::payload::{Incident, Update};
+use crate::json::{self, Field, Fields, Slot, Value, object};
+use crate::model::{TimelineEvent, Timestamp};
+
+/// Everything known about one incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The newest version of the incident itself.
+    pub snapshot: Snapshot,
+    /// Its updates, oldest first, then by id.
+    pub updates: Vec<Update>,
+    /// The incident's version up to which `updates` is known to be complete.
+    pub updates_as_of: Option<Timestamp>,
+    /// The incident's version up to which the stored timeline is known to be complete.
+    pub timeline_as_of: Option<Timestamp>,
+    /// Status changes told by deliveries and not yet covered by `updates`, oldest first.
+    pub told: Vec<Told>,
+    /// The version at which the incident could no longer be seen; a newer snapshot proves otherwise.
+    pub hidden_at: Option<Timestamp>,
+}
+
+/// The incident as one answer or delivery showed it, with its two indispensable times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What it said.
+    pub incident: Incident,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Its version.
+    pub updated_at: Timestamp,
+}
+
+/// A status change that a delivery told of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Told {
+    /// The version of the incident that it made.
+    pub at: Timestamp,
+    /// The new status category.
+    pub category: String,
+}
+
+/// What one piece of news adds. At most one snapshot, any number of updates.
+#[derive(Debug, Clone, Default)]
+pub struct News {
+    /// The incident itself.
+    pub snapshot: Option<Snapshot>,
+    /// Whether `snapshot` was just read from the provider. Names can change without a new version, so a fresh
+    /// answer replaces an equal version; a delivery, which may be late, does not.
+    pub fresh: bool,
+    /// Updates of this incident; those without id or time are left out.
+    pub updates: Vec<Update>,
+    /// With the above: the version up to which they are all there is.
+    pub updates_as_of: Option<Timestamp>,
+    /// The version up to which the timeline written with this news is complete.
+    pub timeline_as_of: Option<Timestamp>,
+    /// A status change that a delivery tells of.
+    pub told: Option<Told>,
+    /// The provider no longer shows the incident to this key.
+    pub hidden: bool,
+    /// Curated timeline events. With them the stored timeline is replaced whole.
+    pub items: Option<Vec<TimelineEvent>>,
+}
+
+impl Facts {
+    /// What is known once `news` is added to what was known. None if there still is no snapshot: an update
+    /// alone makes no record.
+    pub fn merge(known: Option<Facts>, news: &News) -> Option<Facts> {
+        let mut facts = match (known, &news.snapshot) {
+            (Some(facts), _) => facts,
+            (None, Some(snapshot)) => Facts {
+                snapshot: snapshot.clone(),
+                updates: Vec::new(),
+                updates_as_of: None,
+                timeline_as_of: None,
+                told: Vec::new(),
+                hidden_at: None,
+            },
+            (None, None) => return None,
+        };
+        if let Some(snapshot) = &news.snapshot {
+            let (new, old) = (snapshot.updated_at, facts.snapshot.updated_at);
+            if new > old || (new == old && news.fresh) {
+                facts.snapshot = snapshot.clone();
+            }
+        }
+        for update in news.updates.iter().filter(|u| !u.id.is_empty() && u.created_at.is_some()) {
+            let place = |known: &Update| (known.created_at, &known.id).cmp(&(update.created_at, &update.id));
+            facts.updates.retain(|known| known.id != update.id);
+            let index = facts.updates.binary_search_by(place).unwrap_or_else(|index| index);
+            facts.updates.insert(index, Update { incident_id: String::new(), ..update.clone() });
+        }
+        facts.updates_as_of = facts.updates_as_of.max(news.updates_as_of);
+        facts.timeline_as_of = facts.timeline_as_of.max(news.timeline_as_of);
+        if let Some(told) = &news.told
+            && let Err(index) = facts.told.binary_search(told)
+        {
+            facts.told.insert(index, told.clone());
+        }
+        if let Some(as_of) = facts.updates_as_of {
+            facts.told.retain(|told| told.at > as_of);
+        }
+        if news.hidden {
+            facts.hidden_at = Some(facts.snapshot.updated_at);
+        }
+        facts.hidden_at = facts.hidden_at.filter(|at| facts.snapshot.updated_at <= *at);
+        Some(facts)
+    }
+
+    /// Reads facts back; none if they are not what [`Facts::to_bytes`] writes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Facts> {
+        let mut stored = Stored::default();
+        json::read(bytes, Slot::Object(&mut stored)).ok()?;
+        let told = |t: StoredTold| Some(Told { at: t.at?, category: t.category });
+        Some(Facts {
+            snapshot: Snapshot::new(stored.incident)?,
+            updates: stored.updates,
+            updates_as_of: stored.updates_as_of,
+            timeline_as_of: stored.timeline_as_of,
+            told: stored.told.into_iter().filter_map(told).collect(),
+            hidden_at: stored.hidden_at,
+        })
+    }
+
+    /// How facts are stored.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        json::write(self)
+    }
+}
+
+impl Fields for Facts {
+    fn each(&self, take: &mut dyn FnMut(&'static str, Value<'_>)) {
+        take("incident", self.snapshot.incident.value());
+        take("updates", self.updates.value());
+        take("updates_as_of", self.updates_as_of.value());
+        take("timeline_as_of", self.timeline_as_of.value());
+        let told = |t: &Told| StoredTold { at: Some(t.at), category: t.category.clone() };
+        take("told", self.told.iter().map(told).collect::<Vec<_>>().value());
+        take("hidden_at", self.hidden_at.value());
+    }
+}
+
+#[derive(Default)]
+struct Stored {
+    incident: Incident,
+    updates: Vec<Update>,
+    updates_as_of: Option<Timestamp>,
+    timeline_as_of: Option<Timestamp>,
+    told: Vec<StoredTold>,
+    hidden_at: Option<Timestamp>,
+}
+
+object!(Stored {
+    "incident" => Object incident,
+    "updates" => List updates,
+    "updates_as_of" => Instant updates_as_of,
+    "timeline_as_of" => Instant timeline_as_of,
+    "told" => List told,
+    "hidden_at" => Instant hidden_at,
+});
+
+#[derive(Default)]
+struct StoredTold {
+    at: Option<Timestamp>,
+    category: String,
+}
+
+object!(StoredTold { "at" => Instant at, "category" => Text category });
+
+impl Snapshot {
+    /// Keeps what records need. None without an identifier or any time, which nothing can replace.
+    pub fn new(mut incident: Incident) -> Option<Snapshot> {
+        let created_at = incident.created_at.or(incident.updated_at)?;
+        if incident.id.is_empty() {
+            return None;
+        }
+        incident.incident_role_assignments.retain(|a| a.assignee.is_some());
+        for user in incident.incident_role_assignments.iter_mut().filter_map(|a| a.assignee.as_mut()) {
+            user.email = user.email.take().map(|e| e.trim().to_ascii_lowercase());
+        }
+        for entry in &mut incident.custom_field_entries {
+            entry.values.retain(|v| v.value_catalog_entry.is_some() || v.value_option.is_some());
+        }
+        incident.custom_field_entries.retain(|entry| !entry.values.is_empty());
+        incident.incident_timestamp_values.retain(|t| t.value.value.is_some());
+        let updated_at = incident.updated_at.unwrap_or(created_at);
+        Some(Snapshot { incident, created_at, updated_at })
+    }
+
+    /// The provider's identifier.
+    pub fn id(&self) -> &str {
+        &self.incident.id
+    }
+
+    /// Whether everybody at the organisation may see it. A word that is not known yet is taken as private:
+    /// showing too little can be mended.
+    pub fn is_private(&self) -> bool {
+        !matches!(self.incident.visibility.as_str(), "public" | "")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::incidentio::payload::Status;
+
+    fn snapshot(name: &str, updated_at: Timestamp) -> Snapshot {
+        let incident = Incident {
+            id: "a".into(),
+            name: name.into(),
+            created_at: Some(0),
+            updated_at: Some(updated_at),
+            ..Incident::default()
+        };
+        Snapshot::new(incident).unwrap()
+    }
+
+    fn update(id: &str, at: Timestamp, category: &str) -> Update {
+        let new_incident_status = Status { name: String::new(), category: category.into() };
+        Update { id: id.into(), created_at: Some(at), new_incident_status, ..Update::default() }
+    }
+
+    fn whole(name: &str, at: Timestamp) -> News {
+        News { snapshot: Some(snapshot(name, at)), ..News::default() }
+    }
+
+    fn told(at: Timestamp, category: &str) -> Option<Told> {
+        Some(Told { at, category: category.into() })
+    }
+
+    fn merged(news: &[News]) -> Facts {
+        news.iter().fold(None, Facts::merge).unwrap()
+    }
+
+    #[test]
+    fn any_order_and_any_repetition_of_news_gives_the_same_facts() {
+        let of = |updates: &[Update]| News { updates: updates.to_vec(), ..whole("first", 1) };
+        let news = [
+            whole("first", 1),
+            whole("second", 2),
+            whole("third", 3),
+            of(&[update("u1", 1, "live"), update("u2", 2, "learning")]),
+            of(&[update("u3", 3, "closed"), update("u1", 1, "live")]),
+            News { told: told(2, "learning"), ..whole("second", 2) },
+        ];
+        let expected = merged(&news);
+        assert_eq!((expected.snapshot.incident.name.as_str(), expected.updates.len()), ("third", 3));
+        for shift in 0..news.len() {
+            let mut order: Vec<News> = news.to_vec();
+            order.rotate_left(shift);
+            order.extend_from_slice(&news[..shift]);
+            assert_eq!(merged(&order), expected, "rotated by {shift}");
+            order.reverse();
+            assert_eq!(merged(&order), expected, "reversed after {shift}");
+        }
+    }
+
+    #[test]
+    fn an_update_without_its_incident_makes_no_record() {
+        assert_eq!(Facts::merge(None, &News { updates: vec![update("u", 1, "live")], ..News::default() }), None);
+    }
+
+    #[test]
+    fn a_fresh_answer_replaces_an_equal_version_and_a_delivery_does_not() {
+        let fresh = News { fresh: true, ..whole("new name", 5) };
+        assert_eq!(merged(&[whole("old name", 5), whole("new name", 5)]).snapshot.incident.name, "old name");
+        assert_eq!(merged(&[whole("old name", 5), fresh]).snapshot.incident.name, "new name");
+    }
+
+    #[test]
+    fn what_was_told_is_forgotten_once_the_updates_cover_it() {
+        let tells = News { told: told(5, "live"), ..whole("x", 5) };
+        let read = |as_of| News { updates_as_of: Some(as_of), ..whole("x", 5) };
+        assert_eq!(merged(&[tells.clone(), read(4)]).told.len(), 1);
+        assert_eq!(merged(&[tells.clone(), read(5)]).told.len(), 0);
+        assert_eq!(merged(&[read(5), tells]).told.len(), 0, "a late delivery tells nothing new");
+    }
+
+    #[test]
+    fn a_newer_version_proves_that_a_hidden_incident_can_be_seen() {
+        let hidden = News { hidden: true, ..News::default() };
+        assert_eq!(merged(&[whole("x", 5), hidden.clone()]).hidden_at, Some(5));
+        assert_eq!(merged(&[whole("x", 5), hidden.clone(), whole("x", 5)]).hidden_at, Some(5));
+        assert_eq!(merged(&[whole("x", 5), hidden, whole("x", 6)]).hidden_at, None);
+    }
+
+    #[test]
+    fn facts_survive_being_stored() {
+        let incident = r#"{"id":"a","reference":"INC-1","name":"n","permalink":"p","visibility":"private","mode":"test",
+            "incident_status":{"name":"Fixing","category":"live"},"severity":{"id":"s","name":"Major","rank":1},
+            "incident_role_assignments":[{"role":{"name":"Lead"},"assignee":{"id":"u","name":"R","email":"R@X.example"}},
+              {"role":{"name":"Empty"}}],
+            "custom_field_entries":[{"custom_field":{"id":"f","name":"Services"},"values":[
+              {"value_catalog_entry":{"name":"api","external_id":"x","aliases":["y"]}},{"value_option":{"value":"o"}},
+              {"value_text":"not kept"}]}],
+            "incident_timestamp_values":[{"incident_timestamp":{"name":"Fixed at"},"value":{"value":"2026-01-01T00:00:00.5Z"}},
+              {"incident_timestamp":{"name":"Closed at"}}],
+            "created_at":"2026-01-01T00:00:00Z","updated_at":"2026-01-02T00:00:00Z"}"#;
+        let mut read = Incident::default();
+        json::read(incident.as_bytes(), Slot::Object(&mut read)).unwrap();
+        let news = News {
+            snapshot: Snapshot::new(read),
+            updates: vec![update("u", 1, "live")],
+            updates_as_of: Some(3),
+            timeline_as_of: Some(4),
+            told: told(9, "closed"),
+            hidden: true,
+            ..News::default()
+        };
+        let facts = merged(&[news]);
+        assert_eq!(facts.snapshot.incident.incident_role_assignments.len(), 1);
+        assert_eq!(Facts::from_bytes(&facts.to_bytes().unwrap()).unwrap(), facts);
+    }
+}

@@ -1,0 +1,273 @@
+//! What a delivery says, in either of two families of event names.
+//!
+//! incident.io's envelope has two keys: `event_type`, and one named after the type that holds the payload. The
+//! product documents three shorter names, `incident.created`, `incident.status_updated` and
+//! `incident.resolved`; their payloads are published nowhere, so they are looked for in every plausible place.
+//! Whatever is not about an incident is ignored with a reason, never refused: the sender would only repeat it.
+//!
+//! Types: <https://docs.incident.io/api-reference/webhooks>.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::incidentio::payload::Incident;
+use crate::json::{self, Object, Slot, object};
+
+/// Event types to select when the webhook is created.
+pub const SELECT: [&str; 6] = [
+    "public_incident.incident_created_v2",
+    "public_incident.incident_updated_v2",
+    "public_incident.incident_status_updated_v2",
+    "private_incident.incident_created_v2",
+    "private_incident.incident_updated_v2",
+    "public_escalation.escalation_status_updated_v1",
+];
+
+/// Identifiers that the provider's documentation uses in examples and so, it seems, in test sends.
+const EXAMPLE_IDS: [&str; 2] = ["01FDAG4SAP5TYPT98WGR2N7W91", "abc123"];
+
+/// A delivery's body does not have the documented shape; the text says how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed(pub String);
+
+/// A delivery's body, read.
+#[derive(Debug, Default)]
+pub struct Envelope<'a> {
+    /// The provider's event type.
+    pub event_type: String,
+    /// What stands under every other key, in the order of the body.
+    payloads: Vec<(String, Payload)>,
+    body: &'a [u8],
+}
+
+impl Object for Envelope<'_> {
+    fn slot(&mut self, key: &str) -> Slot<'_> {
+        if key == "event_type" {
+            return Slot::Text(&mut self.event_type);
+        }
+        self.payloads.push((key.to_string(), Payload::default()));
+        self.payloads.last_mut().map_or(Slot::Skip, |(_, payload)| Slot::Object(payload))
+    }
+}
+
+/// Everything that a payload can say about an incident: it is one, it holds one, or it names one.
+#[derive(Debug, Default)]
+struct Payload {
+    own: Incident,
+    incident: Incident,
+    incident_id: String,
+    postmortem_document: Document,
+}
+
+impl Object for Payload {
+    fn slot(&mut self, key: &str) -> Slot<'_> {
+        match key {
+            "incident" => Slot::Object(&mut self.incident),
+            "incident_id" => Slot::Text(&mut self.incident_id),
+            "postmortem_document" => Slot::Object(&mut self.postmortem_document),
+            key => self.own.slot(key),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Document {
+    incident_id: String,
+}
+
+object!(Document { "incident_id" => Text incident_id });
+
+/// What a delivery asks the plugin to do.
+#[derive(Debug)]
+pub enum Event {
+    /// The incident itself, as it was when the event was made.
+    Whole {
+        /// The incident.
+        incident: Box<Incident>,
+        /// Whether its status changed.
+        status_changed: bool,
+    },
+    /// Only the incident's identifier: it has to be fetched.
+    Reference {
+        /// The provider's identifier.
+        id: String,
+    },
+    /// Of no concern, and why.
+    Ignored(String),
+}
+
+/// Reads a delivery's body.
+pub fn envelope(body: &[u8]) -> Result<Envelope<'_>, Malformed> {
+    let mut envelope = Envelope { body, ..Envelope::default() };
+    json::read(body, Slot::Object(&mut envelope)).map_err(|why| Malformed(format!("the body is {why}")))?;
+    if envelope.event_type.is_empty() {
+        return Err(Malformed("the body has no `event_type`".into()));
+    }
+    Ok(envelope)
+}
+
+impl Envelope<'_> {
+    /// The provider's incident that the delivery concerns, if it names one.
+    pub fn incident_id(&self) -> Option<String> {
+        let is_incident = self.kind() == Kind::Incident;
+        let of = |payload: &Payload| {
+            let own = if is_incident { payload.own.id.as_str() } else { "" };
+            let ids = [&payload.incident.id, &payload.postmortem_document.incident_id, &payload.incident_id];
+            ids.into_iter().map(String::as_str).chain([own]).find(|id| !id.is_empty()).map(ToString::to_string)
+        };
+        self.payloads().find_map(of).or_else(|| of(&self.top()?))
+    }
+
+    /// What to do.
+    pub fn event(&self) -> Result<Event, Malformed> {
+        let event_type = self.event_type.as_str();
+        match self.kind() {
+            Kind::Ping => return Ok(Event::Ignored("a ping".into())),
+            Kind::Other => return Ok(Event::Ignored(format!("{event_type} changes no incident record"))),
+            Kind::Unknown => return Ok(Event::Ignored(format!("{event_type} is not an event type that is known"))),
+            Kind::Incident => {}
+        }
+        let Some(id) = self.incident_id() else {
+            return Err(Malformed(format!("{event_type} names no incident")));
+        };
+        if EXAMPLE_IDS.contains(&id.as_str()) {
+            return Ok(Event::Ignored("a test send with the documentation's example".into()));
+        }
+        let whole = self.payloads().find_map(whole).or_else(|| whole(&self.top()?));
+        match whole {
+            Some(incident) => {
+                let status_changed = event_type.contains("status_updated") || event_type == "incident.resolved";
+                Ok(Event::Whole { incident, status_changed })
+            }
+            // A payload that names its incident but does not hold all of it.
+            None => Ok(Event::Reference { id }),
+        }
+    }
+
+    /// The payload, under the property named after the type; for the short names also under `data` and
+    /// `incident`.
+    fn payloads(&self) -> impl Iterator<Item = &Payload> {
+        let named = [self.event_type.as_str(), "data", "incident"];
+        let places = if self.is_short() { named.len() } else { 1 };
+        let under = |name| self.payloads.iter().find(move |(key, _)| key == name).map(|(_, payload)| payload);
+        named.into_iter().take(places).filter_map(under)
+    }
+
+    /// For the short names, the body itself as the payload; read only when nothing is found elsewhere.
+    fn top(&self) -> Option<Payload> {
+        let mut top = Payload::default();
+        json::read(self.body, Slot::Object(&mut top)).ok().filter(|()| self.is_short())?;
+        Some(top)
+    }
+
+    fn is_short(&self) -> bool {
+        SHORT_NAMES.contains(&self.event_type.as_str())
+    }
+
+    fn kind(&self) -> Kind {
+        let event_type = self.event_type.as_str();
+        if event_type == "ping" {
+            return Kind::Ping;
+        }
+        if self.is_short() {
+            return Kind::Incident;
+        }
+        let Some((family, event)) = event_type.split_once('.') else { return Kind::Unknown };
+        match family {
+            "public_incident" | "private_incident" if event.starts_with("incident_") => Kind::Incident,
+            "public_incident" | "private_incident" | "public_escalation" | "private_escalation" | "public_alert"
+            | "private_alert" | "schedule" | "status_page_incident" => Kind::Other,
+            _ => Kind::Unknown,
+        }
+    }
+}
+
+const SHORT_NAMES: [&str; 3] = ["incident.created", "incident.status_updated", "incident.resolved"];
+
+#[derive(PartialEq, Eq)]
+enum Kind {
+    Incident,
+    Other,
+    Ping,
+    Unknown,
+}
+
+/// The incident in a payload, directly or under `incident`; none if there is only an identifier. One without a
+/// version cannot be ordered against what is stored, so it counts as an identifier.
+fn whole(payload: &Payload) -> Option<Box<Incident>> {
+    let complete = |i: &&Incident| !i.incident_status.category.is_empty() && i.updated_at.is_some();
+    [&payload.incident, &payload.own].into_iter().find(complete).map(|i| Box::new(i.clone()))
+}
+
+impl core::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Malformed> for crate::model::Error {
+    fn from(error: Malformed) -> Self {
+        crate::model::Error::Malformed(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = r#"{"id":"01X","reference":"INC-1","incident_status":{"name":"Fixing","category":"live"},
+        "created_at":"2026-01-01T00:00:00Z","updated_at":"2026-01-01T01:00:00Z"}"#;
+
+    fn check(body: &str, id: Option<&str>, expected: &str) {
+        let envelope = envelope(body.as_bytes()).unwrap();
+        assert_eq!(envelope.incident_id().as_deref(), id, "{body}");
+        let said = match envelope.event() {
+            Ok(Event::Whole { incident, status_changed }) => format!("whole {} {status_changed}", incident.id),
+            Ok(Event::Reference { id }) => format!("reference {id}"),
+            Ok(Event::Ignored(why)) => format!("ignored: {why}"),
+            Err(Malformed(why)) => format!("malformed: {why}"),
+        };
+        assert_eq!(said, expected, "{body}");
+    }
+
+    #[test]
+    fn both_families_of_names_are_read() {
+        let t = "public_incident.incident_created_v2";
+        check(&format!(r#"{{"event_type":"{t}","{t}":{WHOLE}}}"#), Some("01X"), "whole 01X false");
+        let t = "public_incident.incident_status_updated_v2";
+        check(&format!(r#"{{"event_type":"{t}","{t}":{{"incident":{WHOLE}}}}}"#), Some("01X"), "whole 01X true");
+        let t = "private_incident.incident_updated_v2";
+        check(&format!(r#"{{"event_type":"{t}","{t}":{{"id":"01P"}}}}"#), Some("01P"), "reference 01P");
+        for place in ["incident.created", "data", "incident"] {
+            check(&format!(r#"{{"event_type":"incident.created","{place}":{WHOLE}}}"#), Some("01X"), "whole 01X false");
+        }
+        let nested = format!(r#"{{"event_type":"incident.resolved","data":{{"incident":{WHOLE}}}}}"#);
+        check(&nested, Some("01X"), "whole 01X true");
+        check(r#"{"event_type":"incident.resolved","data":{"incident_id":"01Y"}}"#, Some("01Y"), "reference 01Y");
+        check(&format!(r#"{{"event_type":"incident.status_updated",{}"#, &WHOLE[1..]), Some("01X"), "whole 01X true");
+    }
+
+    #[test]
+    fn what_concerns_no_record_is_ignored_with_a_reason() {
+        check(r#"{"event_type":"ping"}"#, None, "ignored: a ping");
+        check(r#"{"event_type":"brand.new_v9","x":1}"#, None, "ignored: brand.new_v9 is not an event type that is known");
+        let t = "public_incident.follow_up_created_v2";
+        let ignored = "ignored: public_incident.follow_up_created_v2 changes no incident record";
+        check(&format!(r#"{{"event_type":"{t}","{t}":{{"id":"F","incident_id":"01X"}}}}"#), Some("01X"), ignored);
+        let t = "private_incident.incident_created_v2";
+        let test = "ignored: a test send with the documentation's example";
+        check(&format!(r#"{{"event_type":"{t}","{t}":{{"id":"abc123"}}}}"#), Some("abc123"), test);
+    }
+
+    #[test]
+    fn a_body_without_the_documented_shape_is_malformed() {
+        for body in ["", "null", "[]", "{}", r#"{"event_type":7}"#, r#"{"event_type":""}"#, "{\"event_type\":\"x\"", "\u{0}"] {
+            assert!(envelope(body.as_bytes()).is_err(), "{body}");
+        }
+        assert!(envelope(b"{\"event_type\":\"\xff\"}").is_err());
+        let t = "public_incident.incident_created_v2";
+        check(&format!(r#"{{"event_type":"{t}"}}"#), None, &format!("malformed: {t} names no incident"));
+    }
+}
