@@ -11,7 +11,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use crate::model::Timestamp;
@@ -119,7 +121,11 @@ pub trait Field {
 
 impl Field for String {
     fn value(&self) -> Value<'_> {
-        if self.is_empty() { Value::Absent } else { Value::Text(self) }
+        if self.is_empty() {
+            Value::Absent
+        } else {
+            Value::Text(self)
+        }
     }
 }
 
@@ -149,7 +155,8 @@ impl<T: Fields> Field for T {
 
 impl<T: Fields> Field for Option<T> {
     fn value(&self) -> Value<'_> {
-        self.as_ref().map_or(Value::Absent, |object| Value::Object(object))
+        self.as_ref()
+            .map_or(Value::Absent, |object| Value::Object(object))
     }
 }
 
@@ -158,7 +165,11 @@ where
     Vec<T>: Items,
 {
     fn value(&self) -> Value<'_> {
-        if self.is_empty() { Value::Absent } else { Value::List(self) }
+        if self.is_empty() {
+            Value::Absent
+        } else {
+            Value::List(self)
+        }
     }
 }
 
@@ -199,7 +210,8 @@ pub fn write(object: &dyn Fields) -> Result<Vec<u8>, serde_json::Error> {
 
 /// Reads a whole document. The error says where it stops being JSON.
 pub fn read(document: &[u8], slot: Slot<'_>) -> Result<(), String> {
-    let text = core::str::from_utf8(document).map_err(|e| format!("not UTF-8 after byte {}", e.valid_up_to()))?;
+    let text =
+        core::str::from_utf8(document).map_err(|e| format!("not UTF-8 after byte {}", e.valid_up_to()))?;
     let mut json = serde_json::Deserializer::from_str(text);
     let read = slot.deserialize(&mut json).and_then(|()| json.end());
     read.map_err(|e| format!("not JSON at line {} column {}", e.line(), e.column()))
@@ -378,7 +390,10 @@ mod tests {
             r#"{"name":"a\u00e9","note":"n","at":"1970-01-01T00:00:01Z","rank":-3,"flag":true,
                 "part":{"name":"b"},"parts":[{"at":7}],"tags":["x","y"],"other":{"deep":[1,2.5,null]}}"#,
         );
-        let part = Thing { name: "b".into(), ..Thing::default() };
+        let part = Thing {
+            name: "b".into(),
+            ..Thing::default()
+        };
         let expected = Thing {
             name: "aé".into(),
             note: Some("n".into()),
@@ -386,7 +401,10 @@ mod tests {
             rank: Some(-3),
             flag: true,
             part: Some(Box::new(part)),
-            parts: vec![Thing { at: Some(7), ..Thing::default() }],
+            parts: vec![Thing {
+                at: Some(7),
+                ..Thing::default()
+            }],
             tags: vec!["x".into(), "y".into()],
         };
         assert_eq!(got, expected);
@@ -409,6 +427,9 @@ mod tests {
         for bad in ["", "{", r#"{"name":"a""#, r#"{"name":"a"}x"#, "{name:1}"] {
             assert!(read(bad.as_bytes(), Slot::Skip).is_err(), "{bad}");
         }
-        assert_eq!(read(b"{\"a\":\"\xff\"}", Slot::Skip), Err("not UTF-8 after byte 6".into()));
+        assert_eq!(
+            read(b"{\"a\":\"\xff\"}", Slot::Skip),
+            Err("not UTF-8 after byte 6".into())
+        );
     }
 }

@@ -96,7 +96,9 @@ pub enum StorageError {
 impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
         Error::Storage(match error {
-            StorageError::Unavailable(text) | StorageError::QuotaExceeded(text) | StorageError::Invalid(text) => text,
+            StorageError::Unavailable(text)
+            | StorageError::QuotaExceeded(text)
+            | StorageError::Invalid(text) => text,
             StorageError::Conflict => "the same incident is being written by too many at once".into(),
         })
     }

@@ -3,7 +3,11 @@
 //! Records such as [`Incident`] cross the sandbox, the ports and the store unchanged, so that there is one
 //! definition of each and no copying between look-alikes. Nothing here interprets them.
 
-#[allow(missing_docs, unreachable_pub, reason = "generated; the documentation is in wit/integration.wit")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "generated; the documentation is in wit/integration.wit"
+)]
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../../wit",
@@ -25,8 +29,8 @@ pub use bindings::{Integration, IntegrationPre};
 
 pub use bindings::exports::koalr::integration::connector::{
     BackfillRequest, BackfillSource, Bucket, ClockStart, Connection, Delivery, Descriptor, Exclusion, Header,
-    InjectedCredential, Mapping, MttrQuery, MttrReport, Outcome, Rejection, Settings, SeverityOverride, Slice,
-    Statistics, Step, Tier, Verified,
+    InjectedCredential, Mapping, MttrQuery, MttrReport, Outcome, Rejection, Settings, SeverityOverride,
+    Slice, Statistics, Step, Tier, Verified,
 };
 pub use bindings::koalr::integration::directory::ServiceName;
 pub use bindings::koalr::integration::log::Level;
@@ -34,8 +38,8 @@ pub use bindings::koalr::integration::storage::{
     Applied, Change, IncidentWrite, RevisitPage, Sample, SamplePage, StorageError, StoredIncident, Timeline,
 };
 pub use bindings::koalr::integration::types::{
-    AffectedService, DerivedTime, Error as GuestError, Incident, IncidentKey, Mode, Phase, Priority, Responder,
-    Severity, TimelineEvent,
+    AffectedService, DerivedTime, Error as GuestError, Incident, IncidentKey, Mode, Phase, Priority,
+    Responder, Severity, TimelineEvent,
 };
 
 /// Microseconds since 1970-01-01T00:00:00Z.

@@ -33,7 +33,9 @@ pub(super) fn fetch(requests: &[Request]) -> Vec<Result<Response, Failure>> {
     let mut flights: Vec<(usize, Flight)> = Vec::with_capacity(IN_FLIGHT);
     loop {
         while flights.len() < IN_FLIGHT {
-            let Some((index, request)) = waiting.next() else { break };
+            let Some((index, request)) = waiting.next() else {
+                break;
+            };
             match Flight::start(request) {
                 Ok(flight) => flights.push((index, flight)),
                 Err(failure) => settle(&mut answers, index, Err(failure)),
@@ -59,10 +61,17 @@ pub(super) fn fetch(requests: &[Request]) -> Vec<Result<Response, Failure>> {
         flights = going;
     }
     let missing = || Err(Failure::Broken("no answer".to_string()));
-    answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect()
+    answers
+        .into_iter()
+        .map(|answer| answer.unwrap_or_else(missing))
+        .collect()
 }
 
-fn settle(answers: &mut [Option<Result<Response, Failure>>], index: usize, answer: Result<Response, Failure>) {
+fn settle(
+    answers: &mut [Option<Result<Response, Failure>>],
+    index: usize,
+    answer: Result<Response, Failure>,
+) {
     if let Some(slot) = answers.get_mut(index) {
         *slot = Some(answer);
     }
@@ -70,8 +79,17 @@ fn settle(answers: &mut [Option<Result<Response, Failure>>], index: usize, answe
 
 /// One request. Fields are dropped in order: a child resource goes before what it was made from.
 enum Flight {
-    Sent { ready: Pollable, future: FutureIncomingResponse },
-    Reading { ready: Pollable, stream: InputStream, _body: IncomingBody, _response: IncomingResponse, got: Response },
+    Sent {
+        ready: Pollable,
+        future: FutureIncomingResponse,
+    },
+    Reading {
+        ready: Pollable,
+        stream: InputStream,
+        _body: IncomingBody,
+        _response: IncomingResponse,
+        got: Response,
+    },
 }
 
 enum Progress {
@@ -94,14 +112,19 @@ impl Flight {
         outgoing.set_method(&Method::Get).map_err(broken)?;
         outgoing.set_scheme(Some(&scheme)).map_err(broken)?;
         outgoing.set_authority(Some(authority)).map_err(broken)?;
-        outgoing.set_path_with_query(Some(&request.path_and_query)).map_err(broken)?;
+        outgoing
+            .set_path_with_query(Some(&request.path_and_query))
+            .map_err(broken)?;
         let options = RequestOptions::new();
         // A host that knows no such option keeps its own limits.
         let _ = options.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let _ = options.set_first_byte_timeout(Some(ANSWER_TIMEOUT));
         let _ = options.set_between_bytes_timeout(Some(ANSWER_TIMEOUT));
         let future = outgoing_handler::handle(outgoing, Some(options)).map_err(failure)?;
-        Ok(Flight::Sent { ready: future.subscribe(), future })
+        Ok(Flight::Sent {
+            ready: future.subscribe(),
+            future,
+        })
     }
 
     fn pollable(&self) -> &Pollable {
@@ -124,21 +147,49 @@ impl Flight {
                 let unreadable = |()| Failure::Broken("the answer has no readable body".to_string());
                 let body = response.consume().map_err(unreadable)?;
                 let stream = body.stream().map_err(unreadable)?;
-                let got = Response { status, retry_after, body: Vec::new() };
+                let got = Response {
+                    status,
+                    retry_after,
+                    body: Vec::new(),
+                };
                 let ready = stream.subscribe();
-                Flight::Reading { ready, stream, _body: body, _response: response, got }.advance()
+                Flight::Reading {
+                    ready,
+                    stream,
+                    _body: body,
+                    _response: response,
+                    got,
+                }
+                .advance()
             }
-            Flight::Reading { ready, stream, _body, _response, mut got } => loop {
+            Flight::Reading {
+                ready,
+                stream,
+                _body,
+                _response,
+                mut got,
+            } => loop {
                 match stream.read(CHUNK) {
                     Ok(chunk) if chunk.is_empty() => {
-                        return Ok(Progress::Going(Flight::Reading { ready, stream, _body, _response, got }));
+                        return Ok(Progress::Going(Flight::Reading {
+                            ready,
+                            stream,
+                            _body,
+                            _response,
+                            got,
+                        }));
                     }
-                    Ok(chunk) if got.body.len() + chunk.len() > LARGEST_BODY => return Err(Failure::TooLarge),
+                    Ok(chunk) if got.body.len() + chunk.len() > LARGEST_BODY => {
+                        return Err(Failure::TooLarge);
+                    }
                     Ok(chunk) if got.body.is_empty() => got.body = chunk,
                     Ok(chunk) => got.body.extend_from_slice(&chunk),
                     Err(StreamError::Closed) => return Ok(Progress::Done(got)),
                     Err(StreamError::LastOperationFailed(error)) => {
-                        return Err(Failure::Broken(format!("the answer broke off: {}", error.to_debug_string())));
+                        return Err(Failure::Broken(format!(
+                            "the answer broke off: {}",
+                            error.to_debug_string()
+                        )));
                     }
                 }
             },
@@ -159,7 +210,9 @@ fn failure(code: ErrorCode) -> Failure {
             Failure::Broken("no answer in time".to_string())
         }
         ErrorCode::ConnectionRefused => Failure::Broken("connection refused".to_string()),
-        ErrorCode::DnsError(_) | ErrorCode::DnsTimeout => Failure::Broken("the name cannot be resolved".to_string()),
+        ErrorCode::DnsError(_) | ErrorCode::DnsTimeout => {
+            Failure::Broken("the name cannot be resolved".to_string())
+        }
         code => Failure::Broken(format!("{code:?}")),
     }
 }

@@ -11,7 +11,9 @@ use alloc::vec::Vec;
 
 use crate::incidentio::client;
 use crate::model::{Error, IncidentKey, SECOND, SamplePage, Timestamp};
-use crate::port::{Applied, Change, Failure, Level, Request, Response, Revisits, ServiceName, StorageError, Stored, World};
+use crate::port::{
+    Applied, Change, Failure, Level, Request, Response, Revisits, ServiceName, StorageError, Stored, World,
+};
 use crate::sync::{backfill, connect, context::Context, event, poll};
 use crate::webhook::{self, signature};
 use crate::{mttr, severity};
@@ -72,12 +74,17 @@ impl wit::Guest for Plugin {
     }
 
     fn verify_webhook(delivery: wit::Delivery) -> Result<wit::Verified, wit::Rejection> {
-        let headers: Vec<signature::Header<'_>> =
-            delivery.headers.iter().map(|h| signature::Header { name: &h.name, value: &h.value }).collect();
+        let headers: Vec<signature::Header<'_>> = delivery
+            .headers
+            .iter()
+            .map(|h| signature::Header {
+                name: &h.name,
+                value: &h.value,
+            })
+            .collect();
         let secrets = Host.secrets(WEBHOOK_SECRET);
         let signed = signature::verify(&secrets, &headers, &delivery.body, Host.now().div_euclid(SECOND))?;
-        let envelope =
-            webhook::event::envelope(&delivery.body).map_err(|_| wit::Rejection::MalformedBody)?;
+        let envelope = webhook::event::envelope(&delivery.body).map_err(|_| wit::Rejection::MalformedBody)?;
         Ok(wit::Verified {
             id: signed.id,
             sent_at: signed.sent_at_seconds.saturating_mul(SECOND),
@@ -97,24 +104,34 @@ impl wit::Guest for Plugin {
     fn backfill(request: wit::BackfillRequest) -> Result<wit::Step, wit::Error> {
         match request.source {
             wit::BackfillSource::Incidentio => {
-                let window = backfill::Window { since: request.since, until: request.until };
+                let window = backfill::Window {
+                    since: request.since,
+                    until: request.until,
+                };
                 Ok(backfill::backfill(&mut Host, window, request.dry_run)?.into())
             }
-            wit::BackfillSource::Opsgenie | wit::BackfillSource::OpsgenieRecords(_) => {
-                Err(wit::Error::Invalid("this version imports no Opsgenie history yet".to_string()))
-            }
+            wit::BackfillSource::Opsgenie | wit::BackfillSource::OpsgenieRecords(_) => Err(
+                wit::Error::Invalid("this version imports no Opsgenie history yet".to_string()),
+            ),
         }
     }
 
     fn map_severity(severity: wit::Severity) -> Result<wit::Mapping, wit::Error> {
         let context = Context::load(&mut Host)?;
         let known = context.account.known_severities();
-        let mapping = severity::map(Some(&severity.into()), &context.settings.severity_overrides, &known);
+        let mapping = severity::map(
+            Some(&severity.into()),
+            &context.settings.severity_overrides,
+            &known,
+        );
         Ok(mapping.into())
     }
 
     fn compute_mttr(query: wit::MttrQuery) -> Result<wit::MttrReport, wit::Error> {
-        Ok(mttr::compute(query.into(), |since, until, after| Host.samples(since, until, after))?.into())
+        Ok(mttr::compute(&query.into(), &mut |since, until, after| {
+            Host.samples(since, until, after)
+        })?
+        .into())
     }
 }
 
@@ -125,7 +142,9 @@ impl World for Host {
     fn now(&self) -> Timestamp {
         let now = wasi::clocks::wall_clock::now();
         let seconds = Timestamp::try_from(now.seconds).unwrap_or(Timestamp::MAX / SECOND);
-        seconds.saturating_mul(SECOND).saturating_add(Timestamp::from(now.nanoseconds) / 1_000)
+        seconds
+            .saturating_mul(SECOND)
+            .saturating_add(Timestamp::from(now.nanoseconds) / 1_000)
     }
 
     fn fetch(&mut self, requests: &[Request]) -> Vec<Result<Response, Failure>> {
@@ -149,10 +168,18 @@ impl World for Host {
 
     fn to_revisit(&mut self, source: &str, limit: u32) -> Result<Revisits, StorageError> {
         let page = imports::storage::to_revisit(source, limit)?;
-        Ok(Revisits { keys: page.keys.into_iter().map(Into::into).collect(), total: page.total })
+        Ok(Revisits {
+            keys: page.keys.into_iter().map(Into::into).collect(),
+            total: page.total,
+        })
     }
 
-    fn samples(&mut self, since: Timestamp, until: Timestamp, after: Option<&str>) -> Result<SamplePage, StorageError> {
+    fn samples(
+        &mut self,
+        since: Timestamp,
+        until: Timestamp,
+        after: Option<&str>,
+    ) -> Result<SamplePage, StorageError> {
         Ok(imports::storage::scan_samples(since, until, after)?.into())
     }
 

@@ -35,17 +35,23 @@ pub fn connect<W: World>(world: &mut W, settings: &Settings) -> Result<Connectio
     let probe = client::incidents(now, now, &[], 1, None);
     let mut answers = world.fetch(&[client::identity(), probe]).into_iter();
     let mut next = |what| {
-        let answer = answers.next().unwrap_or(Err(crate::port::Failure::Broken("no answer".into())));
+        let answer = answers
+            .next()
+            .unwrap_or(Err(crate::port::Failure::Broken("no answer".into())));
         client::body(what, answer, now)
     };
     let body = next("the key's identity")?;
     let mut answer = IdentityAnswer::default();
-    json::read(&body, Slot::Object(&mut answer))
-        .map_err(|why| Error::Malformed(format!("incident.io's answer about the key cannot be read: {why}")))?;
+    json::read(&body, Slot::Object(&mut answer)).map_err(|why| {
+        Error::Malformed(format!(
+            "incident.io's answer about the key cannot be read: {why}"
+        ))
+    })?;
     next("incidents")?;
     let identity = answer.identity;
     let connection = Connection {
-        account: client::account_slug(identity.dashboard_url.as_deref()).unwrap_or_else(|| "unknown".to_string()),
+        account: client::account_slug(identity.dashboard_url.as_deref())
+            .unwrap_or_else(|| "unknown".to_string()),
         account_url: identity.dashboard_url,
         key_name: identity.name,
         warnings: warnings(&identity.roles, settings),
@@ -64,10 +70,16 @@ fn warnings(roles: &[String], settings: &Settings) -> Vec<String> {
     let reads = |role: &str| {
         role == "viewer" || role == "global_access" || role.ends_with("_viewer") || role.ends_with("_reader")
     };
-    let excess: Vec<&str> = roles.iter().map(String::as_str).filter(|role| !reads(role)).collect();
+    let excess: Vec<&str> = roles
+        .iter()
+        .map(String::as_str)
+        .filter(|role| !reads(role))
+        .collect();
     if !excess.is_empty() {
         let list = excess.join(", ");
-        warnings.push(format!("The key can do more than reading ({list}); a key with read-only roles is enough."));
+        warnings.push(format!(
+            "The key can do more than reading ({list}); a key with read-only roles is enough."
+        ));
     }
     if !has("catalog_viewer") && !has("catalog_editor") {
         warnings.push(
@@ -78,10 +90,12 @@ fn warnings(roles: &[String], settings: &Settings) -> Vec<String> {
     }
     match (has("global_access"), settings.include_private) {
         (false, true) => warnings.push(
-            "The key cannot see private incidents (role global_access), although the settings ask for them.".into(),
+            "The key cannot see private incidents (role global_access), although the settings ask for them."
+                .into(),
         ),
         (false, false) => {
-            warnings.push("The key cannot see private incidents (role global_access); they are left out.".into());
+            warnings
+                .push("The key cannot see private incidents (role global_access); they are left out.".into());
         }
         (true, _) => {}
     }
@@ -94,7 +108,10 @@ mod tests {
 
     fn check(roles: &[&str], include_private: bool, expected: &[&str]) {
         let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
-        let settings = Settings { include_private, ..Settings::default() };
+        let settings = Settings {
+            include_private,
+            ..Settings::default()
+        };
         let got = warnings(&roles, &settings);
         assert_eq!(got.len(), expected.len(), "{got:?}");
         for (got, expected) in got.iter().zip(expected) {
@@ -106,9 +123,21 @@ mod tests {
     fn a_key_is_told_what_it_cannot_see_and_what_it_should_not_do() {
         check(&["viewer", "catalog_viewer", "global_access"], true, &[]);
         check(&["viewer", "catalog_viewer"], false, &["private incidents"]);
-        check(&["viewer", "catalog_viewer"], true, &["although the settings ask"]);
+        check(
+            &["viewer", "catalog_viewer"],
+            true,
+            &["although the settings ask"],
+        );
         check(&["viewer", "global_access"], false, &["catalog_viewer"]);
-        check(&["viewer", "catalog_viewer", "global_access", "incident_editor"], false, &["incident_editor"]);
-        check(&["viewer", "catalog_viewer", "global_access", "schedules_reader"], false, &[]);
+        check(
+            &["viewer", "catalog_viewer", "global_access", "incident_editor"],
+            false,
+            &["incident_editor"],
+        );
+        check(
+            &["viewer", "catalog_viewer", "global_access", "schedules_reader"],
+            false,
+            &[],
+        );
     }
 }

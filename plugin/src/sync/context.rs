@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use super::{insert_once, read_state, write_state};
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload;
-use crate::json::{Object, Slot, object};
+use crate::json::{Object, object};
 use crate::model::{DAY, Error, Priority, Settings, Severity, SeverityOverride, Timestamp};
 use crate::port::{Change, Level, Request, World};
 
@@ -63,7 +63,10 @@ impl Account {
 
     /// The e-mail address of a person, lower-cased.
     pub fn email(&self, id: &str) -> Option<String> {
-        let index = self.users.binary_search_by(|user| user.id.as_str().cmp(id)).ok()?;
+        let index = self
+            .users
+            .binary_search_by(|user| user.id.as_str().cmp(id))
+            .ok()?;
         self.users.get(index)?.email.clone()
     }
 }
@@ -72,14 +75,18 @@ impl Context {
     /// What is stored; empty before the first connect.
     pub fn load<W: World>(world: &mut W) -> Result<Context, Error> {
         Ok(Context {
-            settings: read_state::<W, StoredSettings>(world, SETTINGS)?.unwrap_or_default().into(),
+            settings: read_state::<W, StoredSettings>(world, SETTINGS)?
+                .unwrap_or_default()
+                .into(),
             account: read_state(world, ACCOUNT)?.unwrap_or_default(),
         })
     }
 
     /// Whether the account should be read again.
     pub fn is_old(&self, now: Timestamp) -> bool {
-        self.account.read_at.is_none_or(|at| now.saturating_sub(at) >= ACCOUNT_AGE)
+        self.account
+            .read_at
+            .is_none_or(|at| now.saturating_sub(at) >= ACCOUNT_AGE)
     }
 }
 
@@ -138,7 +145,10 @@ impl From<StoredSettings> for Settings {
                 "P4" => Priority::P4,
                 _ => return None,
             };
-            Some(SeverityOverride { severity: o.severity, priority })
+            Some(SeverityOverride {
+                severity: o.severity,
+                priority,
+            })
         };
         Settings {
             severity_overrides: stored.severity_overrides.into_iter().filter_map(rule).collect(),
@@ -151,8 +161,13 @@ impl From<StoredSettings> for Settings {
 
 /// Reads the account anew and stores it; answers it with the number of requests that it took.
 pub fn refresh<W: World>(world: &mut W) -> Result<(Account, u32), Error> {
-    let lists =
-        ["/v1/severities", "/v1/incident_statuses", "/v2/custom_fields", "/v3/catalog_types"].map(client::unpaged);
+    let lists = [
+        "/v1/severities",
+        "/v1/incident_statuses",
+        "/v2/custom_fields",
+        "/v3/catalog_types",
+    ]
+    .map(client::unpaged);
     let [severities, statuses, fields, types] = lists;
     let mut answers = Lists::fetch(world, [severities, statuses, fields, types, client::users(None)]);
     let mut requests = 5;
@@ -166,10 +181,19 @@ pub fn refresh<W: World>(world: &mut W) -> Result<(Account, u32), Error> {
         for payload::User { id, email, .. } in items.into_iter().filter(|user| user.email.is_some()) {
             let email = email.map(|email| email.trim().to_ascii_lowercase());
             if let Err(index) = users.binary_search_by(|known| known.id.cmp(&id)) {
-                users.insert(index, payload::User { id, name: None, email });
+                users.insert(
+                    index,
+                    payload::User {
+                        id,
+                        name: None,
+                        email,
+                    },
+                );
             }
         }
-        let Some(after) = after.filter(|_| requests < 5 + USER_PAGES) else { break };
+        let Some(after) = after.filter(|_| requests < 5 + USER_PAGES) else {
+            break;
+        };
         requests += 1;
         page = Lists::fetch(world, [client::users(Some(&after))]).read(world, "users", "users")?;
     }
@@ -182,7 +206,10 @@ pub fn refresh<W: World>(world: &mut W) -> Result<(Account, u32), Error> {
         read_at: Some(world.now()),
         severities: severities.map(|p| p.items).unwrap_or_default(),
         categories,
-        service_fields: fields.zip(types).map(|(f, t)| service_fields(&f.items, &t.items)).unwrap_or_default(),
+        service_fields: fields
+            .zip(types)
+            .map(|(f, t)| service_fields(&f.items, &t.items))
+            .unwrap_or_default(),
         users,
     };
     world.commit(Vec::from([write_state(ACCOUNT, &account)?]))?;
@@ -191,8 +218,14 @@ pub fn refresh<W: World>(world: &mut W) -> Result<(Account, u32), Error> {
 
 /// Fields backed by a catalog type of category `service`.
 fn service_fields(fields: &[payload::Field], types: &[payload::CatalogType]) -> Vec<String> {
-    let is_service = |id: &String| types.iter().any(|t| t.id == *id && t.categories.iter().any(|c| c == "service"));
-    let backed = fields.iter().filter(|f| f.catalog_type_id.as_ref().is_some_and(is_service));
+    let is_service = |id: &String| {
+        types
+            .iter()
+            .any(|t| t.id == *id && t.categories.iter().any(|c| c == "service"))
+    };
+    let backed = fields
+        .iter()
+        .filter(|f| f.catalog_type_id.as_ref().is_some_and(is_service));
     backed.map(|f| f.id.clone()).collect()
 }
 
@@ -211,13 +244,20 @@ impl Lists {
         what: &str,
         key: &str,
     ) -> Result<Option<payload::Page<T>>, Error> {
-        let answer = self.0.next().unwrap_or(Err(crate::port::Failure::Broken("no answer".into())));
+        let answer = self
+            .0
+            .next()
+            .unwrap_or(Err(crate::port::Failure::Broken("no answer".into())));
         match client::body(what, answer, world.now()) {
-            Ok(body) => payload::page(&body, key)
-                .map(Some)
-                .map_err(|why| Error::Malformed(format!("incident.io's list of {what} cannot be read: {why}"))),
+            Ok(body) => payload::page(&body, key).map(Some).map_err(|why| {
+                Error::Malformed(format!("incident.io's list of {what} cannot be read: {why}"))
+            }),
             Err(ApiError::Forbidden(why)) => {
-                world.log(Level::Warn, "a list that the key may not read is left out", &[("why", why)]);
+                world.log(
+                    Level::Warn,
+                    "a list that the key may not read is left out",
+                    &[("why", why)],
+                );
                 Ok(None)
             }
             Err(ApiError::NotFound) => Ok(None),

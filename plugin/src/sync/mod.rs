@@ -26,7 +26,10 @@ use crate::port::{Change, World};
 pub const SOURCE: &str = "incidentio";
 
 fn key(id: &str) -> IncidentKey {
-    IncidentKey { source: SOURCE.into(), id: String::from(id) }
+    IncidentKey {
+        source: SOURCE.into(),
+        id: String::from(id),
+    }
 }
 
 /// Keeps a short list sorted and free of repetitions.
@@ -39,7 +42,9 @@ fn insert_once<T: Ord>(list: &mut Vec<T>, item: T) {
 /// Reads a value of the plugin's own state. One that is not JSON is an error, not an empty value: starting anew
 /// would silently import everything again.
 fn read_state<W: World, T: Object + Default>(world: &mut W, name: &'static str) -> Result<Option<T>, Error> {
-    let Some(bytes) = world.state(name)? else { return Ok(None) };
+    let Some(bytes) = world.state(name)? else {
+        return Ok(None);
+    };
     let mut value = T::default();
     json::read(&bytes, Slot::Object(&mut value))
         .map_err(|why| Error::Storage(format!("the plugin's state `{name}` is damaged: {why}")))?;
@@ -48,6 +53,7 @@ fn read_state<W: World, T: Object + Default>(world: &mut W, name: &'static str) 
 
 fn write_state<T: Fields>(name: &'static str, value: &T) -> Result<Change, Error> {
     let bytes = json::write(value);
-    let bytes = bytes.map_err(|e| Error::Storage(format!("the plugin's state `{name}` cannot be written: {e}")))?;
+    let bytes =
+        bytes.map_err(|e| Error::Storage(format!("the plugin's state `{name}` cannot be written: {e}")))?;
     Ok(Change::SetState(name, Some(bytes)))
 }

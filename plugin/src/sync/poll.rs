@@ -66,7 +66,10 @@ pub(super) fn first_watermark<W: World>(world: &mut W, now: Timestamp) -> Result
     if read_state::<W, Position>(world, STATE)?.is_some() {
         return Ok(None);
     }
-    let position = Position { watermark: Some(now), ..Position::default() };
+    let position = Position {
+        watermark: Some(now),
+        ..Position::default()
+    };
     write_state(STATE, &position).map(Some)
 }
 
@@ -74,7 +77,9 @@ pub(super) fn first_watermark<W: World>(world: &mut W, now: Timestamp) -> Result
 pub fn poll<W: World>(world: &mut W) -> Result<Step, Error> {
     let now = world.now();
     let Some(mut position) = read_state::<W, Position>(world, STATE)? else {
-        return Err(Error::Invalid("the organisation is not connected; connect before polling".into()));
+        return Err(Error::Invalid(
+            "the organisation is not connected; connect before polling".into(),
+        ));
     };
     let mut context = Context::load(world)?;
     let mut step = Step::default();
@@ -85,9 +90,15 @@ pub fn poll<W: World>(world: &mut W) -> Result<Step, Error> {
     }
     // Reading many timelines can take longer than an interval; changes go first.
     let interval = SECOND * Timestamp::from(INTERVAL_SECONDS);
-    let recent = position.passed_at.is_some_and(|at| now.saturating_sub(at) < interval);
+    let recent = position
+        .passed_at
+        .is_some_and(|at| now.saturating_sub(at) < interval);
     if position.pass.is_none() && !(position.revisited.is_some() && recent) {
-        position.pass = Some(Pass { began: Some(now), after: None, restarted: false });
+        position.pass = Some(Pass {
+            began: Some(now),
+            after: None,
+            restarted: false,
+        });
     }
     if position.pass.is_some() {
         return pass(world, &context, position, step);
@@ -96,7 +107,12 @@ pub fn poll<W: World>(world: &mut W) -> Result<Step, Error> {
 }
 
 /// Reads the list of what changed, a few pages at a time.
-fn pass<W: World>(world: &mut W, context: &Context, mut position: Position, mut step: Step) -> Result<Step, Error> {
+fn pass<W: World>(
+    world: &mut W,
+    context: &Context,
+    mut position: Position,
+    mut step: Step,
+) -> Result<Step, Error> {
     for _ in 0..PAGES_PER_STEP {
         let Some(pass) = position.pass.clone() else { break };
         let began = pass.began.unwrap_or_else(|| world.now());
@@ -107,11 +123,25 @@ fn pass<W: World>(world: &mut W, context: &Context, mut position: Position, mut 
         step.requests += 1;
         let page = match read_page::<payload::Incident, W>(world, "incidents", "incidents", request) {
             Ok(page) => page,
-            Err(ApiError::RateLimited(ms)) => return Ok(Step { more: true, wait_ms: ms, ..step }),
+            Err(ApiError::RateLimited(ms)) => {
+                return Ok(Step {
+                    more: true,
+                    wait_ms: ms,
+                    ..step
+                });
+            }
             // The incident behind the cursor may be gone: begin the list again, once.
             Err(ApiError::Rejected(why)) if pass.after.is_some() && !pass.restarted => {
-                world.log(Level::Warn, "a cursor was rejected; the list is read again", &[("why", why)]);
-                position.pass = Some(Pass { after: None, restarted: true, ..pass });
+                world.log(
+                    Level::Warn,
+                    "a cursor was rejected; the list is read again",
+                    &[("why", why)],
+                );
+                position.pass = Some(Pass {
+                    after: None,
+                    restarted: true,
+                    ..pass
+                });
                 world.commit(Vec::from([write_state(STATE, &position)?]))?;
                 continue;
             }
@@ -119,13 +149,19 @@ fn pass<W: World>(world: &mut W, context: &Context, mut position: Position, mut 
         };
         step.fetched += u32::try_from(page.items.len()).unwrap_or(u32::MAX);
         let next = page.after.filter(|next| pass.after.as_ref() != Some(next));
-        position.pass = next.map(|after| Pass { after: Some(after), ..pass.clone() });
+        position.pass = next.map(|after| Pass {
+            after: Some(after),
+            ..pass.clone()
+        });
         if position.pass.is_none() {
             position.watermark = Some(began.saturating_sub(OVERLAP).max(watermark));
             position.passed_at = Some(began);
             position.revisited = Some(0);
         }
-        let batch = Batch { news: snapshots(context, page.items), ..Batch::default() };
+        let batch = Batch {
+            news: snapshots(context, page.items),
+            ..Batch::default()
+        };
         let effects = apply(world, context, &batch, &[write_state(STATE, &position)?])?;
         step.created += effects.applied.created;
         step.updated += effects.applied.updated;
@@ -136,7 +172,12 @@ fn pass<W: World>(world: &mut W, context: &Context, mut position: Position, mut 
 }
 
 /// Reads the timelines of incidents that changed since theirs was read.
-fn revisit<W: World>(world: &mut W, context: &Context, mut position: Position, mut step: Step) -> Result<Step, Error> {
+fn revisit<W: World>(
+    world: &mut W,
+    context: &Context,
+    mut position: Position,
+    mut step: Step,
+) -> Result<Step, Error> {
     let read: Option<UpdatesRead> = read_state(world, super::backfill::UPDATES_READ)?;
     let waiting = world.to_revisit(SOURCE, TIMELINES_PER_STEP)?;
     let mut visits = Vec::with_capacity(waiting.keys.len());
@@ -149,8 +190,11 @@ fn revisit<W: World>(world: &mut W, context: &Context, mut position: Position, m
     }
     let mut wait_ms = None;
     for _ in 0..PAGES_PER_TIMELINE {
-        let asks: Vec<(usize, bool, Request)> =
-            visits.iter().enumerate().flat_map(|(index, visit)| visit.requests(index)).collect();
+        let asks: Vec<(usize, bool, Request)> = visits
+            .iter()
+            .enumerate()
+            .flat_map(|(index, visit)| visit.requests(index))
+            .collect();
         if asks.is_empty() {
             break;
         }
@@ -159,7 +203,9 @@ fn revisit<W: World>(world: &mut W, context: &Context, mut position: Position, m
         let answers = world.fetch(&requests);
         let now = world.now();
         for ((index, of_updates, _), answer) in asks.into_iter().zip(answers) {
-            let Some(visit) = visits.get_mut(index) else { continue };
+            let Some(visit) = visits.get_mut(index) else {
+                continue;
+            };
             match client::body("the timeline", answer, now) {
                 Ok(body) => visit.take(of_updates, &body)?,
                 Err(ApiError::RateLimited(ms)) => {
@@ -178,16 +224,30 @@ fn revisit<W: World>(world: &mut W, context: &Context, mut position: Position, m
     let mut batch = Batch::default();
     for visit in visits.into_iter().filter(Visit::is_complete) {
         step.fetched += 1;
-        let Visit { snapshot, updates, items, .. } = visit;
+        let Visit {
+            snapshot,
+            updates,
+            items,
+            ..
+        } = visit;
         let as_of = Some(snapshot.updated_at);
         let items = Some(timeline::of_items(snapshot.id(), items));
-        let news = News { updates, updates_as_of: as_of, timeline_as_of: as_of, items, ..News::default() };
+        let news = News {
+            updates,
+            updates_as_of: as_of,
+            timeline_as_of: as_of,
+            items,
+            ..News::default()
+        };
         batch.news.insert(snapshot.incident.id, news);
     }
     let visited = u64::try_from(batch.news.len()).unwrap_or(0);
     let left = waiting.total.saturating_sub(visited);
     let stuck = visited == 0 && wait_ms.is_none();
-    let before = position.revisited.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    let before = position
+        .revisited
+        .and_then(|n| u64::try_from(n).ok())
+        .unwrap_or(0);
     let done = before + visited;
     position.revisited = i64::try_from(done).ok().filter(|_| left > 0 && !stuck);
     let effects = apply(world, context, &batch, &[write_state(STATE, &position)?])?;
@@ -200,15 +260,19 @@ fn revisit<W: World>(world: &mut W, context: &Context, mut position: Position, m
 }
 
 /// News of whole incidents; private ones only if the settings ask for them.
-pub(super) fn snapshots(
-    context: &Context,
-    incidents: Vec<payload::Incident>,
-) -> BTreeMap<String, News> {
+pub(super) fn snapshots(context: &Context, incidents: Vec<payload::Incident>) -> BTreeMap<String, News> {
     let wanted = |s: &Snapshot| context.settings.include_private || !s.is_private();
     let mut news = BTreeMap::new();
     for snapshot in incidents.into_iter().filter_map(Snapshot::new).filter(wanted) {
         let id = String::from(snapshot.id());
-        news.insert(id, News { snapshot: Some(snapshot), fresh: true, ..News::default() });
+        news.insert(
+            id,
+            News {
+                snapshot: Some(snapshot),
+                fresh: true,
+                ..News::default()
+            },
+        );
     }
     news
 }
@@ -223,8 +287,11 @@ pub(super) fn read_page<T: Object + Default, W: World>(
     let answer = world.fetch(&[request]).into_iter().next();
     let answer = answer.unwrap_or(Err(crate::port::Failure::Broken("no answer".into())));
     let body = client::body(what, answer, world.now())?;
-    payload::page(&body, key)
-        .map_err(|why| ApiError::Malformed(alloc::format!("incident.io's list of {what} cannot be read: {why}")))
+    payload::page(&body, key).map_err(|why| {
+        ApiError::Malformed(alloc::format!(
+            "incident.io's list of {what} cannot be read: {why}"
+        ))
+    })
 }
 
 /// One incident whose timeline is being read.
@@ -254,23 +321,38 @@ impl Visit {
 
     fn requests(&self, index: usize) -> Vec<(usize, bool, Request)> {
         let id = self.snapshot.id();
-        let updates = self.updates_left.as_ref().map(|after| (index, true, client::updates(Some(id), after.as_deref())));
-        let items = self.items_left.as_ref().map(|after| (index, false, client::timeline_items(id, after.as_deref())));
+        let updates = self
+            .updates_left
+            .as_ref()
+            .map(|after| (index, true, client::updates(Some(id), after.as_deref())));
+        let items = self
+            .items_left
+            .as_ref()
+            .map(|after| (index, false, client::timeline_items(id, after.as_deref())));
         updates.into_iter().chain(items).collect()
     }
 
     fn take(&mut self, of_updates: bool, body: &[u8]) -> Result<(), Error> {
         let unreadable = |why: String| {
-            Error::Malformed(alloc::format!("incident.io's timeline of {} cannot be read: {why}", self.snapshot.incident.reference))
+            Error::Malformed(alloc::format!(
+                "incident.io's timeline of {} cannot be read: {why}",
+                self.snapshot.incident.reference
+            ))
         };
         if of_updates {
             let page = payload::page(body, "incident_updates").map_err(unreadable)?;
             self.updates.extend(page.items);
-            self.updates_left = page.after.filter(|next| self.updates_left.as_ref() != Some(&Some(next.clone()))).map(Some);
+            self.updates_left = page
+                .after
+                .filter(|next| self.updates_left.as_ref() != Some(&Some(next.clone())))
+                .map(Some);
         } else {
             let page = payload::page(body, "incident_timeline_items").map_err(unreadable)?;
             self.items.extend(page.items);
-            self.items_left = page.after.filter(|next| self.items_left.as_ref() != Some(&Some(next.clone()))).map(Some);
+            self.items_left = page
+                .after
+                .filter(|next| self.items_left.as_ref() != Some(&Some(next.clone())))
+                .map(Some);
         }
         Ok(())
     }

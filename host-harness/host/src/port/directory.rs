@@ -46,7 +46,8 @@ pub struct Imported {
 #[async_trait::async_trait]
 pub trait Directory: Send + Sync {
     /// The id of each user, by e-mail address without regard to case.
-    async fn users_by_email(&self, org: &OrgId, emails: &[String]) -> Result<Vec<Option<String>>, StoreError>;
+    async fn users_by_email(&self, org: &OrgId, emails: &[String])
+    -> Result<Vec<Option<String>>, StoreError>;
     /// The id of each catalog entry: by external id, then name, then alias, the last two normalised.
     async fn services_by_name(
         &self,
@@ -66,7 +67,10 @@ pub trait Directory: Send + Sync {
 /// ```
 pub fn normalised(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
-    for word in name.split(|c: char| c.is_whitespace() || c == '-' || c == '_').filter(|w| !w.is_empty()) {
+    for word in name
+        .split(|c: char| c.is_whitespace() || c == '-' || c == '_')
+        .filter(|w| !w.is_empty())
+    {
         if !out.is_empty() {
             out.push('-');
         }

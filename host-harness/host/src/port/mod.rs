@@ -12,10 +12,11 @@ mod records;
 
 pub use directory::{Directory, HostService, HostUser, Imported, normalised};
 pub use inbox::{
-    Accepted, DeliveryFilter, DeliveryRow, DeliveryState, Inbox, InboxDepth, LeasedDelivery, Lease, NewDelivery,
+    Accepted, DeliveryFilter, DeliveryRow, DeliveryState, Inbox, InboxDepth, Lease, LeasedDelivery,
+    NewDelivery,
 };
 pub use jobs::{BackfillWindow, Job, JobKind, JobLease, Jobs, Progress, Release};
-pub use organisations::{Organisation, Organisations, OrganisationState, OriginMapping, Sealed};
+pub use organisations::{Organisation, OrganisationState, Organisations, OriginMapping, Sealed};
 pub use records::{IncidentFilter, IncidentPage, Records};
 
 use crate::contract::Timestamp;

@@ -1,0 +1,581 @@
+//! Time to restore: the figure, what it is made of, and what was left out of it and why.
+//!
+//! Every incident of the population is either measured or counted under exactly one reason. Nothing is
+//! clamped, rounded or sketched: sums are integers, percentiles are exact order statistics, and where there is
+//! nothing to measure there is no figure. Time zones are the host's business: buckets arrive as instants.
+//!
+//! Memory grows by 24 bytes a measured incident, whatever its history is. The durations are sorted once, for
+//! all slices: within a slice they come in the same order, so a count of those that went before is a rank.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::model::{Error, Mode, Phase, Priority, Sample, SamplePage, Timestamp};
+use crate::port::StorageError;
+
+/// Buckets in one report; ten years of days fit.
+const MOST_EDGES: usize = 4_000;
+
+/// Where the clock starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockStart {
+    /// The creation; for a retrospective incident, whose creation is the moment of import, its start.
+    Created,
+    /// The start of the impact, else the creation.
+    Started,
+    /// The acknowledgement; without one there is no duration.
+    Acknowledged,
+}
+
+/// What to report on. Empty lists admit everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// Ascending: n + 1 of them make n half-open buckets.
+    pub edges: Vec<Timestamp>,
+    /// Where the clock starts.
+    pub start: ClockStart,
+    /// Any of these priorities.
+    pub priorities: Vec<Priority>,
+    /// Any of these services, without regard to ASCII case.
+    pub services: Vec<String>,
+    /// Any of these sources.
+    pub sources: Vec<String>,
+    /// Whether private incidents are measured.
+    pub include_private: bool,
+}
+
+/// The DORA tiers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Below one hour.
+    Elite,
+    /// Below one day.
+    High,
+    /// Up to one week.
+    Medium,
+    /// Above one week.
+    Low,
+}
+
+impl Tier {
+    /// The tier of an unrounded number of seconds.
+    pub fn of(seconds: f64) -> Tier {
+        if seconds < 3_600.0 {
+            Tier::Elite
+        } else if seconds < 86_400.0 {
+            Tier::High
+        } else if seconds <= 604_800.0 {
+            Tier::Medium
+        } else {
+            Tier::Low
+        }
+    }
+}
+
+/// Seconds, exact over all durations; absent when there are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[allow(missing_docs, reason = "the usual words")]
+pub struct Statistics {
+    pub count: u64,
+    pub mean: Option<f64>,
+    pub median: Option<f64>,
+    pub p75: Option<f64>,
+    pub p90: Option<f64>,
+    pub p95: Option<f64>,
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+}
+
+/// The figures of some of the incidents.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slice {
+    /// What they have in common.
+    pub label: String,
+    /// Their figures.
+    pub statistics: Statistics,
+    /// Of the median.
+    pub tier: Option<Tier>,
+    /// Of the mean.
+    pub mean_tier: Option<Tier>,
+}
+
+/// One bucket of the trend, by time of resolution.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "documented in the contract")]
+pub struct Bucket {
+    pub since: Timestamp,
+    pub until: Timestamp,
+    pub statistics: Statistics,
+    pub tier: Option<Tier>,
+    pub by_source: Vec<(String, u64)>,
+}
+
+/// How many were left out for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exclusion {
+    /// One of [`REASONS`].
+    pub reason: &'static str,
+    /// How many.
+    pub count: u64,
+}
+
+/// The whole answer; see the contract.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "documented in the contract")]
+pub struct Report {
+    pub overall: Slice,
+    pub trend: Vec<Bucket>,
+    pub by_priority: Vec<Slice>,
+    pub by_service: Vec<Slice>,
+    pub by_source: Vec<Slice>,
+    pub excluded: Vec<Exclusion>,
+    pub population: u64,
+    pub open: u64,
+    pub oldest_open: Option<Timestamp>,
+}
+
+/// Why an incident is not measured, in the order in which reasons are tried.
+pub const REASONS: [&str; 16] = [
+    "source",
+    "test",
+    "tutorial",
+    "triage",
+    "declined",
+    "canceled",
+    "merged",
+    "private",
+    "duplicate",
+    "priority",
+    "service",
+    "open",
+    "unknown-phase",
+    "no-resolution-time",
+    "no-start-time",
+    "negative-duration",
+];
+
+/// The label of incidents that affect no known service.
+const NO_SERVICE: &str = "(no service)";
+
+/// A measured incident. The services are a range of [`Measured::service_pool`].
+struct Duration {
+    micros: i64,
+    bucket: u32,
+    services: u32,
+    service_count: u16,
+    source: u16,
+    priority: u8,
+}
+
+/// Reads the population page by page and measures it. `page` is `scan-samples` of the contract.
+pub fn compute(
+    query: &Query,
+    page: &mut dyn FnMut(Timestamp, Timestamp, Option<&str>) -> Result<SamplePage, StorageError>,
+) -> Result<Report, Error> {
+    let (since, until) = bounds(&query.edges)?;
+    let mut measured = Measured::new(query);
+    let mut after: Option<String> = None;
+    loop {
+        let page = page(since, until, after.as_deref())?;
+        measured.add(&page)?;
+        match page.next {
+            Some(next) if after.as_ref() != Some(&next) => after = Some(next),
+            Some(_) => return Err(Error::Storage("the host's scan does not advance".to_owned())),
+            None => return Ok(measured.report()),
+        }
+    }
+}
+
+fn bounds(edges: &[Timestamp]) -> Result<(Timestamp, Timestamp), Error> {
+    let ascending = edges.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
+    match edges {
+        [first, .., last] if ascending && edges.len() <= MOST_EDGES => Ok((*first, *last)),
+        _ => Err(Error::Invalid(format!(
+            "edges must be 2 to {MOST_EDGES} ascending instants"
+        ))),
+    }
+}
+
+struct Measured<'q> {
+    query: &'q Query,
+    durations: Vec<Duration>,
+    service_pool: Vec<u32>,
+    services: Names,
+    sources: Names,
+    /// One count for each of [`REASONS`].
+    excluded: [u64; REASONS.len()],
+    oldest_open: Option<Timestamp>,
+}
+
+impl<'q> Measured<'q> {
+    fn new(query: &'q Query) -> Self {
+        let mut services = Names::default();
+        services.index(NO_SERVICE);
+        Measured {
+            query,
+            durations: Vec::new(),
+            service_pool: Vec::new(),
+            services,
+            sources: Names::default(),
+            excluded: [0; REASONS.len()],
+            oldest_open: None,
+        }
+    }
+
+    fn add(&mut self, page: &SamplePage) -> Result<(), Error> {
+        // Names are looked up once a page, not once a sample.
+        let sources: Vec<(u32, bool)> = page
+            .sources
+            .iter()
+            .map(|name| {
+                (
+                    self.sources.index(name),
+                    self.query.sources.is_empty() || self.query.sources.contains(name),
+                )
+            })
+            .collect();
+        let services: Vec<(u32, bool)> = page
+            .services
+            .iter()
+            .map(|name| {
+                (
+                    self.services.index(name),
+                    self.query.services.iter().any(|s| s.eq_ignore_ascii_case(name)),
+                )
+            })
+            .collect();
+        let broken =
+            || Error::Storage("the host's scan names a source or service that it does not list".to_owned());
+        for sample in &page.samples {
+            let (source, selected) = *sources.get(sample.source as usize).ok_or_else(broken)?;
+            let start = self.service_pool.len();
+            for index in &sample.services {
+                let (service, wanted) = *services.get(*index as usize).ok_or_else(broken)?;
+                let known = self
+                    .service_pool
+                    .get(start..)
+                    .is_some_and(|own| own.contains(&service));
+                if !known && (wanted || self.query.services.is_empty()) {
+                    self.service_pool.push(service);
+                }
+            }
+            let admitted = self.query.services.is_empty() || self.service_pool.len() > start;
+            match self.judge(sample, selected, admitted)? {
+                Verdict::Measured { micros, bucket } => {
+                    if self.service_pool.len() == start {
+                        self.service_pool.push(0);
+                    }
+                    let (services, service_count) = (start as u32, (self.service_pool.len() - start) as u16);
+                    let priority = sample.priority.map_or(4, |priority| priority as u8);
+                    let source = source as u16;
+                    self.durations.push(Duration {
+                        micros,
+                        bucket,
+                        services,
+                        service_count,
+                        source,
+                        priority,
+                    });
+                }
+                Verdict::Excluded(reason) => {
+                    self.service_pool.truncate(start);
+                    if let Some(count) = REASONS
+                        .iter()
+                        .position(|r| *r == reason)
+                        .and_then(|at| self.excluded.get_mut(at))
+                    {
+                        *count += 1;
+                    }
+                    if reason == "open" {
+                        let oldest = self
+                            .oldest_open
+                            .map_or(sample.created_at, |at| at.min(sample.created_at));
+                        self.oldest_open = Some(oldest);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first reason that applies, in the order of [`REASONS`], or the duration.
+    fn judge(
+        &self,
+        sample: &Sample,
+        source_selected: bool,
+        service_admitted: bool,
+    ) -> Result<Verdict, Error> {
+        let priorities = &self.query.priorities;
+        let reason = match (sample.mode, sample.phase) {
+            _ if !source_selected => "source",
+            (Mode::Test, _) => "test",
+            (Mode::Tutorial, _) => "tutorial",
+            (_, Phase::Triage) => "triage",
+            (_, Phase::Declined) => "declined",
+            (_, Phase::Canceled) => "canceled",
+            (_, Phase::Merged) => "merged",
+            _ if sample.private && !self.query.include_private => "private",
+            _ if sample.duplicate => "duplicate",
+            _ if !priorities.is_empty() && !sample.priority.is_some_and(|p| priorities.contains(&p)) => {
+                "priority"
+            }
+            _ if !service_admitted => "service",
+            (_, Phase::Active | Phase::Paused) => "open",
+            (_, Phase::Unknown) => "unknown-phase",
+            (_, Phase::Resolved | Phase::Closed) => return self.measure(sample),
+        };
+        Ok(Verdict::Excluded(reason))
+    }
+
+    fn measure(&self, sample: &Sample) -> Result<Verdict, Error> {
+        let Some(end) = sample.resolved_at else {
+            return Ok(Verdict::Excluded("no-resolution-time"));
+        };
+        let start = match self.query.start {
+            ClockStart::Created if sample.mode != Mode::Retrospective => Some(sample.created_at),
+            ClockStart::Created | ClockStart::Started => Some(sample.started_at.unwrap_or(sample.created_at)),
+            ClockStart::Acknowledged => sample.acknowledged_at,
+        };
+        let Some(start) = start else {
+            return Ok(Verdict::Excluded("no-start-time"));
+        };
+        let micros = end.saturating_sub(start);
+        if micros < 0 {
+            return Ok(Verdict::Excluded("negative-duration"));
+        }
+        let edges = &self.query.edges;
+        let bucket = edges.partition_point(|edge| *edge <= end);
+        if bucket == 0 || bucket >= edges.len() {
+            return Err(Error::Storage(
+                "the host's scan answers an incident outside of the interval".to_owned(),
+            ));
+        }
+        Ok(Verdict::Measured {
+            micros,
+            bucket: bucket as u32 - 1,
+        })
+    }
+
+    fn report(mut self) -> Report {
+        self.durations.sort_unstable_by_key(|duration| duration.micros);
+        let buckets = self.query.edges.len() - 1;
+        let mut overall = Tallies::new(1);
+        let mut trend = Tallies::new(buckets);
+        let mut by_priority = Tallies::new(5);
+        let mut by_service = Tallies::new(self.services.names.len());
+        let mut by_source = Tallies::new(self.sources.names.len());
+        // The first pass counts, so that the second knows which ranks it is looking for.
+        for pass in [Tallies::count as fn(&mut Tallies, usize, i64), Tallies::pick] {
+            for duration in &self.durations {
+                let micros = duration.micros;
+                pass(&mut overall, 0, micros);
+                pass(&mut trend, duration.bucket as usize, micros);
+                pass(&mut by_priority, duration.priority.into(), micros);
+                pass(&mut by_source, duration.source.into(), micros);
+                let start = duration.services as usize;
+                let services = self
+                    .service_pool
+                    .get(start..start + usize::from(duration.service_count));
+                for service in services.unwrap_or_default() {
+                    pass(&mut by_service, *service as usize, micros);
+                }
+            }
+        }
+        let source_count = self.sources.names.len();
+        let mut shares = vec![0u64; buckets * source_count];
+        for duration in &self.durations {
+            let cell = duration.bucket as usize * source_count + usize::from(duration.source);
+            if let Some(share) = shares.get_mut(cell) {
+                *share += 1;
+            }
+        }
+        let mut shares = shares.chunks(source_count.max(1));
+        let edges = self.query.edges.windows(2);
+        let trend = edges.zip(trend.0.iter()).filter_map(|(pair, tally)| {
+            let [since, until] = pair else { return None };
+            let statistics = tally.statistics();
+            let shares = shares.next().unwrap_or_default();
+            let share = |at: usize| shares.get(at).copied().unwrap_or_default();
+            let by_source = self
+                .sources
+                .in_order()
+                .map(|(at, name)| (name.to_owned(), share(at)))
+                .collect();
+            Some(Bucket {
+                since: *since,
+                until: *until,
+                statistics,
+                tier: statistics.median.map(Tier::of),
+                by_source,
+            })
+        });
+        let trend: Vec<Bucket> = trend.collect();
+        let mut excluded = Vec::new();
+        let mut population = self.durations.len() as u64;
+        let mut open = 0;
+        for (reason, count) in REASONS.into_iter().zip(self.excluded) {
+            population += count;
+            if reason == "open" {
+                open = count;
+            }
+            if count > 0 {
+                excluded.push(Exclusion { reason, count });
+            }
+        }
+        let overall = overall.0.first().map(Tally::statistics).unwrap_or_default();
+        Report {
+            overall: slice("all", overall),
+            trend,
+            by_priority: by_priority.slices(["P1", "P2", "P3", "P4", "none"].into_iter().enumerate()),
+            by_service: by_service.slices(self.services.in_order()),
+            by_source: by_source.slices(self.sources.in_order()),
+            excluded,
+            population,
+            open,
+            oldest_open: self.oldest_open,
+        }
+    }
+}
+
+enum Verdict {
+    Measured { micros: i64, bucket: u32 },
+    Excluded(&'static str),
+}
+
+/// Names across pages, each with one index.
+#[derive(Default)]
+struct Names {
+    names: Vec<String>,
+    /// Indexes into `names`, by name.
+    sorted: Vec<u32>,
+}
+
+impl Names {
+    fn index(&mut self, name: &str) -> u32 {
+        let names = &self.names;
+        let place = self
+            .sorted
+            .binary_search_by(|at| names.get(*at as usize).map_or("", String::as_str).cmp(name));
+        match place {
+            Ok(at) => self.sorted.get(at).copied().unwrap_or_default(),
+            Err(at) => {
+                let index = self.names.len() as u32;
+                self.names.push(name.to_owned());
+                self.sorted.insert(at, index);
+                index
+            }
+        }
+    }
+
+    /// Each index and its name, by name.
+    fn in_order(&self) -> impl Iterator<Item = (usize, &str)> {
+        let name = |at: &u32| Some((*at as usize, self.names.get(*at as usize)?.as_str()));
+        self.sorted.iter().filter_map(name)
+    }
+}
+
+/// Percentiles, in hundredths.
+const QUANTILES: [u64; 4] = [50, 75, 90, 95];
+
+/// The figures of one slice, filled by two passes over the sorted durations.
+#[derive(Clone, Default)]
+struct Tally {
+    count: u64,
+    sum: i128,
+    min: i64,
+    max: i64,
+    /// Of the second pass: how many went before.
+    rank: u64,
+    /// The neighbours that each of [`QUANTILES`] lies between.
+    neighbours: [(i64, i64); QUANTILES.len()],
+}
+
+impl Tally {
+    fn statistics(&self) -> Statistics {
+        if self.count == 0 {
+            return Statistics::default();
+        }
+        let quantile = |at: usize| {
+            let (low, high) = self.neighbours.get(at).copied().unwrap_or_default();
+            let (_, hundredths) = position(self.count, QUANTILES.get(at).copied().unwrap_or_default());
+            Some(seconds(low) + seconds(high - low) * hundredths as f64 / 100.0)
+        };
+        Statistics {
+            count: self.count,
+            mean: Some(self.sum as f64 / self.count as f64 / 1e6),
+            median: quantile(0),
+            p75: quantile(1),
+            p90: quantile(2),
+            p95: quantile(3),
+            min: Some(seconds(self.min)),
+            max: Some(seconds(self.max)),
+        }
+    }
+}
+
+struct Tallies(Vec<Tally>);
+
+impl Tallies {
+    fn new(count: usize) -> Tallies {
+        Tallies(vec![Tally::default(); count])
+    }
+
+    fn count(&mut self, at: usize, micros: i64) {
+        if let Some(tally) = self.0.get_mut(at) {
+            if tally.count == 0 {
+                tally.min = micros;
+            }
+            tally.max = micros;
+            tally.count += 1;
+            tally.sum += i128::from(micros);
+        }
+    }
+
+    fn pick(&mut self, at: usize, micros: i64) {
+        if let Some(tally) = self.0.get_mut(at) {
+            for (quantile, (low, high)) in QUANTILES.into_iter().zip(&mut tally.neighbours) {
+                let (index, _) = position(tally.count, quantile);
+                if tally.rank == index {
+                    (*low, *high) = (micros, micros);
+                } else if tally.rank == index + 1 {
+                    *high = micros;
+                }
+            }
+            tally.rank += 1;
+        }
+    }
+
+    /// The slices that have anything to show, in the order of the labels given, each with its index here.
+    fn slices<'a>(&self, labels: impl Iterator<Item = (usize, &'a str)>) -> Vec<Slice> {
+        let mut slices = Vec::new();
+        for (at, label) in labels {
+            if let Some(tally) = self.0.get(at).filter(|tally| tally.count > 0) {
+                slices.push(slice(label, tally.statistics()));
+            }
+        }
+        slices
+    }
+}
+
+/// PERCENTILE_CONT: (n − 1)·q, as the lower index and hundredths of the way to the next.
+fn position(count: u64, quantile: u64) -> (u64, u64) {
+    let position = (count - 1) * quantile;
+    (position / 100, position % 100)
+}
+
+fn slice(label: &str, statistics: Statistics) -> Slice {
+    let (tier, mean_tier) = (statistics.median.map(Tier::of), statistics.mean.map(Tier::of));
+    Slice {
+        label: label.to_owned(),
+        statistics,
+        tier,
+        mean_tier,
+    }
+}
+
+fn seconds(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}

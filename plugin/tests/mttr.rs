@@ -1,0 +1,506 @@
+//! Time to restore against worked examples, against a naive computation, and at its bounds.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may")]
+
+use std::collections::BTreeMap;
+
+use incidentio::model::{Error, Mode, Phase, Priority, Sample, SamplePage, Timestamp};
+use incidentio::mttr::{ClockStart, Query, REASONS, Report, Statistics, Tier, compute};
+use proptest::prelude::*;
+use serde_json::Value;
+
+const SECOND: i64 = 1_000_000;
+
+fn fixture(name: &str) -> Value {
+    let path = format!("{}/../tests/fixtures/mttr/{name}", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn query(edges: Vec<Timestamp>) -> Query {
+    Query {
+        edges,
+        start: ClockStart::Created,
+        priorities: vec![],
+        services: vec![],
+        sources: vec![],
+        include_private: true,
+    }
+}
+
+fn sample(created_at: Timestamp, resolved_at: Option<Timestamp>) -> Sample {
+    Sample {
+        created_at,
+        started_at: None,
+        acknowledged_at: None,
+        resolved_at,
+        priority: None,
+        phase: if resolved_at.is_some() {
+            Phase::Closed
+        } else {
+            Phase::Active
+        },
+        mode: Mode::Standard,
+        private: false,
+        source: 0,
+        services: vec![],
+        duplicate: false,
+    }
+}
+
+fn page(samples: Vec<Sample>, sources: &[&str], services: &[&str]) -> SamplePage {
+    let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+    SamplePage {
+        samples,
+        sources: owned(sources),
+        services: owned(services),
+        next: None,
+    }
+}
+
+fn report(query: &Query, page: &SamplePage) -> Report {
+    compute(query, &mut |_, _, _| Ok(page.clone())).unwrap()
+}
+
+fn of_durations(durations: &[f64]) -> Report {
+    let samples = durations
+        .iter()
+        .map(|s| sample(0, Some((s * 1e6) as i64)))
+        .collect();
+    report(&query(vec![0, i64::MAX]), &page(samples, &["incidentio"], &[]))
+}
+
+fn micros(text: &Value) -> Option<Timestamp> {
+    incidentio::time::parse_rfc3339(text.as_str()?)
+}
+
+fn assert_statistics(actual: &Statistics, expected: &Value, what: &str) {
+    assert_eq!(Some(actual.count), expected["n"].as_u64(), "{what}");
+    for (name, value) in [
+        ("mean_s", actual.mean),
+        ("median_s", actual.median),
+        ("p75_s", actual.p75),
+        ("p90_s", actual.p90),
+        ("p95_s", actual.p95),
+        ("min_s", actual.min),
+        ("max_s", actual.max),
+    ] {
+        if let Some(expected) = expected.get(name) {
+            let thousandths = value.map(|v| (v * 1e3).round());
+            assert_eq!(thousandths, expected.as_f64().map(|v| v * 1e3), "{what} {name}");
+        }
+    }
+}
+
+#[test]
+fn the_worked_statistics_come_out() {
+    let examples = fixture("worked-examples.json");
+    for example in examples["statistics"].as_array().unwrap() {
+        let durations: Vec<f64> = example["durations_s"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_f64)
+            .collect();
+        let slice = of_durations(&durations).overall;
+        assert_statistics(&slice.statistics, example, &example.to_string());
+        let tier = |tier: Option<Tier>| tier.map(|tier| format!("{tier:?}"));
+        assert_eq!(tier(slice.tier).as_deref(), example["tier_median"].as_str());
+        assert_eq!(tier(slice.mean_tier).as_deref(), example["tier_mean"].as_str());
+    }
+}
+
+#[test]
+fn the_published_figures_come_out() {
+    for (durations, mean, median) in [
+        (vec![2_700.0, 7_200.0, 5_400.0], 5_100.0, 5_400.0),
+        (vec![3_600.0, 7_200.0, 10_800.0, 14_400.0], 9_000.0, 9_000.0),
+        (
+            vec![158_400.0, 360_000.0, 144_000.0, 72_000.0],
+            183_600.0,
+            151_200.0,
+        ),
+    ] {
+        let statistics = of_durations(&durations).overall.statistics;
+        assert_eq!((statistics.mean, statistics.median), (Some(mean), Some(median)));
+    }
+}
+
+#[test]
+fn the_bounds_of_the_tiers_are_as_documented() {
+    for case in fixture("dora-bands.json")["edge_cases"].as_array().unwrap() {
+        let durations: Vec<f64> = case["s"].as_f64().into_iter().collect();
+        let tier = of_durations(&durations)
+            .overall
+            .tier
+            .map(|tier| format!("{tier:?}"));
+        assert_eq!(tier.as_deref(), case["tier"].as_str(), "{case}");
+    }
+}
+
+#[test]
+fn each_of_the_population_is_measured_or_has_one_reason() {
+    let examples = fixture("worked-examples.json");
+    let population = &examples["population"];
+    let mut samples = Vec::new();
+    for incident in population["incidents"].as_array().unwrap() {
+        let opsgenie = incident["source"] == "opsgenie";
+        let phase = match incident["category"]
+            .as_str()
+            .or(incident["status"].as_str())
+            .unwrap()
+        {
+            "triage" => Phase::Triage,
+            "live" | "open" => Phase::Active,
+            "paused" => Phase::Paused,
+            "learning" | "resolved" => Phase::Resolved,
+            "closed" => Phase::Closed,
+            "declined" => Phase::Declined,
+            "canceled" => Phase::Canceled,
+            "merged" => Phase::Merged,
+            other => panic!("{other}"),
+        };
+        samples.push(Sample {
+            started_at: micros(&incident["impact_started_at"]),
+            mode: match incident["mode"].as_str() {
+                Some("retrospective") => Mode::Retrospective,
+                Some("test") => Mode::Test,
+                Some("tutorial") => Mode::Tutorial,
+                _ => Mode::Standard,
+            },
+            phase,
+            source: u32::from(opsgenie),
+            duplicate: incident.get("duplicate_of").is_some(),
+            ..sample(
+                micros(&incident["created_at"]).unwrap(),
+                micros(&incident["resolved_at"]).or(micros(&incident["impact_end"])),
+            )
+        });
+    }
+    let edges =
+        ["2026-05-01T00:00:00Z", "2026-06-01T00:00:00Z"].map(|t| incidentio::time::parse_rfc3339(t).unwrap());
+    let report = report(
+        &query(edges.to_vec()),
+        &page(samples, &["incidentio", "opsgenie"], &[]),
+    );
+    assert_statistics(
+        &report.overall.statistics,
+        &population["expect"]["stats"],
+        "population",
+    );
+    let excluded: BTreeMap<&str, u64> = report.excluded.iter().map(|e| (e.reason, e.count)).collect();
+    let expected: BTreeMap<String, u64> =
+        serde_json::from_value(population["expect"]["excluded"].clone()).unwrap();
+    assert!(
+        excluded
+            .iter()
+            .map(|(reason, count)| (reason.to_string(), *count))
+            .eq(expected)
+    );
+    assert_eq!(report.population, 18);
+    assert_eq!(report.open, 4);
+    assert_eq!(
+        report.oldest_open,
+        incidentio::time::parse_rfc3339("2026-05-05T17:06:16.824Z")
+    );
+}
+
+#[test]
+fn an_incident_with_two_services_counts_once_in_all_and_once_under_each() {
+    let examples = fixture("worked-examples.json");
+    let names = ["checkout", "search"];
+    let incidents = examples["multi_service"]["incidents"].as_array().unwrap().iter();
+    let samples = incidents.map(|incident| {
+        let own = incident["services"].as_array().unwrap().iter();
+        let index = |name: &Value| names.iter().position(|n| name == n).unwrap() as u32;
+        // The provider may name two services that are one entry of the host's catalog.
+        let services: Vec<u32> = own.flat_map(|name| [index(name), index(name)]).collect();
+        Sample {
+            services,
+            ..sample(0, Some(incident["duration_s"].as_i64().unwrap() * SECOND))
+        }
+    });
+    let page = page(samples.collect(), &["incidentio"], &names);
+    let whole = report(&query(vec![0, i64::MAX]), &page);
+    let expected = &examples["multi_service"]["expect"];
+    assert_statistics(&whole.overall.statistics, &expected["total"], "total");
+    assert_eq!(whole.by_service.len(), 3);
+    for slice in &whole.by_service {
+        assert_statistics(
+            &slice.statistics,
+            &expected["by_service"][&slice.label],
+            &slice.label,
+        );
+    }
+    let filtered = report(
+        &Query {
+            services: vec!["Search".into()],
+            ..query(vec![0, i64::MAX])
+        },
+        &page,
+    );
+    assert_eq!(
+        filtered
+            .by_service
+            .iter()
+            .map(|s| s.label.as_str())
+            .collect::<Vec<_>>(),
+        ["search"]
+    );
+    assert_eq!(filtered.excluded[0].reason, "service");
+    assert_eq!((filtered.excluded[0].count, filtered.population), (2, 3));
+}
+
+#[test]
+fn the_trend_runs_on_over_a_change_of_tool() {
+    let examples = fixture("worked-examples.json");
+    let cutover = &examples["cutover"];
+    let samples = cutover["incidents"].as_array().unwrap().iter().map(|incident| {
+        let resolved = micros(&incident["resolved_at"]).unwrap();
+        Sample {
+            source: u32::from(incident["source"] == "incidentio"),
+            duplicate: incident.get("duplicate_of").is_some(),
+            ..sample(
+                resolved - incident["duration_s"].as_i64().unwrap() * SECOND,
+                Some(resolved),
+            )
+        }
+    });
+    let week = 7 * 86_400 * SECOND;
+    let first = incidentio::time::parse_rfc3339("2026-04-06T00:00:00Z").unwrap();
+    let edges = (0..=4).map(|n| first + n * week).collect();
+    let report = report(
+        &query(edges),
+        &page(samples.collect(), &["opsgenie", "incidentio"], &[]),
+    );
+    let expected = cutover["expect"]["series"].as_array().unwrap();
+    assert_eq!(report.trend.len(), expected.len());
+    for (bucket, expected) in report.trend.iter().zip(expected) {
+        assert_statistics(&bucket.statistics, expected, &expected["bucket"].to_string());
+        for (source, count) in &bucket.by_source {
+            assert_eq!(expected["by_source"][source].as_u64(), Some(*count), "{expected}");
+        }
+    }
+    assert_eq!(
+        report.trend[2].statistics,
+        Statistics::default(),
+        "no incident, no figure"
+    );
+    assert_eq!(report.trend[2].tier, None);
+}
+
+#[test]
+fn a_clock_without_a_start_is_a_reason() {
+    let samples = vec![
+        sample(0, Some(SECOND)),
+        Sample {
+            acknowledged_at: Some(0),
+            ..sample(0, Some(SECOND))
+        },
+    ];
+    let query = Query {
+        start: ClockStart::Acknowledged,
+        ..query(vec![0, 10 * SECOND])
+    };
+    let report = report(&query, &page(samples, &["incidentio"], &[]));
+    assert_eq!(report.overall.statistics.count, 1);
+    assert_eq!(report.excluded[0].reason, "no-start-time");
+}
+
+#[test]
+fn edges_that_make_no_buckets_are_refused() {
+    for edges in [vec![], vec![0], vec![0, 0], vec![5, 4], vec![0, 9, 8]] {
+        let result = compute(&query(edges), &mut |_, _, _| Ok(SamplePage::default()));
+        assert!(matches!(result, Err(Error::Invalid(_))));
+    }
+}
+
+#[test]
+fn a_scan_that_stands_still_or_lies_is_an_error_and_not_a_hang() {
+    let still = SamplePage {
+        next: Some("x".into()),
+        ..page(vec![], &[], &[])
+    };
+    assert!(matches!(
+        compute(&query(vec![0, 1]), &mut |_, _, _| Ok(still.clone())),
+        Err(Error::Storage(_))
+    ));
+    for broken in [
+        page(vec![sample(0, Some(0))], &[], &[]),
+        page(vec![sample(0, Some(99))], &["incidentio"], &[]),
+        page(
+            vec![Sample {
+                services: vec![7],
+                ..sample(0, Some(0))
+            }],
+            &["incidentio"],
+            &["one"],
+        ),
+    ] {
+        assert!(matches!(
+            compute(&query(vec![0, 1]), &mut |_, _, _| Ok(broken.clone())),
+            Err(Error::Storage(_))
+        ));
+    }
+}
+
+fn any_sample() -> impl Strategy<Value = Sample> {
+    let phases = [
+        Phase::Triage,
+        Phase::Active,
+        Phase::Paused,
+        Phase::Resolved,
+        Phase::Closed,
+        Phase::Closed,
+        Phase::Closed,
+        Phase::Declined,
+        Phase::Canceled,
+        Phase::Merged,
+        Phase::Unknown,
+    ];
+    let modes = [
+        Mode::Standard,
+        Mode::Standard,
+        Mode::Standard,
+        Mode::Retrospective,
+        Mode::Test,
+        Mode::Tutorial,
+        Mode::Unknown,
+    ];
+    let priorities = [
+        None,
+        Some(Priority::P1),
+        Some(Priority::P2),
+        Some(Priority::P3),
+        Some(Priority::P4),
+    ];
+    let time = 0i64..1_000;
+    (
+        (
+            time.clone(),
+            proptest::option::of(time.clone()),
+            proptest::option::of(time.clone()),
+        ),
+        proptest::option::weighted(0.8, time),
+        (
+            prop::sample::select(phases.to_vec()),
+            prop::sample::select(modes.to_vec()),
+        ),
+        prop::sample::select(priorities.to_vec()),
+        (any::<bool>(), proptest::bool::weighted(0.1)),
+        (0u32..2, proptest::collection::vec(0u32..3, 0..3)),
+    )
+        .prop_map(
+            |(
+                (created_at, started_at, acknowledged_at),
+                resolved_at,
+                (phase, mode),
+                priority,
+                (private, duplicate),
+                (source, services),
+            )| {
+                Sample {
+                    created_at,
+                    started_at,
+                    acknowledged_at,
+                    resolved_at,
+                    priority,
+                    phase,
+                    mode,
+                    private,
+                    source,
+                    services,
+                    duplicate,
+                }
+            },
+        )
+}
+
+/// PERCENTILE_CONT on a list, as its definition says.
+fn percentile(sorted: &[i64], q: f64) -> Option<f64> {
+    let position = q * (sorted.len().checked_sub(1)?) as f64;
+    let (low, high) = (
+        sorted[position.floor() as usize] as f64,
+        sorted[position.ceil() as usize] as f64,
+    );
+    Some((low + (high - low) * position.fract()) / 1e6)
+}
+
+fn close(a: Option<f64>, b: Option<f64>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => (a - b).abs() < 1e-9,
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_figure_is_what_a_naive_computation_gives(
+        samples in proptest::collection::vec(any_sample(), 0..60),
+        cut in 1usize..60,
+        include_private in any::<bool>(),
+        clock in 0..3,
+    ) {
+        let start = [ClockStart::Created, ClockStart::Started, ClockStart::Acknowledged][clock as usize];
+        let query = Query { start, include_private, ..query(vec![0, 300, 301, 1_000]) };
+        let names = page(vec![], &["incidentio", "opsgenie"], &["a", "b", "c"]);
+        let pages: Vec<SamplePage> = samples.chunks(cut).map(|part| SamplePage { samples: part.to_vec(), ..names.clone() }).collect();
+        let report = compute(&query, &mut |_, _, after| {
+            let at: usize = after.map_or(0, |after| after.parse().unwrap());
+            let next = (at + 1 < pages.len()).then(|| (at + 1).to_string());
+            Ok(SamplePage { next, ..pages.get(at).unwrap_or(&names).clone() })
+        }).unwrap();
+
+        let mut durations: Vec<(i64, &Sample)> = Vec::new();
+        for sample in &samples {
+            let counted = matches!(sample.phase, Phase::Resolved | Phase::Closed)
+                && !matches!(sample.mode, Mode::Test | Mode::Tutorial)
+                && (include_private || !sample.private)
+                && !sample.duplicate;
+            let start = match (start, sample.mode) {
+                (ClockStart::Acknowledged, _) => sample.acknowledged_at,
+                (ClockStart::Started, _) | (_, Mode::Retrospective) => sample.started_at.or(Some(sample.created_at)),
+                _ => Some(sample.created_at),
+            };
+            if let (true, Some(start), Some(end)) = (counted, start, sample.resolved_at) && start <= end {
+                durations.push((end - start, sample));
+            }
+        }
+        let naive = |filter: &dyn Fn(&Sample) -> bool| {
+            let mut of: Vec<i64> = durations.iter().filter(|(_, s)| filter(s)).map(|(d, _)| *d).collect();
+            of.sort_unstable();
+            of
+        };
+        let same = |statistics: &Statistics, of: Vec<i64>| {
+            statistics.count == of.len() as u64
+                && close(statistics.median, percentile(&of, 0.5))
+                && close(statistics.p75, percentile(&of, 0.75))
+                && close(statistics.p90, percentile(&of, 0.9))
+                && close(statistics.p95, percentile(&of, 0.95))
+                && close(statistics.min, percentile(&of, 0.0))
+                && close(statistics.max, percentile(&of, 1.0))
+                && close(statistics.mean, (!of.is_empty()).then(|| of.iter().sum::<i64>() as f64 / of.len() as f64 / 1e6))
+        };
+        prop_assert!(same(&report.overall.statistics, naive(&|_| true)));
+        for bucket in &report.trend {
+            let within = |s: &Sample| s.resolved_at.is_some_and(|at| (bucket.since..bucket.until).contains(&at));
+            prop_assert!(same(&bucket.statistics, naive(&within)));
+            prop_assert_eq!(bucket.by_source.iter().map(|(_, n)| n).sum::<u64>(), bucket.statistics.count);
+        }
+        for slice in &report.by_service {
+            let of = match slice.label.as_str() {
+                "(no service)" => naive(&|s| s.services.is_empty()),
+                label => naive(&|s| s.services.iter().any(|at| ["a", "b", "c"][*at as usize] == label)),
+            };
+            prop_assert!(same(&slice.statistics, of));
+        }
+        for slice in &report.by_priority {
+            let label = |s: &Sample| s.priority.map_or("none".into(), |priority| format!("{priority:?}"));
+            prop_assert!(same(&slice.statistics, naive(&|s| label(s) == slice.label)));
+        }
+        let left_out: u64 = report.excluded.iter().map(|e| e.count).sum();
+        prop_assert_eq!(report.population, samples.len() as u64);
+        prop_assert_eq!(left_out + report.overall.statistics.count, report.population);
+        prop_assert!(report.excluded.iter().all(|e| REASONS.contains(&e.reason) && e.count > 0));
+    }
+}
