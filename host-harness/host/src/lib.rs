@@ -1,10 +1,32 @@
-//! A wasmtime host for integration components.
+//! A wasmtime host for integration components: it supplies HTTP, storage and a clock, and nothing else.
+//!
+//! [`Host`] is the way in: it loads one component and runs it for many organisations, each call in a fresh
+//! instance with limits on memory, computing time, wall clock and everything that crosses the boundary. What
+//! the component stores goes through the traits in [`port`]; [`sqlite`] implements them. [`scheduler`] and
+//! [`worker`] keep organisations current. There is no terminal, no environment and no global state in here.
+
 pub mod cache;
+pub mod calendar;
+mod call;
 pub mod contract;
-pub mod egress;
-pub mod engine;
+mod egress;
+mod engine;
+mod guest;
+mod host;
 pub mod id;
-pub mod limits;
+mod limits;
+mod plugin;
 pub mod port;
+pub mod scheduler;
 pub mod sqlite;
 pub mod vault;
+pub mod worker;
+
+pub use call::CallError;
+pub use egress::{ClientError, InvalidOrigin};
+pub use engine::{EngineError, Saturated};
+pub use host::{
+    Connect, Host, HostBuilder, HostError, MappingError, ReceiveError, Received, StartError, explain,
+};
+pub use limits::Limits;
+pub use plugin::{LoadError, Plugin, Surface};

@@ -33,6 +33,12 @@ pub(crate) struct Allowed {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
+impl Allowed {
+    pub(crate) fn new(origin: Origin) -> Allowed {
+        Allowed { origin, mapped_to: None, headers: Vec::new() }
+    }
+}
+
 /// The egress of one call.
 pub(crate) struct Egress {
     client: Client,
@@ -53,11 +59,6 @@ impl Egress {
             made: Arc::default(),
             limits,
         }
-    }
-
-    /// How many requests were sent.
-    pub(crate) fn requests_made(&self) -> u32 {
-        self.made.load(Ordering::Relaxed)
     }
 
     /// Judges and rewrites a request; nothing is sent.

@@ -1,0 +1,304 @@
+//! What a guest's calls into the host do: each import, scoped to the one organisation of the call.
+//!
+//! The guest names no organisation and could not: the scope is fixed before it runs. What a call may not touch
+//! answers a typed refusal, so that a plugin that tries is told and a plugin that insists gains nothing.
+
+use std::sync::Arc;
+
+use wasmtime::ResourceLimiter;
+use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime_wasi::p2::bindings::clocks::wall_clock;
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_io::IoView;
+
+use crate::contract::{
+    Applied, Change, IncidentKey, Level, RevisitPage, SamplePage, ServiceName, StorageError, StoredIncident,
+    Timestamp, imports,
+};
+use crate::egress::Egress;
+use crate::id::OrgId;
+use crate::limits::Limits;
+use crate::port::{Clock, Lease, Store, StoreError};
+use crate::vault::Secret;
+
+/// Keys that one question may name; the contract's number.
+const MOST_KEYS: usize = 1_000;
+/// Text of a log message and of each field beyond this is cut.
+const LOG_TEXT: usize = 2_000;
+
+/// How much of the organisation's storage a call may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// None: the call decides from its arguments and the clock.
+    Nothing,
+    /// Reading.
+    Read,
+    /// Reading and committing.
+    Write,
+}
+
+/// On whose behalf a call runs, and with what.
+pub(crate) struct Scope {
+    pub(crate) plugin: Arc<str>,
+    pub(crate) call: &'static str,
+    pub(crate) org: OrgId,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) access: Access,
+    /// Values of the secrets that the plugin asks for by name.
+    pub(crate) revealed: Vec<(String, Vec<Secret>)>,
+    /// During `handle-event`: the delivery that the first commit completes.
+    pub(crate) completes: Option<Lease>,
+}
+
+/// The state behind one instance.
+pub(crate) struct GuestState {
+    scope: Option<Scope>,
+    completed: bool,
+    table: ResourceTable,
+    http: WasiHttpCtx,
+    egress: Egress,
+    limits: Limits,
+    logged: u32,
+    pub(crate) ceiling: Ceiling,
+    /// Epoch ticks that the guest has computed for.
+    pub(crate) ticks: u32,
+}
+
+impl GuestState {
+    /// Without a scope, every import refuses: for `describe`, which calls none.
+    pub(crate) fn new(scope: Option<Scope>, egress: Egress, limits: Limits) -> GuestState {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
+        GuestState {
+            scope,
+            completed: false,
+            table,
+            http: WasiHttpCtx::new(),
+            egress,
+            limits,
+            logged: 0,
+            ceiling: Ceiling { memory_bytes: limits.memory_bytes, exceeded: false },
+            ticks: 0,
+        }
+    }
+
+    /// Whether a commit has completed the delivery that the call was made for.
+    pub(crate) fn has_completed(&self) -> bool {
+        self.completed
+    }
+
+    fn storage(&self, wanted: Access) -> Result<&Scope, StorageError> {
+        match &self.scope {
+            Some(scope) if scope.access == Access::Write || scope.access == wanted => Ok(scope),
+            Some(scope) => Err(StorageError::Invalid(format!("{} may not use storage in this way", scope.call))),
+            None => Err(StorageError::Invalid("this call may not use storage".into())),
+        }
+    }
+}
+
+/// Links exactly the world: the contract's imports and the WASI interfaces that it names.
+pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<GuestState>> {
+    let mut linker = Linker::new(engine);
+    imports::storage::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
+    imports::directory::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
+    imports::credentials::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
+    imports::log::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
+    wall_clock::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
+    wasmtime_wasi_io::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    Ok(linker)
+}
+
+impl From<StoreError> for StorageError {
+    fn from(error: StoreError) -> Self {
+        let text = error.to_string();
+        match error {
+            StoreError::Unavailable(_) | StoreError::Corrupt(_) => StorageError::Unavailable(text),
+            StoreError::Full(_) => StorageError::QuotaExceeded(text),
+            StoreError::Invalid(_) => StorageError::Invalid(text),
+            StoreError::Conflict => StorageError::Conflict,
+        }
+    }
+}
+
+type Answer<T> = wasmtime::Result<Result<T, StorageError>>;
+
+impl imports::storage::Host for GuestState {
+    async fn commit(&mut self, changes: Vec<Change>) -> Answer<Applied> {
+        if changes.len() > self.limits.changes {
+            let most = self.limits.changes;
+            return Ok(Err(StorageError::QuotaExceeded(format!("a commit holds at most {most} changes"))));
+        }
+        let scope = match self.storage(Access::Write) {
+            Ok(scope) => scope,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if scope.completes.is_some() && self.completed {
+            return Ok(Err(StorageError::Invalid("the delivery is completed already".into())));
+        }
+        let applied = scope.store.commit(&scope.org, changes, scope.completes.as_ref()).await;
+        let completes = scope.completes.is_some();
+        if applied.is_ok() {
+            self.completed = completes;
+        }
+        Ok(applied.map_err(Into::into))
+    }
+
+    async fn get_incidents(&mut self, keys: Vec<IncidentKey>) -> Answer<Vec<Option<StoredIncident>>> {
+        if keys.len() > MOST_KEYS {
+            return Ok(Err(StorageError::Invalid(format!("at most {MOST_KEYS} keys at a time"))));
+        }
+        match self.storage(Access::Read) {
+            Ok(scope) => Ok(scope.store.incidents_by_key(&scope.org, &keys).await.map_err(Into::into)),
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+
+    async fn get_state(&mut self, key: String) -> Answer<Option<Vec<u8>>> {
+        match self.storage(Access::Read) {
+            Ok(scope) => Ok(scope.store.state(&scope.org, &key).await.map_err(Into::into)),
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+
+    async fn to_revisit(&mut self, source: String, limit: u32) -> Answer<RevisitPage> {
+        match self.storage(Access::Read) {
+            Ok(scope) => Ok(scope.store.to_revisit(&scope.org, &source, limit).await.map_err(Into::into)),
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+
+    async fn scan_samples(&mut self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<SamplePage> {
+        match self.storage(Access::Read) {
+            Ok(scope) => {
+                let page = scope.store.scan_samples(&scope.org, since, until, after.as_deref()).await;
+                Ok(page.map_err(Into::into))
+            }
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+}
+
+impl imports::directory::Host for GuestState {
+    async fn users_by_email(&mut self, emails: Vec<String>) -> Answer<Vec<Option<String>>> {
+        match self.storage(Access::Read) {
+            Ok(scope) => Ok(scope.store.users_by_email(&scope.org, &emails).await.map_err(Into::into)),
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+
+    async fn services_by_name(&mut self, names: Vec<ServiceName>) -> Answer<Vec<Option<String>>> {
+        match self.storage(Access::Read) {
+            Ok(scope) => Ok(scope.store.services_by_name(&scope.org, &names).await.map_err(Into::into)),
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+}
+
+impl imports::credentials::Host for GuestState {
+    async fn reveal(&mut self, name: String) -> wasmtime::Result<Vec<String>> {
+        let scope = self.scope.iter();
+        let mut named = scope.flat_map(|scope| &scope.revealed).filter(|(known, _)| *known == name);
+        let values = named.next().map(|(_, values)| values.as_slice()).unwrap_or_default();
+        Ok(values.iter().map(|value| value.expose().to_string()).collect())
+    }
+}
+
+impl imports::log::Host for GuestState {
+    async fn log(&mut self, level: Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
+        self.logged = self.logged.saturating_add(1);
+        if self.logged > self.limits.log_messages {
+            if self.logged == self.limits.log_messages.saturating_add(1) {
+                tracing::warn!(target: "koalr::guest", "the plugin logs too much; the rest of this call is dropped");
+            }
+            return Ok(());
+        }
+        let (plugin, call, org) = match &self.scope {
+            Some(scope) => (&*scope.plugin, scope.call, scope.org.as_str()),
+            None => ("", "describe", ""),
+        };
+        let fields: String = fields.iter().map(|(name, value)| format!(" {}={}", cut(name), cut(value))).collect();
+        let (message, fields) = (cut(&message), cut(&fields));
+        match level {
+            Level::Debug => tracing::debug!(target: "koalr::guest", plugin, call, org, "{message}{fields}"),
+            Level::Info => tracing::info!(target: "koalr::guest", plugin, call, org, "{message}{fields}"),
+            Level::Warn => tracing::warn!(target: "koalr::guest", plugin, call, org, "{message}{fields}"),
+            Level::Error => tracing::error!(target: "koalr::guest", plugin, call, org, "{message}{fields}"),
+        }
+        Ok(())
+    }
+}
+
+/// At most [`LOG_TEXT`] bytes, and no control characters: a log line stays one line.
+fn cut(text: &str) -> String {
+    let end = text.char_indices().map(|(at, _)| at).find(|at| *at >= LOG_TEXT).unwrap_or(text.len());
+    text.get(..end).unwrap_or_default().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+impl wall_clock::Host for GuestState {
+    fn now(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
+        let now = self.scope.as_ref().map_or(0, |scope| scope.clock.now()).max(0);
+        let nanoseconds = u32::try_from(now % 1_000_000).unwrap_or(0) * 1_000;
+        Ok(wall_clock::Datetime { seconds: u64::try_from(now / 1_000_000).unwrap_or(0), nanoseconds })
+    }
+
+    fn resolution(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
+        Ok(wall_clock::Datetime { seconds: 0, nanoseconds: 1_000 })
+    }
+}
+
+impl IoView for GuestState {
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+}
+
+impl WasiHttpView for GuestState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.egress, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// Ends a guest that grows beyond its memory, and remembers that this was why.
+pub(crate) struct Ceiling {
+    memory_bytes: usize,
+    pub(crate) exceeded: bool,
+}
+
+impl ResourceLimiter for Ceiling {
+    fn memory_growing(&mut self, _now: usize, wanted: usize, _most: Option<usize>) -> wasmtime::Result<bool> {
+        if wanted > self.memory_bytes {
+            self.exceeded = true;
+            return Err(wasmtime::Error::msg("the memory limit is reached"));
+        }
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _now: usize, wanted: usize, _most: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(wanted <= 100_000)
+    }
+
+    fn instances(&self) -> usize {
+        8
+    }
+
+    fn tables(&self) -> usize {
+        8
+    }
+
+    fn memories(&self) -> usize {
+        1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_line_stays_one_line_of_bounded_length() {
+        assert_eq!(cut("one\ntwo\u{1b}[31m"), "one two [31m");
+        assert!(cut(&"ä".repeat(5_000)).len() <= LOG_TEXT + 2);
+    }
+}

@@ -1,0 +1,525 @@
+//! The host for its embedder: connect organisations, receive their webhooks, sync, and ask for time to restore.
+//!
+//! One [`Host`] runs one plugin for many organisations over one store. Every method names the organisation it
+//! acts for; none keeps anything about it in memory between calls, so several processes can share a store.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+use wasmtime::Store as WasmStore;
+
+use crate::cache::ModuleCache;
+use crate::call::{CallError, run};
+use crate::contract::{
+    BackfillRequest, Connection, Delivery, GuestError, Integration, Mapping, MttrQuery, MttrReport, Outcome,
+    Rejection, Settings, Severity, Step, Verified,
+};
+use crate::egress::{Allowed, Client, ClientError, Egress, InvalidOrigin, Origin};
+use crate::engine::{Engine, EngineError};
+use crate::guest::{Access, GuestState, Scope};
+use crate::id::{DeliveryId, OrgId};
+use crate::limits::Limits;
+use crate::plugin::{LoadError, Plugin};
+use crate::port::{
+    Accepted, Clock, JobKind, Lease, NewDelivery, Organisation, OrganisationState, OriginMapping, Store, StoreError,
+    SystemClock,
+};
+use crate::vault::{SealingKey, Secret, Vault, VaultError};
+
+/// The host cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// No HTTP client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The component cannot be used.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// Why something that was asked of the host did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// Nobody of this name was ever connected.
+    #[error("no organisation {0} is connected; connect it first")]
+    UnknownOrganisation(OrgId),
+    /// The plugin ran and says why not.
+    #[error("{}", explain(.0))]
+    Plugin(GuestError),
+    /// The plugin did not get to its end.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A secret cannot be kept or opened.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A mapped origin is not an origin, or not one of the plugin's.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
+    /// The credential cannot stand in an HTTP header.
+    #[error("the {0} contains characters that no HTTP header can carry; copy it again")]
+    CredentialText(String),
+}
+
+/// Why an origin cannot be mapped.
+#[derive(Debug, thiserror::Error)]
+pub enum MappingError {
+    /// The text is not an origin.
+    #[error(transparent)]
+    Invalid(#[from] InvalidOrigin),
+    /// The plugin never calls it.
+    #[error("the plugin does not call {from}; it calls {known}")]
+    Unused {
+        /// What was to be mapped.
+        from: String,
+        /// What can be.
+        known: String,
+    },
+}
+
+/// Why a webhook was not taken. The sender learns nothing of it but the status.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// 404.
+    #[error("no organisation {0} is connected")]
+    UnknownOrganisation(OrgId),
+    /// 401.
+    #[error("refused: {0:?}")]
+    Rejected(Rejection),
+    /// 503: the sender repeats it.
+    #[error(transparent)]
+    Unavailable(Box<HostError>),
+}
+
+/// A webhook that was taken: durable, and applied by a worker sometime after.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received {
+    /// What it says of itself.
+    pub verified: Verified,
+    /// Whether it was new.
+    pub accepted: Accepted,
+}
+
+/// What an embedder gives when an organisation connects.
+#[derive(Debug, Clone)]
+pub struct Connect {
+    /// Values of the credentials that the plugin's descriptor lists under `injected`, by name.
+    pub credentials: Vec<(String, Secret)>,
+    /// Values of the secrets that it lists under `revealed`, by name; those not named here stay as they are.
+    pub secrets: Vec<(String, Vec<Secret>)>,
+    /// What the organisation sets.
+    pub settings: Settings,
+    /// Development only.
+    pub origin_map: Vec<OriginMapping>,
+}
+
+/// How a host is put together. Everything but the store and the sealing key has a default.
+pub struct HostBuilder {
+    store: Arc<dyn Store>,
+    key: SealingKey,
+    clock: Arc<dyn Clock>,
+    cache: Option<ModuleCache>,
+    limits: Limits,
+    slots: u32,
+}
+
+impl HostBuilder {
+    /// Where time comes from. Default: the system.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Keeps compiled components, so that a later start is fast. Default: none.
+    #[must_use]
+    pub fn cache(mut self, cache: ModuleCache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// Ceilings for calls.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How many calls run at a time. Default 64.
+    #[must_use]
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.slots = slots;
+        self
+    }
+
+    /// Loads the component and makes the host.
+    pub async fn load(self, wasm: &[u8]) -> Result<Host, StartError> {
+        let engine = Engine::new(self.slots, &self.limits)?;
+        let plugin = Plugin::load(&engine, self.cache.as_ref(), &self.limits, wasm).await?;
+        Ok(Host {
+            engine,
+            plugin: Arc::new(plugin),
+            vault: Vault::new(self.key, Arc::clone(&self.store)),
+            store: self.store,
+            clock: self.clock,
+            client: Client::new()?,
+            limits: self.limits,
+            arrivals: Arc::default(),
+        })
+    }
+}
+
+/// One plugin, run for many organisations. Cheap to clone.
+#[derive(Clone)]
+pub struct Host {
+    engine: Engine,
+    plugin: Arc<Plugin>,
+    store: Arc<dyn Store>,
+    vault: Vault,
+    clock: Arc<dyn Clock>,
+    client: Client,
+    limits: Limits,
+    arrivals: Arc<tokio::sync::Notify>,
+}
+
+impl Host {
+    /// A host over this store, its secrets sealed with this key.
+    pub fn builder(store: Arc<dyn Store>, key: SealingKey) -> HostBuilder {
+        let (clock, limits) = (Arc::new(SystemClock), Limits::default());
+        HostBuilder { store, key, clock, cache: None, limits, slots: 64 }
+    }
+
+    /// The plugin.
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// The store, for reading what the plugin wrote.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Wakes the worker when a delivery arrives in this process.
+    pub(crate) fn arrivals(&self) -> &tokio::sync::Notify {
+        &self.arrivals
+    }
+
+    /// Checks the credential with the provider; once accepted, keeps it and schedules the import of history and
+    /// then polling. A refused credential leaves nothing behind: a new organisation is forgotten, a connected
+    /// one goes on with what it had.
+    pub async fn connect(&self, org: &OrgId, connect: Connect) -> Result<Connection, HostError> {
+        let origins = self.checked(&connect.origin_map)?;
+        let existing = self.store.organisation(org).await?;
+        let now = self.clock.now();
+        if existing.is_none() {
+            let pending = Organisation {
+                id: org.clone(),
+                state: OrganisationState::Pending,
+                connection: None,
+                settings: connect.settings.clone(),
+                origin_map: connect.origin_map.clone(),
+                created_at: now,
+                connected_at: None,
+            };
+            self.store.put_organisation(&pending).await?;
+        }
+        let accepted = self.try_connect(org, &connect, origins).await;
+        let connection = match accepted {
+            Ok(connection) => connection,
+            Err(error) => {
+                if existing.is_none() {
+                    self.store.remove_organisation(org).await?;
+                }
+                return Err(error);
+            }
+        };
+        for (name, value) in &connect.credentials {
+            self.vault.put(org, name, std::slice::from_ref(value)).await?;
+        }
+        for (name, values) in &connect.secrets {
+            self.vault.put(org, name, values).await?;
+        }
+        let history_days = connect.settings.history_days.unwrap_or(self.plugin.descriptor().history_days);
+        let live = Organisation {
+            id: org.clone(),
+            state: OrganisationState::Live,
+            connection: Some(connection.clone()),
+            settings: connect.settings,
+            origin_map: connect.origin_map,
+            created_at: existing.as_ref().map_or(now, |known| known.created_at),
+            connected_at: Some(now),
+        };
+        self.store.put_organisation(&live).await?;
+        // A reconnection does not import history again; what was missed meanwhile is the poll's business.
+        if self.store.job(org, JobKind::Backfill).await?.is_none() {
+            self.schedule_backfill(org, history_days).await?;
+        }
+        if self.store.job(org, JobKind::Poll).await?.is_none() {
+            self.store.put_job(org, JobKind::Poll, now, None).await?;
+        }
+        Ok(connection)
+    }
+
+    /// Imports the last so many days, from now.
+    pub async fn schedule_backfill(&self, org: &OrgId, days: u32) -> Result<(), HostError> {
+        const DAY: i64 = 86_400_000_000;
+        let now = self.clock.now();
+        let window = crate::port::BackfillWindow { since: now.saturating_sub(DAY.saturating_mul(days.into())), until: now };
+        Ok(self.store.put_job(org, JobKind::Backfill, now, Some(window)).await?)
+    }
+
+    async fn try_connect(&self, org: &OrgId, connect: &Connect, origins: Vec<Allowed>) -> Result<Connection, HostError> {
+        let allowed = self.with_credentials(origins, &connect.credentials)?;
+        let revealed = self.revealed(org).await?;
+        let settings = &connect.settings;
+        let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
+            plugin.koalr_integration_connector().call_connect(store, settings).await
+        };
+        let scope = self.scope(org, "connect", Access::Write, revealed, None);
+        let (answer, _) = self.call(scope, allowed, self.limits.wall, call).await?;
+        answer.map_err(HostError::Plugin)
+    }
+
+    /// Replaces the values of a secret that the plugin asks for, such as the webhook's signing secret.
+    pub async fn put_secret(&self, org: &OrgId, name: &str, values: &[Secret]) -> Result<(), HostError> {
+        self.organisation(org).await?;
+        Ok(self.vault.put(org, name, values).await?)
+    }
+
+    /// Verifies a delivery; calls nothing but the plugin.
+    pub async fn verify(&self, org: &OrgId, delivery: &Delivery) -> Result<Verified, ReceiveError> {
+        let unavailable = |error: HostError| ReceiveError::Unavailable(Box::new(error));
+        let revealed = match self.store.organisation(org).await {
+            Ok(Some(_)) => self.revealed(org).await.map_err(unavailable)?,
+            Ok(None) => return Err(ReceiveError::UnknownOrganisation(org.clone())),
+            Err(error) => return Err(unavailable(error.into())),
+        };
+        let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
+            plugin.koalr_integration_connector().call_verify_webhook(store, delivery).await
+        };
+        let scope = self.scope(org, "verify-webhook", Access::Nothing, revealed, None);
+        let called = self.call(scope, Vec::new(), self.limits.verify_wall, call).await;
+        let (answer, _) = called.map_err(|error| unavailable(error.into()))?;
+        answer.map_err(ReceiveError::Rejected)
+    }
+
+    /// Verifies a delivery and makes it durable. Once this answers `Ok`, the sender may be told 2xx.
+    pub async fn receive(&self, org: &OrgId, delivery: Delivery) -> Result<Received, ReceiveError> {
+        let verified = self.verify(org, &delivery).await?;
+        let Ok(id) = verified.id.parse::<DeliveryId>() else {
+            return Err(ReceiveError::Rejected(Rejection::MalformedHeader));
+        };
+        let new = NewDelivery {
+            id,
+            event_type: verified.event_type.clone(),
+            incident: verified.incident_id.clone(),
+            received_at: self.clock.now(),
+            delivery,
+        };
+        let accepted = self.store.accept(org, new).await;
+        let accepted = accepted.map_err(|error| ReceiveError::Unavailable(Box::new(error.into())))?;
+        self.arrivals.notify_one();
+        Ok(Received { verified, accepted })
+    }
+
+    /// Applies a stored delivery. With a lease, the plugin's commit and the delivery's completion are one
+    /// transaction; the flag says whether that happened.
+    pub(crate) async fn apply(&self, lease: &Lease, delivery: &Delivery) -> Result<(Outcome, bool), HostError> {
+        let (scope, allowed) = self.live(&lease.org, "handle-event", Access::Write, Some(lease.clone())).await?;
+        let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
+            plugin.koalr_integration_connector().call_handle_event(store, delivery).await
+        };
+        let (answer, state) = self.call(scope, allowed, self.limits.wall, call).await?;
+        Ok((answer.map_err(HostError::Plugin)?, state.has_completed()))
+    }
+
+    /// One bounded step of catching up. Callers that want the schedule's leases and backoff use
+    /// [`Scheduler`](crate::scheduler::Scheduler).
+    pub async fn poll(&self, org: &OrgId) -> Result<Step, HostError> {
+        let (scope, allowed) = self.live(org, "poll", Access::Write, None).await?;
+        let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
+            plugin.koalr_integration_connector().call_poll(store).await
+        };
+        self.call(scope, allowed, self.limits.wall, call).await?.0.map_err(HostError::Plugin)
+    }
+
+    /// One bounded step of importing history.
+    pub async fn backfill(&self, org: &OrgId, request: &BackfillRequest) -> Result<Step, HostError> {
+        let (scope, allowed) = self.live(org, "backfill", Access::Write, None).await?;
+        let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
+            plugin.koalr_integration_connector().call_backfill(store, request).await
+        };
+        self.call(scope, allowed, self.limits.wall, call).await?.0.map_err(HostError::Plugin)
+    }
+
+    /// A severity on the host's scale, as this organisation's incidents are mapped.
+    pub async fn map_severity(&self, org: &OrgId, severity: &Severity) -> Result<Mapping, HostError> {
+        let (scope, _) = self.live(org, "map-severity", Access::Read, None).await?;
+        let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
+            plugin.koalr_integration_connector().call_map_severity(store, severity).await
+        };
+        self.call(scope, Vec::new(), self.limits.wall, call).await?.0.map_err(HostError::Plugin)
+    }
+
+    /// Time to restore. [`calendar`](crate::calendar) makes the edges.
+    pub async fn mttr(&self, org: &OrgId, query: &MttrQuery) -> Result<MttrReport, HostError> {
+        let (scope, _) = self.live(org, "compute-mttr", Access::Read, None).await?;
+        let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
+            plugin.koalr_integration_connector().call_compute_mttr(store, query).await
+        };
+        self.call(scope, Vec::new(), self.limits.wall, call).await?.0.map_err(HostError::Plugin)
+    }
+
+    /// The organisation, or the error that says that there is none.
+    pub async fn organisation(&self, org: &OrgId) -> Result<Organisation, HostError> {
+        let found = self.store.organisation(org).await?;
+        found.ok_or_else(|| HostError::UnknownOrganisation(org.clone()))
+    }
+
+    /// Notes that the provider refuses the organisation's credential: scheduled work stops until a new
+    /// connection succeeds.
+    pub(crate) async fn mark_refused(&self, org: &OrgId) -> Result<(), HostError> {
+        let mut organisation = self.organisation(org).await?;
+        organisation.state = OrganisationState::Refused;
+        Ok(self.store.put_organisation(&organisation).await?)
+    }
+
+    async fn call<T, F>(
+        &self,
+        scope: Scope,
+        allowed: Vec<Allowed>,
+        wall: std::time::Duration,
+        call: F,
+    ) -> Result<(T, GuestState), CallError>
+    where
+        F: AsyncFnOnce(&Integration, &mut WasmStore<GuestState>) -> wasmtime::Result<T>,
+    {
+        let egress = Egress::new(self.client.clone(), allowed, self.limits);
+        let state = GuestState::new(Some(scope), egress, self.limits);
+        let entered = async |store: &mut WasmStore<GuestState>| {
+            let instance = self.plugin.pre.instantiate_async(&mut *store).await?;
+            call(&instance, store).await
+        };
+        run(&self.engine, self.limits, wall, state, entered).await
+    }
+
+    fn scope(
+        &self,
+        org: &OrgId,
+        call: &'static str,
+        access: Access,
+        revealed: Vec<(String, Vec<Secret>)>,
+        completes: Option<Lease>,
+    ) -> Scope {
+        Scope {
+            plugin: Arc::clone(&self.plugin.name),
+            call,
+            org: org.clone(),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            access,
+            revealed,
+            completes,
+        }
+    }
+
+    /// Scope and egress of a connected organisation.
+    async fn live(
+        &self,
+        org: &OrgId,
+        call: &'static str,
+        access: Access,
+        completes: Option<Lease>,
+    ) -> Result<(Scope, Vec<Allowed>), HostError> {
+        let organisation = self.organisation(org).await?;
+        let scope = self.scope(org, call, access, Vec::new(), completes);
+        if access != Access::Write {
+            return Ok((scope, Vec::new()));
+        }
+        let mut credentials = Vec::new();
+        for wanted in &self.plugin.descriptor().injected {
+            let values = self.vault.open(org, &wanted.name).await?;
+            credentials.extend(values.into_iter().next().map(|value| (wanted.name.clone(), value)));
+        }
+        let allowed = self.with_credentials(self.checked(&organisation.origin_map)?, &credentials)?;
+        Ok((scope, allowed))
+    }
+
+    async fn revealed(&self, org: &OrgId) -> Result<Vec<(String, Vec<Secret>)>, HostError> {
+        let mut revealed = Vec::new();
+        for name in &self.plugin.descriptor().revealed {
+            revealed.push((name.clone(), self.vault.open(org, name).await?));
+        }
+        Ok(revealed)
+    }
+
+    /// The plugin's origins, each with what the operator mapped it to.
+    fn checked(&self, map: &[OriginMapping]) -> Result<Vec<Allowed>, MappingError> {
+        let mut allowed: Vec<Allowed> = self.plugin.origins.iter().cloned().map(Allowed::new).collect();
+        for mapping in map {
+            let (from, to): (Origin, Origin) = (mapping.from.parse()?, mapping.to.parse()?);
+            match allowed.iter_mut().find(|allowed| allowed.origin == from) {
+                Some(allowed) => allowed.mapped_to = Some(to),
+                None => {
+                    let known: Vec<String> = self.plugin.origins.iter().map(ToString::to_string).collect();
+                    return Err(MappingError::Unused { from: mapping.from.clone(), known: known.join(", ") });
+                }
+            }
+        }
+        Ok(allowed)
+    }
+
+    /// The same origins with their credentials.
+    fn with_credentials(
+        &self,
+        mut allowed: Vec<Allowed>,
+        credentials: &[(String, Secret)],
+    ) -> Result<Vec<Allowed>, HostError> {
+        for wanted in &self.plugin.descriptor().injected {
+            let Some((_, secret)) = credentials.iter().find(|(name, _)| *name == wanted.name) else { continue };
+            let text = zeroize::Zeroizing::new(format!("{}{}", wanted.prefix, secret.expose()));
+            let value = HeaderValue::from_str(&text).map_err(|_| HostError::CredentialText(wanted.name.clone()));
+            let mut value = value?;
+            value.set_sensitive(true);
+            // Both were checked when the component was loaded.
+            let header = wanted.header.parse::<HeaderName>().ok();
+            let origin = wanted.origin.parse::<Origin>().ok();
+            let place = allowed.iter_mut().find(|allowed| Some(&allowed.origin) == origin.as_ref());
+            if let (Some(header), Some(place)) = (header, place) {
+                place.headers.push((header, value));
+            }
+        }
+        Ok(allowed)
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("plugin", &self.plugin).finish_non_exhaustive()
+    }
+}
+
+/// What the plugin said, and what a person can do about it.
+pub fn explain(error: &GuestError) -> String {
+    match error {
+        GuestError::Unauthorized(text) => format!("{text}; create a new API key at the provider and connect again"),
+        GuestError::Forbidden(text) => format!("{text}; give the API key that permission at the provider"),
+        GuestError::RateLimited(ms) => {
+            format!("the provider limits the rate of requests; try again in {} s", ms.div_ceil(1_000))
+        }
+        GuestError::Unavailable(text) => format!("{text}; this passes, try again later"),
+        GuestError::Malformed(text) => format!("{text}; the provider answered what it does not document"),
+        GuestError::Invalid(text) => text.clone(),
+        GuestError::Storage(text) => format!("the plugin could not store its records: {text}"),
+    }
+}

@@ -1,0 +1,137 @@
+//! A loaded component: compiled, linked, and asked what it is.
+//!
+//! Refuses a component that imports anything beyond the world, and one whose description makes no sense: both
+//! at load, not at the first call of some organisation.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use wasmtime::Store;
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+
+use crate::cache::{ModuleCache, hex};
+use crate::call::{CallError, run};
+use crate::contract::{Descriptor, IntegrationPre};
+use crate::egress::{Client, Egress, InvalidOrigin, Origin};
+use crate::engine::Engine;
+use crate::guest::{GuestState, linker};
+use crate::limits::Limits;
+
+/// Why a component cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It is not a component, or the compiler refuses it.
+    #[error("this is not a WebAssembly component that can be compiled: {0:#}")]
+    Compile(wasmtime::Error),
+    /// It imports what the world does not offer, or lacks what the world demands.
+    #[error("the component does not fit the world koalr:integration/integration: {0:#}")]
+    Link(wasmtime::Error),
+    /// It cannot say what it is.
+    #[error("the component does not describe itself: {0}")]
+    Describe(#[from] CallError),
+    /// What it says of itself makes no sense.
+    #[error("the component describes itself wrongly: {0}")]
+    Origin(#[from] InvalidOrigin),
+    /// An injected credential for an origin that is not listed, or a header that is none.
+    #[error("the component describes itself wrongly: the credential `{0}` has no listed origin or no valid header")]
+    Credential(String),
+}
+
+/// What a component imports and exports: names of interfaces with their versions, sorted.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Surface {
+    /// Interfaces that the component asks for.
+    pub imports: Vec<String>,
+    /// Interfaces that it offers.
+    pub exports: Vec<String>,
+}
+
+/// A component that is ready to be called. Cheap to clone through [`Arc`].
+pub struct Plugin {
+    pub(crate) pre: IntegrationPre<GuestState>,
+    pub(crate) name: Arc<str>,
+    pub(crate) origins: Vec<Origin>,
+    descriptor: Descriptor,
+    digest: String,
+    size: usize,
+    surface: Surface,
+}
+
+impl Plugin {
+    /// Compiles (or takes from the cache), links and describes a component.
+    pub async fn load(
+        engine: &Engine,
+        cache: Option<&ModuleCache>,
+        limits: &Limits,
+        wasm: &[u8],
+    ) -> Result<Plugin, LoadError> {
+        let component = match cache {
+            Some(cache) => cache.load(engine, wasm),
+            None => Component::new(engine.wasmtime(), wasm),
+        };
+        let component = component.map_err(LoadError::Compile)?;
+        let surface = surface(engine, &component);
+        let linked = linker(engine.wasmtime()).and_then(|linker| linker.instantiate_pre(&component));
+        let pre = linked.and_then(IntegrationPre::new).map_err(LoadError::Link)?;
+
+        let client = Client::new().map_err(|error| CallError::Host(error.to_string()))?;
+        let state = GuestState::new(None, Egress::new(client, Vec::new(), *limits), *limits);
+        let describe = async |store: &mut Store<GuestState>| {
+            let instance = pre.instantiate_async(&mut *store).await?;
+            instance.koalr_integration_connector().call_describe(store).await
+        };
+        let (descriptor, _) = run(engine, *limits, limits.verify_wall, state, describe).await?;
+
+        let origins = descriptor.origins.iter().map(|origin| origin.parse());
+        let origins = origins.collect::<Result<Vec<Origin>, InvalidOrigin>>()?;
+        for credential in &descriptor.injected {
+            let listed = credential.origin.parse().is_ok_and(|origin: Origin| origins.contains(&origin));
+            if !listed || credential.header.parse::<http::HeaderName>().is_err() {
+                return Err(LoadError::Credential(credential.name.clone()));
+            }
+        }
+        let digest = hex(&Sha256::digest(wasm));
+        Ok(Plugin { pre, name: descriptor.name.as_str().into(), origins, descriptor, digest, size: wasm.len(), surface })
+    }
+
+    /// What the component says of itself.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Its length in bytes.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// What it imports and exports.
+    pub fn surface(&self) -> &Surface {
+        &self.surface
+    }
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin").field("name", &self.name).field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
+
+fn surface(engine: &Engine, component: &Component) -> Surface {
+    let kind = component.component_type();
+    let is_interface = |item: &ComponentItem| matches!(item, ComponentItem::ComponentInstance(_));
+    let names = |items: Vec<(&str, ComponentItem)>| {
+        let mut names: Vec<String> =
+            items.into_iter().filter(|(_, item)| is_interface(item)).map(|(name, _)| name.to_string()).collect();
+        names.sort();
+        names
+    };
+    let imports = names(kind.imports(engine.wasmtime()).map(|(name, item)| (name, item.ty)).collect());
+    let exports = names(kind.exports(engine.wasmtime()).map(|(name, item)| (name, item.ty)).collect());
+    Surface { imports, exports }
+}

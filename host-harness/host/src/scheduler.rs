@@ -1,0 +1,248 @@
+//! The schedule: imports run to their end, polls recur; failures back off; a refused credential stops the work.
+//!
+//! Jobs are rows that a runner leases, so that several processes can share the work and a killed one is
+//! replaced when its lease runs out. The lease is renewed at every step, and a runner that lost it stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::contract::{BackfillRequest, BackfillSource, GuestError, Step, Timestamp};
+use crate::host::{Host, HostError};
+use crate::id::OrgId;
+use crate::port::{Job, JobKind, JobLease, Progress, Release, StoreError};
+
+/// Longer than any call may take, so that a lease does not run out under a working runner.
+const LEASE: Duration = Duration::from_secs(300);
+/// Jobs that one process works on at a time.
+const AT_A_TIME: u32 = 8;
+/// Waits between steps up to this are slept through; longer ones give the lease back.
+const PATIENCE_MS: u64 = 30_000;
+/// How long an idle scheduler sleeps at most, so that jobs that other processes put are seen.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+const BACKOFF_FIRST: Duration = Duration::from_secs(5);
+const BACKOFF_MOST: Duration = Duration::from_secs(900);
+
+/// What a run did, all steps together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Totals {
+    /// Records that the provider sent.
+    pub fetched: u64,
+    /// Records that are new.
+    pub created: u64,
+    /// Records that changed.
+    pub updated: u64,
+    /// Records that were older than what is stored.
+    pub stale: u64,
+    /// Requests made.
+    pub requests: u64,
+    /// Steps taken.
+    pub steps: u64,
+}
+
+impl Totals {
+    fn add(&mut self, step: &Step) {
+        self.fetched += u64::from(step.fetched);
+        self.created += u64::from(step.created);
+        self.updated += u64::from(step.updated);
+        self.stale += u64::from(step.stale);
+        self.requests += u64::from(step.requests);
+        self.steps += 1;
+    }
+}
+
+/// What happens during a run, for a progress bar.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A step was taken and committed.
+    Step {
+        /// How far the run has come.
+        progress: Progress,
+        /// What it did so far.
+        totals: Totals,
+    },
+    /// The run waits, because the provider or the plugin asks for it.
+    Waiting(Duration),
+}
+
+/// Told of every [`Event`] of a run.
+pub type Observer<'a> = &'a (dyn Fn(&Event) + Send + Sync);
+
+/// Why a run that was asked for did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Another process, or the scheduler, works on it now.
+    #[error("another process works on this job now; try again when it is done")]
+    Busy,
+    /// There is nothing to run.
+    #[error("no such job is scheduled for {0}; connect the organisation first")]
+    NoJob(OrgId),
+    /// A step failed. What was committed before stays; the next run goes on from there.
+    #[error(transparent)]
+    Failed(#[from] HostError),
+}
+
+/// Runs the jobs of all organisations.
+#[derive(Debug, Clone)]
+pub struct Scheduler {
+    host: Host,
+}
+
+impl Scheduler {
+    /// A scheduler for this host's organisations.
+    pub fn new(host: Host) -> Scheduler {
+        Scheduler { host }
+    }
+
+    /// Runs due jobs until the process ends or this future is dropped; a job that is cut off goes on with its
+    /// next lease.
+    pub async fn run(&self) {
+        let slots = Arc::new(tokio::sync::Semaphore::new(AT_A_TIME as usize));
+        let mut running = tokio::task::JoinSet::new();
+        loop {
+            while running.try_join_next().is_some() {}
+            let free = u32::try_from(slots.available_permits()).unwrap_or(0);
+            let now = self.host.clock().now();
+            let due = if free == 0 { Ok(Vec::new()) } else { self.host.store().claim_due(free, LEASE, now).await };
+            let due = due.unwrap_or_else(|error| {
+                tracing::warn!("the schedule cannot be read: {error}");
+                Vec::new()
+            });
+            let idle = due.is_empty();
+            for (lease, job) in due {
+                let scheduler = self.clone();
+                let permit = Arc::clone(&slots).acquire_owned().await;
+                running.spawn(async move {
+                    let _permit = permit;
+                    let (org, kind) = (job.org.clone(), job.kind);
+                    if let Err(error) = scheduler.work(&lease, job, &|_| {}, true).await {
+                        tracing::warn!(%org, ?kind, "{error}");
+                    }
+                });
+            }
+            if idle {
+                let next = self.host.store().next_due().await.ok().flatten();
+                let wait = next.map_or(LOOK_AGAIN, |at| between(self.host.clock().now(), at)).min(LOOK_AGAIN);
+                tokio::time::sleep(wait.max(Duration::from_millis(50))).await;
+            }
+        }
+    }
+
+    /// Runs one job now, to the end of its present pass, waiting as long as the provider asks.
+    pub async fn run_now(&self, org: &OrgId, kind: JobKind, observer: Observer<'_>) -> Result<Totals, RunError> {
+        self.host.organisation(org).await?;
+        let store = self.host.store();
+        match store.claim_job(org, kind, LEASE, self.host.clock().now()).await.map_err(HostError::from)? {
+            Some((lease, job)) => Ok(self.work(&lease, job, observer, false).await?),
+            None if store.job(org, kind).await.map_err(HostError::from)?.is_some() => Err(RunError::Busy),
+            None => Err(RunError::NoJob(org.clone())),
+        }
+    }
+
+    /// Steps until the pass is through, then releases the job. `yields` gives the lease back for long waits.
+    async fn work(&self, lease: &JobLease, job: Job, observer: Observer<'_>, yields: bool) -> Result<Totals, HostError> {
+        let mut totals = Totals::default();
+        let mut progress = Progress::default();
+        let ended = loop {
+            let wait_ms = match self.step(&job).await {
+                Ok(step) => {
+                    totals.add(&step);
+                    progress = Progress { done: step.done, total: step.total, requests: totals.requests };
+                    observer(&Event::Step { progress, totals });
+                    if !step.more {
+                        break Ok(());
+                    }
+                    step.wait_ms
+                }
+                Err(HostError::Plugin(GuestError::RateLimited(ms))) => ms.max(1),
+                Err(error) => break Err(error),
+            };
+            if yields && wait_ms > PATIENCE_MS {
+                let run_at = Some(later(self.host.clock().now(), Duration::from_millis(wait_ms)));
+                let release = Release { run_at, error: None, failed: false, progress };
+                self.host.store().release(lease, release, self.host.clock().now()).await?;
+                return Ok(totals);
+            }
+            self.host.store().extend(lease, progress, LEASE, self.host.clock().now()).await?;
+            if wait_ms > 0 {
+                let wait = Duration::from_millis(wait_ms);
+                observer(&Event::Waiting(wait));
+                tokio::time::sleep(wait).await;
+            }
+        };
+        let now = self.host.clock().now();
+        let release = match &ended {
+            Ok(()) => Release { run_at: self.next_run(&job, now), error: None, failed: false, progress },
+            Err(error) => {
+                let run_at = Some(later(now, backoff(job.attempts, fastrand::f64())));
+                Release { run_at, error: Some(error.to_string()), failed: true, progress }
+            }
+        };
+        if let Err(HostError::Plugin(GuestError::Unauthorized(_))) = &ended {
+            self.host.mark_refused(&job.org).await?;
+        }
+        match self.host.store().release(lease, release, now).await {
+            // Somebody put the job anew meanwhile: theirs counts.
+            Ok(()) | Err(StoreError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+        ended.map(|()| totals)
+    }
+
+    async fn step(&self, job: &Job) -> Result<Step, HostError> {
+        match (job.kind, job.window) {
+            (JobKind::Poll, _) => self.host.poll(&job.org).await,
+            (JobKind::Backfill, Some(window)) => {
+                let request = BackfillRequest {
+                    source: BackfillSource::Incidentio,
+                    since: window.since,
+                    until: window.until,
+                    dry_run: false,
+                };
+                self.host.backfill(&job.org, &request).await
+            }
+            (JobKind::Backfill, None) => {
+                Err(StoreError::Corrupt("a backfill is scheduled without its window".into()).into())
+            }
+        }
+    }
+
+    /// An import ends; a poll recurs, a little off its interval so that organisations spread out.
+    fn next_run(&self, job: &Job, now: Timestamp) -> Option<Timestamp> {
+        let interval = Duration::from_secs(self.host.plugin().descriptor().poll_interval_seconds.into());
+        match job.kind {
+            JobKind::Backfill => None,
+            JobKind::Poll => Some(later(now, interval.mul_f64(0.95 + 0.1 * fastrand::f64()))),
+        }
+    }
+}
+
+/// Doubles from the first wait to the longest; `chance`, from 0 to 1, takes up to half of it away, so that what
+/// failed together does not return together.
+pub(crate) fn backoff(attempts: u32, chance: f64) -> Duration {
+    let doubled = BACKOFF_FIRST.saturating_mul(1 << attempts.min(16));
+    doubled.min(BACKOFF_MOST).mul_f64(1.0 - chance / 2.0)
+}
+
+pub(crate) fn later(now: Timestamp, wait: Duration) -> Timestamp {
+    now.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX))
+}
+
+fn between(now: Timestamp, then: Timestamp) -> Duration {
+    Duration::from_micros(u64::try_from(then.saturating_sub(now)).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backoff_doubles_to_its_most_and_never_vanishes() {
+        assert_eq!(backoff(0, 0.0), Duration::from_secs(5));
+        assert_eq!(backoff(1, 0.0), Duration::from_secs(10));
+        assert_eq!(backoff(1, 1.0), Duration::from_secs(5));
+        for attempts in [8, 20, u32::MAX] {
+            assert_eq!(backoff(attempts, 0.0), Duration::from_secs(900));
+        }
+    }
+}
