@@ -159,7 +159,8 @@ impl Scheduler {
             };
             if yields && wait_ms > PATIENCE_MS {
                 let run_at = Some(later(self.host.clock().now(), Duration::from_millis(wait_ms)));
-                let release = Release { run_at, error: None, failed: false, progress };
+                let error = Some("waits for as long as the provider asks".into());
+                let release = Release { run_at, error, failed: false, progress };
                 self.host.store().release(lease, release, self.host.clock().now()).await?;
                 return Ok(totals);
             }

@@ -22,7 +22,7 @@ pub use records::{IncidentFilter, IncidentPage, Records};
 use crate::contract::Timestamp;
 
 /// Why a store refused. Nothing of the refused call was written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// A passing fault, such as a locked or unreachable database: try again later.
     #[error("storage is unavailable: {0}")]
