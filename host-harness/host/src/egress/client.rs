@@ -20,7 +20,7 @@ pub struct ClientError(#[source] reqwest::Error);
 
 /// Connections to providers, shared by all calls.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub(crate) struct Client {
     /// Dials public addresses only.
     public: reqwest::Client,
     /// Dials any address: for origins that the operator mapped.
@@ -32,7 +32,7 @@ pub(super) type AnswerBody = UnsyncBoxBody<bytes::Bytes, Box<dyn std::error::Err
 
 impl Client {
     /// A client with no connections yet.
-    pub fn new() -> Result<Client, ClientError> {
+    pub(crate) fn new() -> Result<Client, ClientError> {
         let builder = || {
             reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())

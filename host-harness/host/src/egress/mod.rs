@@ -9,8 +9,10 @@ mod address;
 mod client;
 mod origin;
 
-pub use client::{Client, ClientError};
-pub use origin::{InvalidOrigin, Origin};
+pub(crate) use client::Client;
+pub use client::ClientError;
+pub use origin::InvalidOrigin;
+pub(crate) use origin::Origin;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -15,7 +15,7 @@ use http::Uri;
 
 /// Scheme, host and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     secure: bool,
     host: String,
     port: u16,

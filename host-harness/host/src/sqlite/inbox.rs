@@ -29,7 +29,7 @@ fn pack(headers: &[Header]) -> Vec<u8> {
 
 fn unpack(mut packed: &[u8]) -> Option<Vec<Header>> {
     let mut headers = Vec::new();
-    let mut part = |packed: &mut &[u8]| {
+    let part = |packed: &mut &[u8]| {
         let (length, rest) = packed.split_first_chunk::<4>()?;
         let (part, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
         *packed = rest;

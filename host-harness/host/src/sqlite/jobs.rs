@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use rusqlite::types::FromSqlError;
-use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::inbox::end_of_lease;
