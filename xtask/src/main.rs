@@ -1,1 +1,108 @@
-fn main() {}
+//! The developer's verbs: each sets up what it needs, so that a clone and rustup's Rust are enough.
+//!
+//! The component is built first and for itself, because the harness carries it and the tests run it. Nothing
+//! here decides what the program does; it only runs cargo in the right order.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+const TARGET: &str = "wasm32-wasip2";
+
+const HELP: &str = "\
+cargo xtask <verb>
+
+  plugin           build the component: target/plugin/incidentio.wasm
+  demo [--exit]    build everything and run the demo; --exit ends it after the summary
+  test             format, clippy with warnings denied, the component, every test
+";
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["plugin"] => {
+            let (path, size) = plugin()?;
+            println!("{}: {size} bytes", path.display());
+            Ok(())
+        }
+        ["demo", rest @ ..] => {
+            plugin()?;
+            let mut run = cargo(&["run", "--quiet", "-p", "koalr-harness", "--", "demo"]);
+            run.args(rest);
+            succeed(&mut run)
+        }
+        ["test"] => test(),
+        _ => {
+            print!("{HELP}");
+            ensure!(matches!(arguments.as_slice(), [] | ["help" | "--help" | "-h"]), "no such verb");
+            Ok(())
+        }
+    }
+}
+
+fn test() -> Result<()> {
+    succeed(&mut cargo(&["fmt", "--all", "--check"]))?;
+    plugin()?;
+    let deny = ["--", "-D", "warnings"];
+    // The component's shell exists on wasm only, so it is linted there.
+    succeed(cargo(&["clippy", "-p", "incidentio", "--target", TARGET, "--profile", "plugin"]).args(deny))?;
+    succeed(cargo(&["clippy", "--workspace", "--all-targets"]).args(deny))?;
+    succeed(&mut cargo(&["test", "--workspace", "--all-targets"]))?;
+    succeed(&mut cargo(&["test", "--workspace", "--doc"]))
+}
+
+/// Builds the component and puts it where everybody looks for it.
+fn plugin() -> Result<(PathBuf, u64)> {
+    add_target()?;
+    // A RUSTFLAGS variable would silently replace the flags of .cargo/config.toml, and with them SIMD.
+    let build = ["build", "-p", "incidentio", "--lib", "--target", TARGET, "--profile", "plugin"];
+    succeed(&mut cargo(&build))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let built = target.join(TARGET).join("plugin/incidentio.wasm");
+    let directory = root().join("target/plugin");
+    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    let path = directory.join("incidentio.wasm");
+    let bytes = std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+    // An unchanged component keeps its time stamp, so that nothing is compiled again because of it.
+    if std::fs::read(&path).ok().as_ref() != Some(&bytes) {
+        std::fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok((path, bytes.len() as u64))
+}
+
+/// Adds the wasm target unless it is there. Without rustup the compiler's own error will say what is missing.
+fn add_target() -> Result<()> {
+    let installed = Command::new("rustup").args(["target", "list", "--installed"]).current_dir(root()).output();
+    match installed {
+        Ok(list) if !String::from_utf8_lossy(&list.stdout).lines().any(|line| line == TARGET) => {
+            let mut add = Command::new("rustup");
+            add.args(["target", "add", TARGET]).current_dir(root());
+            succeed(&mut add)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(root()).env_remove("RUSTFLAGS");
+    command
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    if !status.success() {
+        bail!("{} {}: {status}", command.get_program().display(), arguments(command));
+    }
+    Ok(())
+}
+
+fn arguments(command: &Command) -> String {
+    command.get_args().map(|argument| argument.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
