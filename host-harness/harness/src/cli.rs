@@ -1,0 +1,423 @@
+//! The command line. Its forms are an interface: they are added to, never changed.
+//!
+//! No option takes a secret: an argument can be read by every process on the machine.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use chrono::NaiveDate;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use koalr_host::id::OrgId;
+use koalr_host::port::OriginMapping;
+
+/// Run, watch and debug an integration component.
+#[derive(Debug, Parser)]
+#[command(name = "koalr-harness", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// What to log, for example `info` or `koalr::guest=debug`; to standard error.
+    #[arg(long, global = true, env = "KOALR_LOG", default_value = "warn", value_name = "FILTER")]
+    pub(crate) log: String,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the provider refuses the credential;
+4 a passing fault or a rate limit, try again later.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Show everything at work: a simulated account, connect, backfill, webhooks, time to restore.
+    Demo(Demo),
+    /// Connect an organisation with its API key, read from a prompt, standard input or a variable.
+    Connect(Connect),
+    /// Import history; goes on where an interrupted import ended.
+    Backfill(Backfill),
+    /// Catch up with changes once.
+    Poll(OneOrg),
+    /// Receive webhooks and keep all organisations current, until stopped.
+    Serve(Serve),
+    /// List incidents, newest first.
+    Incidents(Incidents),
+    /// Show one incident with its timeline.
+    Incident(Incident),
+    /// Compute time to restore.
+    Mttr(Mttr),
+    /// Send or verify a webhook by hand.
+    #[command(subcommand)]
+    Webhook(Webhook),
+    /// Run a simulated incident.io.
+    Simulate(Simulate),
+    /// Say what a component is, imports and exports.
+    Inspect(Inspect),
+    /// Import users, so that responders are linked to them.
+    #[command(subcommand)]
+    Users(Users),
+    /// Import services, so that affected services are linked to them.
+    #[command(subcommand)]
+    Services(Services),
+    /// Organisations.
+    #[command(subcommand)]
+    Org(Org),
+}
+
+/// Which database, and how to open its secrets.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Database {
+    /// Database file; made if there is none.
+    #[arg(long, value_name = "FILE", env = "KOALR_DB", default_value = "koalr.db")]
+    pub(crate) db: PathBuf,
+    /// File with the sealing key; made if there is none. Default: the database's name with `.key`.
+    #[arg(long, value_name = "FILE", env = "KOALR_KEY_FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Component to run instead of the built-in one.
+    #[arg(long, value_name = "FILE", env = "KOALR_PLUGIN_FILE")]
+    pub(crate) plugin: Option<PathBuf>,
+}
+
+/// Machine-readable output.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Json {
+    /// Print one JSON document on standard output, and nothing else there.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OneOrg {
+    #[command(flatten)]
+    pub(crate) database: Database,
+    /// Organisation.
+    #[arg(long, value_name = "ORG")]
+    pub(crate) org: OrgId,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// End after the summary instead of serving on.
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// Size of the simulated account.
+    #[arg(long, value_name = "N", default_value_t = 400)]
+    pub(crate) incidents: usize,
+    /// Chooses the simulated account.
+    #[arg(long, value_name = "S", default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// Where to serve webhooks and metrics.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Connect {
+    #[command(flatten)]
+    pub(crate) target: OneOrg,
+    /// Environment variable that holds the API key.
+    #[arg(long, value_name = "VAR")]
+    pub(crate) api_key_env: Option<String>,
+    /// Environment variable that holds the webhook's signing secret; several, separated by commas, while one
+    /// is being replaced.
+    #[arg(long, value_name = "VAR")]
+    pub(crate) webhook_secret_env: Option<String>,
+    /// For development: send requests for one origin elsewhere. Remembered for this organisation.
+    #[arg(long, value_name = "FROM=TO", value_parser = origin_mapping)]
+    pub(crate) map_origin: Vec<OriginMapping>,
+    /// How many days of history to import. Default: what the component says.
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) history_days: Option<u32>,
+    /// Leave private incidents out of the store.
+    #[arg(long)]
+    pub(crate) no_private: bool,
+    /// A severity, by name or id, that maps to a priority, as in `SEV-1=P1`.
+    #[arg(long, value_name = "NAME=P1..P4", value_parser = severity_override)]
+    pub(crate) severity: Vec<(String, PriorityArg)>,
+    /// Custom field, by name or id, that holds affected services.
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) service_field: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backfill {
+    #[command(flatten)]
+    pub(crate) target: OneOrg,
+    /// Import so many days again, from now, instead of going on with the last import.
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) days: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) database: Database,
+    /// Where to listen.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Incidents {
+    #[command(flatten)]
+    pub(crate) target: OneOrg,
+    /// Only these priorities.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) priority: Vec<PriorityArg>,
+    /// Only these phases: triage, active, paused, resolved, closed, declined, canceled, merged, unknown.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) phase: Vec<PhaseArg>,
+    /// Only those that affect this service.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: Option<String>,
+    /// Only those with this in title or reference.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) text: Option<String>,
+    /// Created on this UTC day or after.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) since: Option<NaiveDate>,
+    /// Created before this UTC day.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) until: Option<NaiveDate>,
+    /// At most so many. Default: 50, with --json all.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Incident {
+    #[command(flatten)]
+    pub(crate) target: OneOrg,
+    /// Reference, such as INC-123, or the provider's id.
+    #[arg(value_name = "REFERENCE")]
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Mttr {
+    #[command(flatten)]
+    pub(crate) target: OneOrg,
+    /// First day. Default: 90 days ago.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) since: Option<NaiveDate>,
+    /// The day after the last one. Default: tomorrow, so that today counts.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) until: Option<NaiveDate>,
+    /// Length of a bucket of the trend.
+    #[arg(long, value_enum, default_value = "week")]
+    pub(crate) bucket: BucketArg,
+    /// IANA time zone whose days count, such as Europe/Berlin.
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub(crate) time_zone: chrono_tz::Tz,
+    /// Where the clock starts.
+    #[arg(long, value_enum, default_value = "created")]
+    pub(crate) clock: ClockArg,
+    /// Only these priorities.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) priority: Vec<PriorityArg>,
+    /// Only these services.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: Vec<String>,
+    /// Only these sources: incidentio, opsgenie.
+    #[arg(long, value_delimiter = ',', value_name = "SOURCE")]
+    pub(crate) source: Vec<String>,
+    /// Leave private incidents out.
+    #[arg(long)]
+    pub(crate) no_private: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Webhook {
+    /// Sign a file and post it.
+    Send(WebhookSend),
+    /// Verify a file with the organisation's stored secret.
+    Verify(WebhookVerify),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WebhookSend {
+    /// Where to.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: String,
+    /// Environment variable that holds the signing secret.
+    #[arg(long, value_name = "VAR")]
+    pub(crate) secret_env: String,
+    /// Message id; the same id is applied once. Default: a new one.
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// Body: a JSON file, or - for standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WebhookVerify {
+    #[command(flatten)]
+    pub(crate) target: OneOrg,
+    /// A header as received, as in `webhook-id: msg_1`.
+    #[arg(long, value_name = "NAME: VALUE", required = true)]
+    pub(crate) header: Vec<String>,
+    /// Body: the bytes as received, or - for standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// Where to listen.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4010")]
+    pub(crate) listen: SocketAddr,
+    /// How many incidents the account has.
+    #[arg(long, value_name = "N", default_value_t = 400)]
+    pub(crate) incidents: usize,
+    /// Chooses the account; the same seed gives the same account.
+    #[arg(long, value_name = "S", default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// Lift the provider's rate limits.
+    #[arg(long)]
+    pub(crate) no_rate_limit: bool,
+    /// Environment variable that holds the only API key to accept. Default: any key is accepted.
+    #[arg(long, value_name = "VAR")]
+    pub(crate) api_key_env: Option<String>,
+    /// Send webhooks there, as the account's incidents move.
+    #[arg(long, value_name = "URL", requires = "webhook_secret_env")]
+    pub(crate) webhook_url: Option<String>,
+    /// Environment variable that holds the secret to sign webhooks with.
+    #[arg(long, value_name = "VAR", requires = "webhook_url")]
+    pub(crate) webhook_secret_env: Option<String>,
+    /// Seconds between two moves of the account, where webhooks are sent.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub(crate) every: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// Component file. Default: the built-in one.
+    #[arg(value_name = "PLUGIN")]
+    pub(crate) plugin: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Users {
+    /// From CSV with the columns id, email, name, or from a JSON list of such objects.
+    Import(Import),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Services {
+    /// From CSV with the columns id, name, external_ids, aliases (lists separated by semicolons), from a JSON
+    /// list of such objects, or from a Backstage catalog-info.yaml.
+    Import(Import),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    #[command(flatten)]
+    pub(crate) target: OneOrg,
+    /// A .csv, .json, .yaml or .yml file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Org {
+    /// List the connected organisations.
+    List {
+        #[command(flatten)]
+        database: Database,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PriorityArg {
+    #[value(alias = "P1")]
+    P1,
+    #[value(alias = "P2")]
+    P2,
+    #[value(alias = "P3")]
+    P3,
+    #[value(alias = "P4")]
+    P4,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PhaseArg {
+    Triage,
+    Active,
+    Paused,
+    Resolved,
+    Closed,
+    Declined,
+    Canceled,
+    Merged,
+    Unknown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BucketArg {
+    Day,
+    Week,
+    Month,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClockArg {
+    Created,
+    Started,
+    Acknowledged,
+}
+
+fn origin_mapping(text: &str) -> Result<OriginMapping, String> {
+    let example = "write FROM=TO, as in https://api.incident.io=http://127.0.0.1:4010";
+    let (from, to) = text.split_once('=').ok_or(example)?;
+    Ok(OriginMapping { from: from.into(), to: to.into() })
+}
+
+fn severity_override(text: &str) -> Result<(String, PriorityArg), String> {
+    let example = "write NAME=PRIORITY, as in SEV-1=P1";
+    let (name, priority) = text.rsplit_once('=').ok_or(example)?;
+    let priority = PriorityArg::from_str(priority, true).map_err(|_| example)?;
+    if name.is_empty() { Err(example.into()) } else { Ok((name.into(), priority)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_published_forms_are_understood() {
+        for form in [
+            "simulate --listen 127.0.0.1:0 --incidents 10 --seed 1 --no-rate-limit",
+            "simulate --listen 127.0.0.1:0 --incidents 10 --seed 1 --webhook-url http://h/ --webhook-secret-env S",
+            "connect --db f --org acme --api-key-env K --webhook-secret-env S --map-origin https://api.incident.io=http://127.0.0.1:1",
+            "backfill --db f --org acme --json",
+            "poll --db f --org acme --json",
+            "serve --db f --listen 127.0.0.1:0",
+            "incidents --db f --org acme --json",
+            "mttr --db f --org acme --since 2026-01-01 --until 2026-02-01 --bucket month --time-zone Europe/Berlin --json",
+            "webhook send --url http://h/ --secret-env S body.json",
+            "inspect plugin.wasm --json",
+        ] {
+            let parsed = Cli::try_parse_from(std::iter::once("koalr-harness").chain(form.split(' ')));
+            assert!(parsed.is_ok(), "{form}: {parsed:?}");
+        }
+    }
+
+    #[test]
+    fn no_option_takes_a_secret() {
+        for form in ["connect --org acme --api-key K", "connect --org acme --webhook-secret S", "webhook send --secret S f"] {
+            assert!(Cli::try_parse_from(std::iter::once("koalr-harness").chain(form.split(' '))).is_err(), "{form}");
+        }
+    }
+}

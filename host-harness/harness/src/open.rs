@@ -1,0 +1,51 @@
+//! Opens what the verbs work on: database, sealing key, component.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use koalr_host::Host;
+use koalr_host::cache::ModuleCache;
+use koalr_host::sqlite::SqliteStore;
+use koalr_host::vault::SealingKey;
+
+use crate::cli::Database;
+
+/// The component that was built with this program.
+pub(crate) const BUILT_IN: &[u8] = include_bytes!(env!("KOALR_PLUGIN"));
+
+/// The bytes of a component file, or of the built-in one.
+pub(crate) fn component(path: Option<&Path>) -> Result<Vec<u8>> {
+    match path {
+        Some(path) => std::fs::read(path).with_context(|| format!("the component {} cannot be read", path.display())),
+        None => Ok(BUILT_IN.to_vec()),
+    }
+}
+
+/// Only the records: enough for what needs no component.
+pub(crate) fn store(database: &Database) -> Result<SqliteStore> {
+    Ok(SqliteStore::open(&database.db)?)
+}
+
+/// The host with its component.
+pub(crate) async fn host(database: &Database) -> Result<Host> {
+    let store = store(database)?;
+    let beside = || {
+        let mut name = database.db.clone().into_os_string();
+        name.push(".key");
+        PathBuf::from(name)
+    };
+    let key = SealingKey::load_or_create(&database.key_file.clone().unwrap_or_else(beside))?;
+    let mut builder = Host::builder(Arc::new(store), key);
+    if let Some(directory) = cache_directory() {
+        builder = builder.cache(ModuleCache::new(directory));
+    }
+    Ok(builder.load(&component(database.plugin.as_deref())?).await?)
+}
+
+/// Where compiled components are kept: the user's cache. None where there is no such place.
+pub(crate) fn cache_directory() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+    base.map(|base| base.join("koalr-harness"))
+}

@@ -1,0 +1,491 @@
+//! What the verbs print: JSON documents of stable shape, and tables for people.
+//!
+//! Times are RFC 3339 in UTC, durations are seconds, and what is unknown is `null`, never zero and never left
+//! out. The shapes are documented in docs/json.md. Text from the provider loses its control characters before
+//! it reaches a terminal.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use chrono_tz::Tz;
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use koalr_host::calendar::{self, BucketSize};
+use koalr_host::contract::{
+    DerivedTime, Incident, IncidentKey, Mode, MttrReport, Phase, Priority, Severity, Slice, Statistics, Tier,
+    TimelineEvent, Timestamp,
+};
+use serde::Serialize;
+
+/// RFC 3339 in UTC, with as many digits as the instant has.
+pub(crate) fn instant(at: Timestamp) -> String {
+    let time = DateTime::<Utc>::from_timestamp_micros(at);
+    time.map_or_else(|| "out of range".into(), |time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+}
+
+/// For a table: to the minute.
+pub(crate) fn short_instant(at: Timestamp) -> String {
+    let time = DateTime::<Utc>::from_timestamp_micros(at);
+    time.map_or_else(|| "out of range".into(), |time| time.format("%Y-%m-%d %H:%M").to_string())
+}
+
+/// As a person says it: the two largest units.
+pub(crate) fn duration(seconds: f64) -> String {
+    if seconds < 0.0 {
+        return format!("-{}", duration(-seconds));
+    }
+    if seconds < 59.95 {
+        let text = format!("{seconds:.1}");
+        return format!("{} s", text.strip_suffix(".0").unwrap_or(&text));
+    }
+    // Rounded once, so that no part reads 60.
+    let minutes = (seconds / 60.0).round() as u64;
+    match (minutes / 1_440, minutes / 60 % 24, minutes % 60) {
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes:02} min"),
+        (days, hours, _) => format!("{days} d {hours:02} h"),
+    }
+}
+
+/// Without what could move a terminal's cursor or forge a line.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+pub(crate) fn priority(priority: Priority) -> &'static str {
+    match priority {
+        Priority::P1 => "P1",
+        Priority::P2 => "P2",
+        Priority::P3 => "P3",
+        Priority::P4 => "P4",
+    }
+}
+
+pub(crate) fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Triage => "triage",
+        Phase::Active => "active",
+        Phase::Paused => "paused",
+        Phase::Resolved => "resolved",
+        Phase::Closed => "closed",
+        Phase::Declined => "declined",
+        Phase::Canceled => "canceled",
+        Phase::Merged => "merged",
+        Phase::Unknown => "unknown",
+    }
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Standard => "standard",
+        Mode::Retrospective => "retrospective",
+        Mode::Test => "test",
+        Mode::Tutorial => "tutorial",
+        Mode::Unknown => "unknown",
+    }
+}
+
+pub(crate) fn tier(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Elite => "Elite",
+        Tier::High => "High",
+        Tier::Medium => "Medium",
+        Tier::Low => "Low",
+    }
+}
+
+/// Created to resolved, where it is resolved.
+pub(crate) fn open_seconds(incident: &Incident) -> Option<f64> {
+    let resolved = incident.resolved_at.as_ref()?;
+    Some(resolved.at.saturating_sub(incident.created_at) as f64 / 1e6)
+}
+
+#[derive(Debug, Serialize)]
+struct KeyView<'a> {
+    source: &'a str,
+    id: &'a str,
+}
+
+fn key(key: &IncidentKey) -> KeyView<'_> {
+    KeyView { source: &key.source, id: &key.id }
+}
+
+#[derive(Debug, Serialize)]
+struct DerivedView<'a> {
+    at: String,
+    rule: &'a str,
+}
+
+fn derived(time: &Option<DerivedTime>) -> Option<DerivedView<'_>> {
+    time.as_ref().map(|time| DerivedView { at: instant(time.at), rule: &time.rule })
+}
+
+#[derive(Debug, Serialize)]
+struct SeverityView<'a> {
+    id: Option<&'a str>,
+    name: &'a str,
+    rank: Option<i32>,
+}
+
+fn severity(severity: &Severity) -> SeverityView<'_> {
+    SeverityView { id: severity.id.as_deref(), name: &severity.name, rank: severity.rank }
+}
+
+#[derive(Debug, Serialize)]
+struct ResponderView<'a> {
+    id: Option<&'a str>,
+    email: Option<&'a str>,
+    name: Option<&'a str>,
+    role: Option<&'a str>,
+    user_id: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct ServiceView<'a> {
+    name: &'a str,
+    external_id: Option<&'a str>,
+    service_id: Option<&'a str>,
+}
+
+/// An incident as a JSON document.
+#[derive(Debug, Serialize)]
+pub(crate) struct IncidentView<'a> {
+    #[serde(flatten)]
+    key: KeyView<'a>,
+    reference: Option<&'a str>,
+    title: &'a str,
+    permalink: Option<&'a str>,
+    severity: Option<SeverityView<'a>>,
+    priority: Option<&'static str>,
+    priority_rule: &'a str,
+    status: &'a str,
+    phase: &'static str,
+    mode: &'static str,
+    private: bool,
+    created_at: String,
+    started_at: Option<DerivedView<'a>>,
+    acknowledged_at: Option<DerivedView<'a>>,
+    resolved_at: Option<DerivedView<'a>>,
+    duration_seconds: Option<f64>,
+    merged_into: Option<KeyView<'a>>,
+    responders: Vec<ResponderView<'a>>,
+    services: Vec<ServiceView<'a>>,
+    updated_at: String,
+}
+
+pub(crate) fn incident(record: &Incident) -> IncidentView<'_> {
+    let responders = record.responders.iter().map(|person| ResponderView {
+        id: person.id.as_deref(),
+        email: person.email.as_deref(),
+        name: person.name.as_deref(),
+        role: person.role.as_deref(),
+        user_id: person.user_id.as_deref(),
+    });
+    let services = record.services.iter().map(|service| ServiceView {
+        name: &service.name,
+        external_id: service.external_id.as_deref(),
+        service_id: service.service_id.as_deref(),
+    });
+    IncidentView {
+        key: key(&record.key),
+        reference: record.reference.as_deref(),
+        title: &record.title,
+        permalink: record.permalink.as_deref(),
+        severity: record.severity.as_ref().map(severity),
+        priority: record.priority.map(priority),
+        priority_rule: &record.priority_rule,
+        status: &record.status,
+        phase: phase(record.phase),
+        mode: mode(record.mode),
+        private: record.private,
+        created_at: instant(record.created_at),
+        started_at: derived(&record.started_at),
+        acknowledged_at: derived(&record.acknowledged_at),
+        resolved_at: derived(&record.resolved_at),
+        duration_seconds: open_seconds(record),
+        merged_into: record.merged_into.as_ref().map(key),
+        responders: responders.collect(),
+        services: services.collect(),
+        updated_at: instant(record.updated_at),
+    }
+}
+
+/// An entry of a timeline as a JSON document.
+#[derive(Debug, Serialize)]
+pub(crate) struct EventView<'a> {
+    id: &'a str,
+    at: String,
+    kind: &'a str,
+    title: &'a str,
+    detail: Option<&'a str>,
+    actor: Option<&'a str>,
+}
+
+pub(crate) fn event(event: &TimelineEvent) -> EventView<'_> {
+    EventView {
+        id: &event.id,
+        at: instant(event.at),
+        kind: &event.kind,
+        title: &event.title,
+        detail: event.detail.as_deref(),
+        actor: event.actor.as_deref(),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct StatisticsView {
+    count: u64,
+    mean_seconds: Option<f64>,
+    median_seconds: Option<f64>,
+    p75_seconds: Option<f64>,
+    p90_seconds: Option<f64>,
+    p95_seconds: Option<f64>,
+    min_seconds: Option<f64>,
+    max_seconds: Option<f64>,
+}
+
+fn statistics(of: &Statistics) -> StatisticsView {
+    StatisticsView {
+        count: of.count,
+        mean_seconds: of.mean,
+        median_seconds: of.median,
+        p75_seconds: of.p75,
+        p90_seconds: of.p90,
+        p95_seconds: of.p95,
+        min_seconds: of.min,
+        max_seconds: of.max,
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct SliceView<'a> {
+    label: &'a str,
+    #[serde(flatten)]
+    statistics: StatisticsView,
+    tier: Option<&'static str>,
+    mean_tier: Option<&'static str>,
+}
+
+fn slice(of: &Slice) -> SliceView<'_> {
+    SliceView {
+        label: &of.label,
+        statistics: statistics(&of.statistics),
+        tier: of.tier.map(tier),
+        mean_tier: of.mean_tier.map(tier),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct BucketView<'a> {
+    label: String,
+    since: String,
+    until: String,
+    incomplete: bool,
+    #[serde(flatten)]
+    statistics: StatisticsView,
+    tier: Option<&'static str>,
+    by_source: std::collections::BTreeMap<&'a str, u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct ExclusionView<'a> {
+    reason: &'a str,
+    count: u64,
+}
+
+/// A report as a JSON document.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReportView<'a> {
+    organisation: &'a str,
+    since: Option<String>,
+    until: Option<String>,
+    time_zone: String,
+    bucket: BucketSize,
+    clock: &'static str,
+    overall: SliceView<'a>,
+    trend: Vec<BucketView<'a>>,
+    by_priority: Vec<SliceView<'a>>,
+    by_service: Vec<SliceView<'a>>,
+    by_source: Vec<SliceView<'a>>,
+    excluded: Vec<ExclusionView<'a>>,
+    population: u64,
+    open: u64,
+    oldest_open: Option<String>,
+}
+
+/// What a report was asked with, for its reader.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) organisation: &'a str,
+    pub(crate) zone: Tz,
+    pub(crate) bucket: BucketSize,
+    pub(crate) clock: &'static str,
+    pub(crate) now: Timestamp,
+}
+
+pub(crate) fn report<'a>(report: &'a MttrReport, asked: Asked<'a>) -> ReportView<'a> {
+    let trend = report.trend.iter().map(|bucket| BucketView {
+        label: calendar::label(bucket.since, asked.bucket, asked.zone),
+        since: instant(bucket.since),
+        until: instant(bucket.until),
+        incomplete: bucket.until > asked.now,
+        statistics: statistics(&bucket.statistics),
+        tier: bucket.tier.map(tier),
+        by_source: bucket.by_source.iter().map(|(source, count)| (source.as_str(), *count)).collect(),
+    });
+    let excluded = report.excluded.iter().map(|e| ExclusionView { reason: &e.reason, count: e.count });
+    ReportView {
+        organisation: asked.organisation,
+        since: report.trend.first().map(|bucket| instant(bucket.since)),
+        until: report.trend.last().map(|bucket| instant(bucket.until)),
+        time_zone: asked.zone.to_string(),
+        bucket: asked.bucket,
+        clock: asked.clock,
+        overall: slice(&report.overall),
+        trend: trend.collect(),
+        by_priority: report.by_priority.iter().map(slice).collect(),
+        by_service: report.by_service.iter().map(slice).collect(),
+        by_source: report.by_source.iter().map(slice).collect(),
+        excluded: excluded.collect(),
+        population: report.population,
+        open: report.open,
+        oldest_open: report.oldest_open.map(instant),
+    }
+}
+
+/// A table in the house style; the columns named in `right` hold numbers.
+pub(crate) fn table(headers: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(headers.to_vec());
+    table.add_rows(rows);
+    for column in right {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+pub(crate) fn incident_table(incidents: &[Incident]) -> Table {
+    let rows = incidents.iter().map(|incident| {
+        let services: Vec<String> = incident.services.iter().map(|service| printable(&service.name)).collect();
+        vec![
+            printable(incident.reference.as_deref().unwrap_or(&incident.key.id)),
+            incident.priority.map_or("-", priority).to_string(),
+            phase(incident.phase).to_string(),
+            short_instant(incident.created_at),
+            open_seconds(incident).map_or_else(|| "-".into(), duration),
+            printable(&incident.title),
+            services.join(", "),
+        ]
+    });
+    table(&["Incident", "Prio", "Phase", "Created (UTC)", "Restored in", "Title", "Services"], &[4], rows.collect())
+}
+
+fn cells(of: &Statistics) -> [String; 5] {
+    let shown = |value: Option<f64>| value.map_or_else(|| "-".into(), duration);
+    [of.count.to_string(), shown(of.median), shown(of.mean), shown(of.p90), shown(of.max)]
+}
+
+fn slice_rows(slices: &[Slice]) -> Vec<Vec<String>> {
+    let rows = slices.iter().map(|slice| {
+        let mut row = vec![printable(&slice.label)];
+        row.extend(cells(&slice.statistics));
+        row.push(slice.tier.map_or("-", tier).to_string());
+        row
+    });
+    rows.collect()
+}
+
+const FIGURES: [&str; 6] = ["n", "Median", "Mean", "p90", "Longest", "Tier"];
+
+fn figure_table(first: &str, rows: Vec<Vec<String>>) -> Table {
+    let headers: Vec<&str> = std::iter::once(first).chain(FIGURES).collect();
+    table(&headers, &[1, 2, 3, 4, 5], rows)
+}
+
+/// A report for people: the figure, what it is made of, and what was left out.
+pub(crate) fn report_text(report: &MttrReport, asked: Asked<'_>) -> String {
+    let mut text = String::new();
+    let overall = &report.overall;
+    let (from, to) = (report.trend.first().map(|b| b.since), report.trend.last().map(|b| b.until));
+    let day = |at: Option<Timestamp>| {
+        at.and_then(|at| calendar::day_of(at, asked.zone)).map_or_else(String::new, |day| day.to_string())
+    };
+    let (from, to) = (day(from), day(to.map(|at| at.saturating_sub(1))));
+    text.push_str(&format!(
+        "Time to restore of {}, {from} to {to} ({}), clock from {} to resolved\n\n",
+        asked.organisation, asked.zone, asked.clock
+    ));
+    match (overall.statistics.median, overall.statistics.mean) {
+        (Some(median), Some(mean)) => text.push_str(&format!(
+            "  median {}  ({}, n = {})      mean (MTTR) {}  ({})\n\n",
+            duration(median),
+            overall.tier.map_or("-", tier),
+            overall.statistics.count,
+            duration(mean),
+            overall.mean_tier.map_or("-", tier),
+        )),
+        _ => text.push_str("  no incident was restored in this time: there is no figure\n\n"),
+    }
+    let trend = report.trend.iter().map(|bucket| {
+        let mut label = calendar::label(bucket.since, asked.bucket, asked.zone);
+        if bucket.until > asked.now {
+            label.push_str(" (incomplete)");
+        }
+        let mut row = vec![label];
+        row.extend(cells(&bucket.statistics));
+        row.push(bucket.tier.map_or("-", tier).to_string());
+        row
+    });
+    text.push_str(&format!("{}\n", figure_table("Restored in", trend.collect())));
+    for (name, slices) in [("Priority", &report.by_priority), ("Service", &report.by_service), ("Source", &report.by_source)] {
+        if !slices.is_empty() {
+            text.push_str(&format!("\n{}\n", figure_table(name, slice_rows(slices))));
+        }
+    }
+    if !report.by_service.is_empty() {
+        text.push_str("An incident with two services counts under each, so these may add up to more than n.\n");
+    }
+    let reasons: Vec<String> = report.excluded.iter().map(|e| format!("{} {}", e.count, e.reason)).collect();
+    let reasons = if reasons.is_empty() { "nothing".into() } else { reasons.join(", ") };
+    text.push_str(&format!(
+        "\nOf {} incidents {} were measured; left out: {reasons}.\n",
+        report.population, overall.statistics.count
+    ));
+    if let Some(oldest) = report.oldest_open {
+        text.push_str(&format!("{} are open, the oldest since {} UTC.\n", report.open, short_instant(oldest)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_reads_as_a_person_says_it() {
+        for (seconds, text) in [
+            (0.0, "0 s"),
+            (12.34, "12.3 s"),
+            (59.97, "1 min"),
+            (3_599.0, "1 h 00 min"),
+            (5_100.0, "1 h 25 min"),
+            (86_400.0, "1 d 00 h"),
+            (90_061.0, "1 d 01 h"),
+            (-90.0, "-2 min"),
+        ] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+
+    #[test]
+    fn an_instant_keeps_its_digits() {
+        assert_eq!(instant(0), "1970-01-01T00:00:00Z");
+        assert_eq!(instant(1_500_000), "1970-01-01T00:00:01.500Z");
+        assert_eq!(instant(1), "1970-01-01T00:00:00.000001Z");
+    }
+
+    #[test]
+    fn text_from_outside_cannot_steer_the_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\nc"), "a [2Jb c");
+    }
+}
