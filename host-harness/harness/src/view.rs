@@ -6,7 +6,8 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::presets;
+use comfy_table::{CellAlignment, Table};
 use koalr_host::calendar::{self, BucketSize};
 use koalr_host::contract::{
     DerivedTime, Incident, IncidentKey, Mode, MttrReport, Phase, Priority, Severity, Slice, Statistics, Tier,
@@ -353,7 +354,7 @@ pub(crate) fn report<'a>(report: &'a MttrReport, asked: Asked<'a>) -> ReportView
 /// A table in the house style; the columns named in `right` hold numbers.
 pub(crate) fn table(headers: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(headers.to_vec());
     table.add_rows(rows);
     for column in right {

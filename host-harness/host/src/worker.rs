@@ -14,7 +14,7 @@ use crate::scheduler::{backoff, later};
 /// Longer than any call may take.
 const LEASE: Duration = Duration::from_secs(300);
 /// Deliveries in hand at a time.
-const AT_A_TIME: u32 = 16;
+const AT_A_TIME: u32 = 64;
 /// With the waits of [`backoff`], about four hours.
 const MOST_ATTEMPTS: u32 = 20;
 /// How long an idle worker sleeps at most, so that retries and other processes' deliveries are seen.
@@ -74,6 +74,17 @@ impl InboxWorker {
                     return Err(error);
                 }
             }
+        }
+    }
+
+    /// Works until no delivery waits, those of other workers and those that are to be tried later included.
+    pub async fn settle(&self) -> Result<(), StoreError> {
+        loop {
+            self.drain().await?;
+            if self.host.store().depth().await?.pending == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

@@ -6,197 +6,23 @@
 //!
 //! The module is pure: instants and randomness are handed in, webhooks come out as [`Event`]s.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use axum::body::Bytes;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    json::{Object, array},
-    settings::{Part, RolePart, Service, Settings, Severity, Stage, Stamp, User, ulid},
+    json::Object,
+    model::{Actor, Change, Incident, LifeError, NewIncident, Stamps, TimelineItem, Update},
+    settings::{Service, Settings, Severity, User, ulid},
+    stages::{Stage, Stamp},
 };
-
-/// How an incident is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// An incident as it happens.
-    #[default]
-    Standard,
-    /// Written down after the fact.
-    Retrospective,
-    /// A drill.
-    Test,
-    /// The product's own introduction.
-    Tutorial,
-}
-
-impl Mode {
-    /// The vendor's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::Retrospective => "retrospective",
-            Self::Test => "test",
-            Self::Tutorial => "tutorial",
-        }
-    }
-
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::Standard, Self::Retrospective, Self::Test, Self::Tutorial]
-            .into_iter()
-            .find(|mode| mode.as_str() == text)
-    }
-
-    /// Left out of lists that do not name a mode.
-    pub(crate) fn hidden_by_default(self) -> bool {
-        matches!(self, Self::Test | Self::Tutorial)
-    }
-}
-
-/// An incident to declare.
-#[derive(Debug, Clone, Default)]
-pub struct NewIncident {
-    /// Its title.
-    pub name: String,
-    /// A severity's name. Without one the incident starts in triage, as the vendor's do.
-    pub severity: Option<String>,
-    /// Names of catalog entries.
-    pub services: Vec<String>,
-    /// How it is counted.
-    pub mode: Mode,
-    /// Hidden from keys without `global_access`, and announced by its id alone.
-    pub private: bool,
-    /// The lead's e-mail address.
-    pub lead: Option<String>,
-}
-
-/// What changes about an incident; what is `None` or empty stays.
-#[derive(Debug, Clone, Default)]
-pub struct Change {
-    /// A status' name (`Monitoring`), or a category (`learning`), which means the first status in it.
-    pub status: Option<String>,
-    /// A severity's name.
-    pub severity: Option<String>,
-    /// The text of the update.
-    pub message: Option<String>,
-    /// A new title.
-    pub name: Option<String>,
-    /// Names of catalog entries that replace the affected services.
-    pub services: Option<Vec<String>>,
-    /// Timestamps by name, set or (with `None`) cleared after the status filled its own.
-    pub timestamps: BTreeMap<String, Option<DateTime<Utc>>>,
-}
-
-/// A move that the account refuses.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LifeError {
-    /// No incident has that id, or it was deleted.
-    #[error("no incident {0}")]
-    UnknownIncident(String),
-    /// The organisation has no such thing.
-    #[error("no {kind} called {name}")]
-    Unknown {
-        /// What was looked for.
-        kind: &'static str,
-        /// Under which name.
-        name: String,
-    },
-}
 
 /// One webhook to send.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
     pub(crate) event_type: &'static str,
     pub(crate) body: Bytes,
-}
-
-/// Who did something.
-#[derive(Debug, Clone)]
-pub(crate) enum Actor {
-    User(Arc<User>),
-    ApiKey,
-    Workflow,
-}
-
-/// The values of the twelve timestamps.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Stamps([Option<DateTime<Utc>>; 12]);
-
-impl Stamps {
-    pub(crate) fn get(&self, stamp: Stamp) -> Option<DateTime<Utc>> {
-        self.0.get(stamp as usize).copied().flatten()
-    }
-
-    pub(crate) fn set(&mut self, stamp: Stamp, at: Option<DateTime<Utc>>) {
-        if let Some(slot) = self.0.get_mut(stamp as usize) {
-            *slot = at;
-        }
-    }
-
-    /// Fills an empty one: a second visit to a status leaves the first visit's time, which is how the
-    /// vendor's timestamps go stale after a reopening.
-    fn fill(&mut self, stamp: Stamp, at: DateTime<Utc>) {
-        if self.get(stamp).is_none() {
-            self.set(stamp, Some(at));
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Incident {
-    pub(crate) id: String,
-    pub(crate) number: u64,
-    pub(crate) name: String,
-    pub(crate) summary: Option<String>,
-    pub(crate) private: bool,
-    pub(crate) mode: Mode,
-    pub(crate) stage: Stage,
-    pub(crate) severity: Option<Arc<Severity>>,
-    pub(crate) kind: Arc<Part>,
-    pub(crate) creator: Actor,
-    pub(crate) lead: Option<Arc<User>>,
-    pub(crate) reporter: Option<Arc<User>>,
-    pub(crate) communications: Option<Arc<User>>,
-    pub(crate) services: Vec<Arc<Service>>,
-    /// Position among the options of the impact field.
-    pub(crate) impact: Option<usize>,
-    pub(crate) customers: Option<u32>,
-    pub(crate) slack_channel: Option<String>,
-    pub(crate) stamps: Stamps,
-    pub(crate) created_at: DateTime<Utc>,
-    pub(crate) updated_at: DateTime<Utc>,
-    pub(crate) last_activity_at: DateTime<Utc>,
-    /// Positions in [`Account::updates`], oldest first.
-    pub(crate) updates: Vec<usize>,
-    pub(crate) timeline: Vec<TimelineItem>,
-    pub(crate) deleted: bool,
-    pub(crate) json: Bytes,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Update {
-    pub(crate) id: String,
-    pub(crate) incident: usize,
-    pub(crate) created_at: DateTime<Utc>,
-    pub(crate) stage: Stage,
-    pub(crate) severity: Option<Arc<Severity>>,
-    pub(crate) updater: Actor,
-    pub(crate) message: Option<String>,
-    pub(crate) merged_into: Option<String>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct TimelineItem {
-    pub(crate) id: String,
-    pub(crate) at: DateTime<Utc>,
-    pub(crate) title: String,
-    pub(crate) description: Option<String>,
-    pub(crate) creator: Actor,
-    /// Absent on what was written by hand.
-    pub(crate) activity_log_id: Option<String>,
 }
 
 /// Everything the API can show.
@@ -236,7 +62,10 @@ impl Account {
     }
 
     pub(crate) fn position(&self, id: &str) -> Option<usize> {
-        self.by_id.get(id).copied().filter(|position| self.living(*position).is_some())
+        self.by_id
+            .get(id)
+            .copied()
+            .filter(|position| self.living(*position).is_some())
     }
 
     /// An incident that was not deleted.
@@ -246,7 +75,12 @@ impl Account {
 
     /// By full id, or by the number in the reference.
     pub(crate) fn find(&self, id_or_number: &str) -> Option<&Incident> {
-        let numbered = || id_or_number.parse().ok().and_then(|number: u64| self.by_number.get(&number).copied());
+        let numbered = || {
+            id_or_number
+                .parse()
+                .ok()
+                .and_then(|number: u64| self.by_number.get(&number).copied())
+        };
         let position = self.by_id.get(id_or_number).copied().or_else(numbered)?;
         self.living(position)
     }
@@ -261,16 +95,34 @@ impl Account {
         new: NewIncident,
         at: DateTime<Utc>,
     ) -> Result<(String, Vec<Event>), LifeError> {
-        let severity = new.severity.as_deref().map(|name| self.severity(name)).transpose()?;
+        let severity = new
+            .severity
+            .as_deref()
+            .map(|name| self.severity(name))
+            .transpose()?;
         let services = self.services(&new.services)?;
         let lead = new.lead.as_deref().map(|email| self.user(email)).transpose()?;
         let creator = lead.clone().map_or(Actor::ApiKey, Actor::User);
-        let stage = if severity.is_some() { Stage::Investigating } else { Stage::Triage };
+        let stage = if severity.is_some() {
+            Stage::Investigating
+        } else {
+            Stage::Triage
+        };
         let id = ulid(&mut self.rng, at);
-        let kind = if new.private { &self.settings.security_type } else { &self.settings.default_type };
+        let kind = if new.private {
+            &self.settings.security_type
+        } else {
+            &self.settings.default_type
+        };
         let mut incident = Incident {
             id: id.clone(),
-            number: self.incidents.iter().map(|incident| incident.number).max().unwrap_or(0) + 1,
+            number: self
+                .incidents
+                .iter()
+                .map(|incident| incident.number)
+                .max()
+                .unwrap_or(0)
+                + 1,
             name: new.name,
             summary: None,
             private: new.private,
@@ -316,13 +168,23 @@ impl Account {
             Some(text) => Some(Stage::parse(text).ok_or_else(|| unknown("status", text))?),
             None => None,
         };
-        let severity = change.severity.as_deref().map(|name| self.severity(name)).transpose()?;
-        let services = change.services.as_deref().map(|names| self.services(names)).transpose()?;
+        let severity = change
+            .severity
+            .as_deref()
+            .map(|name| self.severity(name))
+            .transpose()?;
+        let services = change
+            .services
+            .as_deref()
+            .map(|names| self.services(names))
+            .transpose()?;
         let stamps: Vec<(Stamp, Option<DateTime<Utc>>)> = change
             .timestamps
             .iter()
             .map(|(name, value)| {
-                Stamp::parse(name).map(|stamp| (stamp, *value)).ok_or_else(|| unknown("timestamp", name))
+                Stamp::parse(name)
+                    .map(|stamp| (stamp, *value))
+                    .ok_or_else(|| unknown("timestamp", name))
             })
             .collect::<Result<_, _>>()?;
         let Some(incident) = self.incidents.get_mut(position) else {
@@ -347,16 +209,17 @@ impl Account {
         let updater = incident.lead.clone().map_or(Actor::Workflow, Actor::User);
         self.record(position, at, updater, change.message.clone(), None);
         self.render(position);
-        Ok(self.announce(position, Announcement::Changed { previous, message: change.message }))
+        Ok(self.announce(
+            position,
+            Announcement::Changed {
+                previous,
+                message: change.message,
+            },
+        ))
     }
 
     /// Merges one incident into another. The only pointer to the target is on the update.
-    pub(crate) fn merge(
-        &mut self,
-        id: &str,
-        into: &str,
-        at: DateTime<Utc>,
-    ) -> Result<Vec<Event>, LifeError> {
+    pub(crate) fn merge(&mut self, id: &str, into: &str, at: DateTime<Utc>) -> Result<Vec<Event>, LifeError> {
         let position = self.require(id)?;
         self.require(into)?;
         let Some(incident) = self.incidents.get_mut(position) else {
@@ -367,7 +230,13 @@ impl Account {
         let updater = incident.lead.clone().map_or(Actor::Workflow, Actor::User);
         self.record(position, at, updater, None, Some(into.to_owned()));
         self.render(position);
-        Ok(self.announce(position, Announcement::Changed { previous, message: None }))
+        Ok(self.announce(
+            position,
+            Announcement::Changed {
+                previous,
+                message: None,
+            },
+        ))
     }
 
     /// Makes somebody the lead. No update is written: the role is not part of one.
@@ -399,7 +268,8 @@ impl Account {
         }
         self.order.retain(|known| *known != position);
         let updates = &self.updates;
-        self.update_order.retain(|known| updates.get(*known).is_some_and(|row| row.incident != position));
+        self.update_order
+            .retain(|known| updates.get(*known).is_some_and(|row| row.incident != position));
         Ok(())
     }
 
@@ -418,23 +288,38 @@ impl Account {
         incident.updated_at = at;
         incident.last_activity_at = incident.last_activity_at.max(at);
         self.render(position);
-        Ok(self.announce(position, Announcement::Changed { previous, message: None }))
+        Ok(self.announce(
+            position,
+            Announcement::Changed {
+                previous,
+                message: None,
+            },
+        ))
     }
 
     fn require(&self, id: &str) -> Result<usize, LifeError> {
-        self.position(id).ok_or_else(|| LifeError::UnknownIncident(id.to_owned()))
+        self.position(id)
+            .ok_or_else(|| LifeError::UnknownIncident(id.to_owned()))
     }
 
     fn severity(&self, name: &str) -> Result<Arc<Severity>, LifeError> {
-        self.settings.severity_named(name).ok_or_else(|| unknown("severity", name))
+        self.settings
+            .severity_named(name)
+            .ok_or_else(|| unknown("severity", name))
     }
 
     fn user(&self, email: &str) -> Result<Arc<User>, LifeError> {
-        self.settings.user_by_email(email).ok_or_else(|| unknown("user", email))
+        self.settings
+            .user_by_email(email)
+            .ok_or_else(|| unknown("user", email))
     }
 
     fn services(&self, names: &[String]) -> Result<Vec<Arc<Service>>, LifeError> {
-        let find = |name: &String| self.settings.service_named(name).ok_or_else(|| unknown("service", name));
+        let find = |name: &String| {
+            self.settings
+                .service_named(name)
+                .ok_or_else(|| unknown("service", name))
+        };
         names.iter().map(find).collect()
     }
 
@@ -448,11 +333,15 @@ impl Account {
     }
 
     fn place(&mut self, position: usize) {
-        let Some(new) = self.incidents.get(position) else { return };
+        let Some(new) = self.incidents.get(position) else {
+            return;
+        };
         let key = (new.created_at, &new.id);
         let incidents = &self.incidents;
         let slot = self.order.partition_point(|known| {
-            incidents.get(*known).is_some_and(|incident| (incident.created_at, &incident.id) < key)
+            incidents
+                .get(*known)
+                .is_some_and(|incident| (incident.created_at, &incident.id) < key)
         });
         self.order.insert(slot, position);
     }
@@ -460,11 +349,18 @@ impl Account {
     /// Puts everything in order at once, after many insertions.
     pub(crate) fn sort(&mut self) {
         let incidents = &self.incidents;
-        self.order = (0..incidents.len()).filter(|at| self.living(*at).is_some()).collect();
-        self.order.sort_by_key(|at| incidents.get(*at).map(|incident| (incident.created_at, &incident.id)));
+        self.order = (0..incidents.len())
+            .filter(|at| self.living(*at).is_some())
+            .collect();
+        self.order.sort_by_key(|at| {
+            incidents
+                .get(*at)
+                .map(|incident| (incident.created_at, &incident.id))
+        });
         let updates = &self.updates;
         self.update_order = (0..updates.len()).collect();
-        self.update_order.sort_by_key(|at| updates.get(*at).map(|update| (update.created_at, &update.id)));
+        self.update_order
+            .sort_by_key(|at| updates.get(*at).map(|update| (update.created_at, &update.id)));
     }
 
     /// Writes an update and a timeline item of the incident's present state, out of order.
@@ -477,9 +373,14 @@ impl Account {
         merged_into: Option<String>,
     ) -> usize {
         let slot = self.updates.len();
-        let (id, item_id, log_id) =
-            (ulid(&mut self.rng, at), ulid(&mut self.rng, at), ulid(&mut self.rng, at));
-        let Some(incident) = self.incidents.get_mut(position) else { return slot };
+        let (id, item_id, log_id) = (
+            ulid(&mut self.rng, at),
+            ulid(&mut self.rng, at),
+            ulid(&mut self.rng, at),
+        );
+        let Some(incident) = self.incidents.get_mut(position) else {
+            return slot;
+        };
         let title = if incident.updates.is_empty() {
             format!("Incident declared in {}", incident.stage.name())
         } else {
@@ -524,14 +425,19 @@ impl Account {
         let key = (new.created_at, &new.id);
         let updates = &self.updates;
         let place = self.update_order.partition_point(|known| {
-            updates.get(*known).is_some_and(|update| (update.created_at, &update.id) < key)
+            updates
+                .get(*known)
+                .is_some_and(|update| (update.created_at, &update.id) < key)
         });
         self.update_order.insert(place, slot);
     }
 
     /// Makes an incident's JSON anew.
     pub(crate) fn render(&mut self, position: usize) {
-        if let Some(json) = self.incidents.get(position).map(|incident| incident.to_json(&self.settings))
+        if let Some(json) = self
+            .incidents
+            .get(position)
+            .map(|incident| incident.to_json(&self.settings))
             && let Some(incident) = self.incidents.get_mut(position)
         {
             incident.json = Bytes::from(json);
@@ -539,7 +445,9 @@ impl Account {
     }
 
     fn announce(&self, position: usize, announcement: Announcement) -> Vec<Event> {
-        let Some(incident) = self.incidents.get(position) else { return Vec::new() };
+        let Some(incident) = self.incidents.get(position) else {
+            return Vec::new();
+        };
         if incident.private {
             let event_type = match announcement {
                 Announcement::Created => "private_incident.incident_created_v2",
@@ -558,190 +466,39 @@ impl Account {
                         .raw("previous_status", self.settings.status_json(previous))
                         .raw("new_status", self.settings.status_json(incident.stage))
                         .optional("message", message.as_deref());
-                    events.push(event("public_incident.incident_status_updated_v2", change.close()));
+                    events.push(event(
+                        "public_incident.incident_status_updated_v2",
+                        change.close(),
+                    ));
                 }
                 events
             }
         }
     }
-
-    /// The incident as the created and updated events show it: with what was said last.
-    fn webhook_incident(&self, incident: &Incident) -> String {
-        let mut said = incident.updates.iter().rev().filter_map(|slot| self.updates.get(*slot));
-        let mut object = incident.fields(&self.settings);
-        if let Some(message) = said.find_map(|update| update.message.as_deref()) {
-            object = object.text("most_recent_update_message", message);
-        }
-        object.close()
-    }
-
-    pub(crate) fn update_json(&self, update: &Update) -> String {
-        let incident_id = self.incidents.get(update.incident).map_or("", |incident| &incident.id);
-        let mut object = Object::with_capacity(900)
-            .text("id", &update.id)
-            .text("incident_id", incident_id)
-            .time("created_at", update.created_at)
-            .raw("new_incident_status", self.settings.status_json(update.stage))
-            .raw("updater", &update.updater.to_json(&self.settings))
-            .optional("message", update.message.as_deref())
-            .optional("merged_into_incident_id", update.merged_into.as_deref());
-        if let Some(severity) = &update.severity {
-            object = object.raw("new_severity", &severity.json);
-        }
-        object.close()
-    }
 }
 
 enum Announcement {
     Created,
-    Changed { previous: Stage, message: Option<String> },
+    Changed {
+        previous: Stage,
+        message: Option<String>,
+    },
 }
 
 fn event(event_type: &'static str, payload: String) -> Event {
-    let body = Object::new().text("event_type", event_type).raw(event_type, &payload).close();
-    Event { event_type, body: Bytes::from(body) }
+    let body = Object::new()
+        .text("event_type", event_type)
+        .raw(event_type, &payload)
+        .close();
+    Event {
+        event_type,
+        body: Bytes::from(body),
+    }
 }
 
 fn unknown(kind: &'static str, name: &str) -> LifeError {
-    LifeError::Unknown { kind, name: name.to_owned() }
-}
-
-impl Incident {
-    /// Enters a status and fills the timestamps that belong to it.
-    pub(crate) fn enter(&mut self, stage: Stage, at: DateTime<Utc>) {
-        let accepted = self.stage == Stage::Triage && stage.category() == "live";
-        self.stage = stage;
-        if accepted {
-            self.stamps.fill(Stamp::Accepted, at);
-        }
-        match stage {
-            Stage::Triage | Stage::Investigating | Stage::Paused => {}
-            Stage::Fixing => self.stamps.fill(Stamp::Identified, at),
-            Stage::Monitoring => self.stamps.fill(Stamp::Fixed, at),
-            Stage::Documenting => self.stamps.fill(Stamp::Resolved, at),
-            Stage::Reviewing => {
-                self.stamps.fill(Stamp::Resolved, at);
-                self.stamps.fill(Stamp::Documented, at);
-            }
-            Stage::Closed => {
-                self.stamps.fill(Stamp::Resolved, at);
-                self.stamps.fill(Stamp::Closed, at);
-            }
-            Stage::Declined => self.stamps.fill(Stamp::Declined, at),
-            Stage::Merged => self.stamps.fill(Stamp::Merged, at),
-            Stage::Canceled => self.stamps.fill(Stamp::Canceled, at),
-        }
-    }
-
-    fn to_json(&self, settings: &Settings) -> String {
-        self.fields(settings).close()
-    }
-
-    fn fields(&self, settings: &Settings) -> Object {
-        let reference = format!("INC-{}", self.number);
-        let permalink = format!("https://app.incident.io/{}/incidents/{}", settings.slug, self.number);
-        let channel_name =
-            self.slack_channel.as_ref().map(|_| format!("inc-{}-{}", self.number, self.created_at.date_naive()));
-        let assignments = [
-            (&settings.lead, &self.lead),
-            (&settings.reporter, &self.reporter),
-            (&settings.communications, &self.communications),
-        ];
-        let team_ids = self.teams().into_iter().map(|team| format!("\"{}\"", team.id));
-        let mut object = Object::with_capacity(6_000)
-            .text("id", &self.id)
-            .text("reference", &reference)
-            .text("name", &self.name)
-            .optional("summary", self.summary.as_deref())
-            .text("permalink", &permalink)
-            .text("visibility", if self.private { "private" } else { "public" })
-            .text("mode", self.mode.as_str())
-            .raw("incident_status", settings.status_json(self.stage))
-            .raw("incident_type", &self.kind.json)
-            .raw("creator", &self.creator.to_json(settings))
-            .array("incident_role_assignments", assignments.map(|(role, user)| assignment(role, user)))
-            .array("custom_field_entries", self.custom_fields(settings))
-            .array("incident_timestamp_values", self.timestamp_values(settings))
-            .text("slack_team_id", &settings.slack_team_id)
-            .text("slack_channel_id", self.slack_channel.as_deref().unwrap_or(""))
-            .optional("slack_channel_name", channel_name.as_deref())
-            .array("team_ids", team_ids)
-            .raw("has_debrief", if self.stamps.get(Stamp::Reviewed).is_some() { "true" } else { "false" })
-            .time("created_at", self.created_at)
-            .time("updated_at", self.updated_at)
-            .time("last_activity_at", self.last_activity_at);
-        if let Some(severity) = &self.severity {
-            object = object.raw("severity", &severity.json);
-        }
-        object
-    }
-
-    fn teams(&self) -> Vec<&Arc<Part>> {
-        let mut teams: Vec<&Arc<Part>> = Vec::new();
-        for service in &self.services {
-            if !teams.iter().any(|team| team.id == service.team.id) {
-                teams.push(&service.team);
-            }
-        }
-        teams
-    }
-
-    fn custom_fields(&self, settings: &Settings) -> [String; 4] {
-        let fields = &settings.fields;
-        let entry = |field: &Part, values: String| {
-            Object::with_capacity(1_200).raw("custom_field", &field.json).raw("values", &values).close()
-        };
-        let impact = self.impact.and_then(|position| fields.impact_options.get(position));
-        let customers = self.customers.map(|n| Object::new().text("value_numeric", &n.to_string()).close());
-        [
-            entry(&fields.services, array(self.services.iter().map(|service| &service.json))),
-            entry(&fields.teams, array(self.teams().into_iter().map(|team| &team.json))),
-            entry(&fields.impact, array(impact.map(|option| &option.json))),
-            entry(&fields.customers, array(customers)),
-        ]
-    }
-
-    fn timestamp_values(&self, settings: &Settings) -> impl Iterator<Item = String> {
-        settings.stamps.iter().map(|(stamp, part)| {
-            let object = Object::with_capacity(160).raw("incident_timestamp", &part.json);
-            match self.stamps.get(*stamp) {
-                Some(at) => object.raw("value", &Object::new().time("value", at).close()).close(),
-                None => object.close(),
-            }
-        })
-    }
-
-    /// The words of one timeline item.
-    pub(crate) fn timeline_json(&self, item: &TimelineItem, settings: &Settings) -> String {
-        Object::with_capacity(500)
-            .text("id", &item.id)
-            .text("incident_id", &self.id)
-            .time("timestamp", item.at)
-            .text("title", &item.title)
-            .optional("description", item.description.as_deref())
-            .raw("creator", &item.creator.to_json(settings))
-            .optional("activity_log_id", item.activity_log_id.as_deref())
-            .time("created_at", item.at)
-            .time("updated_at", item.at)
-            .close()
-    }
-
-}
-
-impl Actor {
-    fn to_json(&self, settings: &Settings) -> String {
-        match self {
-            Self::User(user) => Object::new().raw("user", &user.json).close(),
-            Self::ApiKey => settings.api_key_actor.clone(),
-            Self::Workflow => settings.workflow_actor.clone(),
-        }
-    }
-}
-
-fn assignment(role: &RolePart, user: &Option<Arc<User>>) -> String {
-    let object = Object::with_capacity(700).raw("role", &role.embedded);
-    match user {
-        Some(user) => object.raw("assignee", &user.json).close(),
-        None => object.close(),
+    LifeError::Unknown {
+        kind,
+        name: name.to_owned(),
     }
 }

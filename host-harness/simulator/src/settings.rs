@@ -7,169 +7,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
 
-use crate::{json::time_text, words};
-
-/// The statuses of a fresh account, in the vendor's order of ranks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
-    Triage,
-    Investigating,
-    Fixing,
-    Monitoring,
-    Paused,
-    Documenting,
-    Reviewing,
-    Closed,
-    Declined,
-    Merged,
-    Canceled,
-}
-
-impl Stage {
-    pub(crate) const ALL: [Self; 11] = [
-        Self::Triage,
-        Self::Investigating,
-        Self::Fixing,
-        Self::Monitoring,
-        Self::Paused,
-        Self::Documenting,
-        Self::Reviewing,
-        Self::Closed,
-        Self::Declined,
-        Self::Merged,
-        Self::Canceled,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Triage => "Triage",
-            Self::Investigating => "Investigating",
-            Self::Fixing => "Fixing",
-            Self::Monitoring => "Monitoring",
-            Self::Paused => "Paused",
-            Self::Documenting => "Documenting",
-            Self::Reviewing => "Reviewing",
-            Self::Closed => "Closed",
-            Self::Declined => "Declined",
-            Self::Merged => "Merged",
-            Self::Canceled => "Canceled",
-        }
-    }
-
-    pub(crate) fn category(self) -> &'static str {
-        match self {
-            Self::Triage => "triage",
-            Self::Investigating | Self::Fixing | Self::Monitoring => "live",
-            Self::Paused => "paused",
-            Self::Documenting | Self::Reviewing => "learning",
-            Self::Closed => "closed",
-            Self::Declined => "declined",
-            Self::Merged => "merged",
-            Self::Canceled => "canceled",
-        }
-    }
-
-    /// Left out of lists that do not name a status category.
-    pub(crate) fn hidden_by_default(self) -> bool {
-        matches!(self, Self::Declined | Self::Merged | Self::Canceled)
-    }
-
-    /// By name, or else the first status of a category (the app's words for a category count too).
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let text = match text {
-            "active" => "live",
-            "post-incident" => "learning",
-            other => other,
-        };
-        let named = Self::ALL.into_iter().find(|stage| stage.name().eq_ignore_ascii_case(text));
-        named.or_else(|| Self::ALL.into_iter().find(|stage| stage.category() == text))
-    }
-
-    fn rank(self) -> i64 {
-        match self {
-            Self::Triage => 0,
-            Self::Investigating => 1,
-            Self::Fixing => 2,
-            Self::Monitoring => 3,
-            Self::Documenting => 4,
-            Self::Reviewing => 5,
-            Self::Closed => 6,
-            Self::Paused => 7,
-            Self::Declined => -1,
-            Self::Merged => -2,
-            Self::Canceled => -3,
-        }
-    }
-
-    fn description(self) -> &'static str {
-        match self {
-            Self::Investigating => "We've spotted that something is wrong, but we're not quite sure why yet.",
-            Self::Fixing => {
-                "Something has gone wrong, and we know why. We're in the process of fixing it."
-            }
-            Self::Monitoring => "We've tried to fix the issue, and we're waiting to see if our fix has worked.",
-            Self::Documenting => "We're documenting what happened.",
-            Self::Reviewing => "We're reviewing what we've learned from this incident.",
-            Self::Closed => "We're confident the issue is resolved.",
-            _ => " ",
-        }
-    }
-}
-
-/// The timestamps of a fresh account, in the vendor's order of ranks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stamp {
-    Reported,
-    Accepted,
-    Declined,
-    Merged,
-    Canceled,
-    Resolved,
-    ImpactStarted,
-    Identified,
-    Fixed,
-    Documented,
-    Reviewed,
-    Closed,
-}
-
-impl Stamp {
-    pub(crate) const ALL: [Self; 12] = [
-        Self::Reported,
-        Self::Accepted,
-        Self::Declined,
-        Self::Merged,
-        Self::Canceled,
-        Self::Resolved,
-        Self::ImpactStarted,
-        Self::Identified,
-        Self::Fixed,
-        Self::Documented,
-        Self::Reviewed,
-        Self::Closed,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Reported => "Reported at",
-            Self::Accepted => "Accepted at",
-            Self::Declined => "Declined at",
-            Self::Merged => "Merged at",
-            Self::Canceled => "Canceled at",
-            Self::Resolved => "Resolved at",
-            Self::ImpactStarted => "Impact started at",
-            Self::Identified => "Identified at",
-            Self::Fixed => "Fixed at",
-            Self::Documented => "Documented at",
-            Self::Reviewed => "Reviewed at",
-            Self::Closed => "Closed at",
-        }
-    }
-
-    pub(crate) fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|stamp| stamp.name().eq_ignore_ascii_case(name.trim()))
-    }
-}
+use crate::{
+    json::time_text,
+    stages::{Stage, Stamp},
+    words,
+};
 
 /// Something with an id and one JSON form.
 #[derive(Debug)]
@@ -251,7 +93,6 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) struct RolePart {
     pub(crate) id: String,
-    pub(crate) name: &'static str,
     pub(crate) json: String,
     pub(crate) embedded: String,
 }
@@ -276,7 +117,11 @@ impl Settings {
         let mut part = |name: &str, fields: Value| {
             let id = ulid(rng, born);
             let json = merged(&[json!({"id": id, "name": name}), stamp_pair.clone(), fields]);
-            Part { id, name: name.to_owned(), json }
+            Part {
+                id,
+                name: name.to_owned(),
+                json,
+            }
         };
 
         let statuses = Stage::ALL
@@ -303,8 +148,11 @@ impl Settings {
             })
         };
         let default_type = Arc::new(part("Default", kind("", true, false)));
-        let security_type = Arc::new(part("Security", kind("Anything that needs confidence.", false, true)));
-        let mut role = |name: &'static str, role_type: &str, shortform: &str| {
+        let security_type = Arc::new(part(
+            "Security",
+            kind("Anything that needs confidence.", false, true),
+        ));
+        let mut role = |name: &str, role_type: &str, shortform: &str| {
             let fields = json!({
                 "role_type": role_type, "shortform": shortform, "description": format!("The {name} of the incident"),
                 "instructions": "Keep everybody informed.",
@@ -312,7 +160,7 @@ impl Settings {
             let Part { id, json, .. } = part(name, fields);
             // Only the form inside assignments has `required`.
             let embedded = merged(&[parsed(&json), json!({"required": role_type == "lead"})]);
-            RolePart { id, name, json, embedded }
+            RolePart { id, json, embedded }
         };
         let lead = role("Incident Lead", "lead", "lead");
         let reporter = role("Reporter", "reporter", "reporter");
@@ -324,7 +172,14 @@ impl Settings {
             .map(|(rank, stamp)| {
                 let id = ulid(rng, born);
                 let json = json!({"id": id, "name": stamp.name(), "rank": rank}).to_string();
-                (stamp, Part { id, name: stamp.name().to_owned(), json })
+                (
+                    stamp,
+                    Part {
+                        id,
+                        name: stamp.name().to_owned(),
+                        json,
+                    },
+                )
             })
             .collect();
         let users = words::PEOPLE
@@ -335,7 +190,8 @@ impl Settings {
         let catalog = Catalog::generate(rng, born);
         let fields = Fields::generate(rng, born, &catalog);
         let api_key_actor = json!({"api_key": {"id": ulid(rng, born), "name": "Alert router"}}).to_string();
-        let workflow_actor = json!({"workflow": {"id": ulid(rng, born), "name": "Nudge the lead"}}).to_string();
+        let workflow_actor =
+            json!({"workflow": {"id": ulid(rng, born), "name": "Nudge the lead"}}).to_string();
         Self {
             slug: "northwind-goods".to_owned(),
             name: "Read-only sync".to_owned(),
@@ -362,15 +218,24 @@ impl Settings {
 
     /// The JSON of a status; every stage has one.
     pub(crate) fn status_json(&self, stage: Stage) -> &str {
-        self.statuses.iter().find(|(known, _)| *known == stage).map_or("null", |(_, part)| &part.json)
+        self.statuses
+            .iter()
+            .find(|(known, _)| *known == stage)
+            .map_or("null", |(_, part)| &part.json)
     }
 
     pub(crate) fn severity_named(&self, name: &str) -> Option<Arc<Severity>> {
-        self.severities.iter().find(|severity| severity.name.eq_ignore_ascii_case(name)).cloned()
+        self.severities
+            .iter()
+            .find(|severity| severity.name.eq_ignore_ascii_case(name))
+            .cloned()
     }
 
     pub(crate) fn user_by_email(&self, email: &str) -> Option<Arc<User>> {
-        self.users.iter().find(|user| user.email.eq_ignore_ascii_case(email)).cloned()
+        self.users
+            .iter()
+            .find(|user| user.email.eq_ignore_ascii_case(email))
+            .cloned()
     }
 
     pub(crate) fn service_named(&self, name: &str) -> Option<Arc<Service>> {
@@ -381,7 +246,11 @@ impl Settings {
 fn user(rng: &mut fastrand::Rng, born: DateTime<Utc>, position: usize, first: &str, last: &str) -> User {
     let id = ulid(rng, born);
     let name = format!("{first} {last}");
-    let plain: String = first.to_lowercase().chars().filter(char::is_ascii_alphabetic).collect();
+    let plain: String = first
+        .to_lowercase()
+        .chars()
+        .filter(char::is_ascii_alphabetic)
+        .collect();
     let email = format!("{plain}{position}@northwind.example");
     let slack_user_id = format!("U0{}", token(rng, 9));
     let active = position % 11 != 10;
@@ -401,7 +270,15 @@ fn user(rng: &mut fastrand::Rng, born: DateTime<Utc>, position: usize, first: &s
             "seats": {"on_call": "full_access", "response": if active { "full_access" } else { "none" }},
         }),
     ]);
-    User { id, name, email, slack_user_id, active, json: shown.to_string(), listed }
+    User {
+        id,
+        name,
+        email,
+        slack_user_id,
+        active,
+        json: shown.to_string(),
+        listed,
+    }
 }
 
 struct Catalog {
@@ -425,7 +302,14 @@ impl Catalog {
                 let entry = json!({"id": id, "name": name, "external_id": external, "aliases": []});
                 let listed = listed_entry(&entry, &team_type, rank, born, json!({}));
                 let json = json!({"value_catalog_entry": entry}).to_string();
-                (Arc::new(Part { id, name: (*name).to_owned(), json }), listed)
+                (
+                    Arc::new(Part {
+                        id,
+                        name: (*name).to_owned(),
+                        json,
+                    }),
+                    listed,
+                )
             })
             .collect();
         let (teams, teams_listed): (Vec<_>, Vec<_>) = team_parts.into_iter().unzip();
@@ -437,7 +321,11 @@ impl Catalog {
                 let id = ulid(rng, born);
                 let entry = json!({"id": id, "name": name, "external_id": external_id, "aliases": [alias]});
                 let mut attributes = json!({});
-                set(&mut attributes, &owner, json!({"value": {"label": team.name, "literal": team.id}}));
+                set(
+                    &mut attributes,
+                    &owner,
+                    json!({"value": {"label": team.name, "literal": team.id}}),
+                );
                 set(&mut attributes, &tier, json!({"value": {"label": tier_name}}));
                 let listed = listed_entry(&entry, &service_type, rank, born, attributes);
                 Some(Arc::new(Service {
@@ -461,8 +349,14 @@ impl Catalog {
             teams,
             teams_listed,
             services,
-            service_type: CatalogType { id: service_type, json: service_json },
-            team_type: CatalogType { id: team_type, json: team_json },
+            service_type: CatalogType {
+                id: service_type,
+                json: service_json,
+            },
+            team_type: CatalogType {
+                id: team_type,
+                json: team_json,
+            },
         }
     }
 }
@@ -521,11 +415,22 @@ impl Fields {
             name: name.to_owned(),
             json: shown.to_string(),
         };
-        let services = field(rng, "Affected services", "multi_select", Some(&catalog.service_type));
+        let services = field(
+            rng,
+            "Affected services",
+            "multi_select",
+            Some(&catalog.service_type),
+        );
         let teams = field(rng, "Affected teams", "multi_select", Some(&catalog.team_type));
         let (impact_id, mut impact_shown) = field(rng, "Impact", "single_select", None);
         let customers = field(rng, "Customers affected", "numeric", None);
-        let choices = ["Full production outage", "Increased errors", "Increased latency", "Data loss", "Near miss"];
+        let choices = [
+            "Full production outage",
+            "Increased errors",
+            "Increased latency",
+            "Data loss",
+            "Near miss",
+        ];
         let mut options = Vec::new();
         let impact_options = choices
             .iter()
@@ -536,7 +441,11 @@ impl Fields {
                     json!({"id": id, "custom_field_id": impact_id, "sort_key": sort_key, "value": value});
                 options.push(option.clone());
                 let json = json!({"value_option": option}).to_string();
-                Part { id, name: (*value).to_owned(), json }
+                Part {
+                    id,
+                    name: (*value).to_owned(),
+                    json,
+                }
             })
             .collect();
         set(&mut impact_shown, "options", options.into());
@@ -555,7 +464,10 @@ impl Fields {
 pub(crate) fn ulid(rng: &mut fastrand::Rng, at: DateTime<Utc>) -> String {
     let millis = u128::from(at.timestamp_millis().unsigned_abs()) & ((1 << 48) - 1);
     let bits = (millis << 80) | (rng.u128(..) >> 48);
-    (0..26).rev().map(|place| crockford((bits >> (place * 5)) & 31)).collect()
+    (0..26)
+        .rev()
+        .map(|place| crockford((bits >> (place * 5)) & 31))
+        .collect()
 }
 
 /// Capital letters and digits, as in Slack's ids.
@@ -565,7 +477,9 @@ pub(crate) fn token(rng: &mut fastrand::Rng, length: usize) -> String {
 
 fn crockford(value: u128) -> char {
     let position = usize::try_from(value).unwrap_or(0);
-    b"0123456789ABCDEFGHJKMNPQRSTVWXYZ".get(position).map_or('0', |byte| char::from(*byte))
+    b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+        .get(position)
+        .map_or('0', |byte| char::from(*byte))
 }
 
 fn parsed(json: &str) -> Value {
@@ -581,5 +495,10 @@ fn set(object: &mut Value, key: &str, value: Value) {
 /// The properties of all objects in one.
 fn merged(objects: &[Value]) -> String {
     let properties = objects.iter().filter_map(Value::as_object).flatten();
-    Value::Object(properties.map(|(key, value)| (key.clone(), value.clone())).collect()).to_string()
+    Value::Object(
+        properties
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+    )
+    .to_string()
 }

@@ -1,127 +1,195 @@
-//! Users and services. Names are compared as [`normalised`] says; addresses in lower case.
+//! Users and services of an organisation.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{SqliteStore, failed, to_json};
+use super::SqliteStore;
+use super::coding::to_json;
+use super::fault::{Outcome, Result};
 use crate::contract::ServiceName;
 use crate::id::OrgId;
-use crate::port::{Directory, HostService, HostUser, Imported, StoreError, normalised};
+use crate::port::{Directory, HostService, HostUser, Imported, normalised};
 
-/// What a service is found by.
-#[derive(Clone, Copy)]
-enum Key {
-    External = 0,
-    Name = 1,
-    Alias = 2,
+/// What a stored name of a service is.
+const EXTERNAL_ID: i64 = 0;
+const NAME: i64 = 1;
+const ALIAS: i64 = 2;
+
+#[async_trait::async_trait]
+impl Directory for SqliteStore {
+    async fn users_by_email(&self, org: &OrgId, emails: &[String]) -> Result<Vec<Option<String>>> {
+        if emails.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (org, emails) = (org.clone(), emails.to_vec());
+        self.read(move |connection| {
+            let select = "SELECT id FROM user WHERE org = ?1 AND folded = ?2 ORDER BY id LIMIT 1";
+            let mut statement = connection.prepare_cached(select)?;
+            let find = |email: &String| {
+                let folded = email.to_lowercase();
+                Ok(statement
+                    .query_row([org.as_str(), &folded], |row| row.get(0))
+                    .optional()?)
+            };
+            emails.iter().map(find).collect()
+        })
+        .await
+    }
+
+    async fn services_by_name(&self, org: &OrgId, names: &[ServiceName]) -> Result<Vec<Option<String>>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (org, names) = (org.clone(), names.to_vec());
+        self.read(move |connection| {
+            names
+                .iter()
+                .map(|name| find_service(connection, &org, name))
+                .collect()
+        })
+        .await
+    }
+
+    async fn import_users(&self, org: &OrgId, users: Vec<HostUser>) -> Result<Imported> {
+        let org = org.clone();
+        self.write(move |connection| {
+            let mut imported = Imported::default();
+            for user in &users {
+                import_user(connection, &org, user, &mut imported)?;
+            }
+            Ok(imported)
+        })
+        .await
+    }
+
+    async fn import_services(&self, org: &OrgId, services: Vec<HostService>) -> Result<Imported> {
+        let org = org.clone();
+        self.write(move |connection| {
+            let mut imported = Imported::default();
+            for service in &services {
+                import_service(connection, &org, service, &mut imported)?;
+            }
+            Ok(imported)
+        })
+        .await
+    }
 }
 
-/// The service of this key; of several, the one with the least id, so that the answer does not vary.
-fn find(connection: &Connection, org: &OrgId, kind: Key, key: &str) -> Result<Option<String>, StoreError> {
-    let sql = "SELECT min(service) FROM host_service_key WHERE org = ?1 AND kind = ?2 AND key = ?3";
-    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
-    statement.query_row(params![org.as_str(), kind as i64, key], |row| row.get(0)).map_err(failed)
-}
-
-fn find_service(connection: &Connection, org: &OrgId, wanted: &ServiceName) -> Result<Option<String>, StoreError> {
-    if let Some(external) = &wanted.external_id
-        && let Some(found) = find(connection, org, Key::External, external)?
+/// By external id, then by name, then by any alias of either side. The first of several is the one with the
+/// smallest id, so that the answer does not depend on the order of an import.
+fn find_service(connection: &Connection, org: &OrgId, wanted: &ServiceName) -> Outcome<Option<String>> {
+    let select = "SELECT service FROM service_name WHERE org = ?1 AND kind = ?2 AND value = ?3
+        ORDER BY service LIMIT 1";
+    let mut statement = connection.prepare_cached(select)?;
+    let mut find = |kind: i64, value: &str| -> Outcome<Option<String>> {
+        if value.is_empty() {
+            return Ok(None);
+        }
+        Ok(statement
+            .query_row(params![org.as_str(), kind, value], |row| row.get(0))
+            .optional()?)
+    };
+    if let Some(external_id) = &wanted.external_id
+        && let Some(found) = find(EXTERNAL_ID, external_id)?
     {
         return Ok(Some(found));
     }
     let name = normalised(&wanted.name);
-    let aliases = wanted.aliases.iter().map(|alias| normalised(alias));
-    let tries = [(Key::Name, name.clone()), (Key::Alias, name)];
-    let tries = tries.into_iter().chain(aliases.flat_map(|alias| [(Key::Name, alias.clone()), (Key::Alias, alias)]));
-    for (kind, key) in tries {
-        if let Some(found) = find(connection, org, kind, &key)? {
+    for kind in [NAME, ALIAS] {
+        if let Some(found) = find(kind, &name)? {
             return Ok(Some(found));
+        }
+    }
+    for alias in &wanted.aliases {
+        let alias = normalised(alias);
+        for kind in [NAME, ALIAS] {
+            if let Some(found) = find(kind, &alias)? {
+                return Ok(Some(found));
+            }
         }
     }
     Ok(None)
 }
 
-fn put_service(connection: &Connection, org: &OrgId, service: &HostService) -> Result<(), StoreError> {
-    let clear = "DELETE FROM host_service_key WHERE org = ?1 AND service = ?2";
-    connection.prepare_cached(clear).and_then(|mut s| s.execute(params![org.as_str(), service.id])).map_err(failed)?;
-    let external = service.external_ids.iter().map(|id| (Key::External, id.clone()));
-    let aliases = service.aliases.iter().map(|alias| (Key::Alias, normalised(alias)));
-    let name = std::iter::once((Key::Name, normalised(&service.name)));
-    let sql = "INSERT OR IGNORE INTO host_service_key (org, kind, key, service) VALUES (?1, ?2, ?3, ?4)";
-    let mut insert = connection.prepare_cached(sql).map_err(failed)?;
-    for (kind, key) in external.chain(name).chain(aliases) {
-        insert.execute(params![org.as_str(), kind as i64, key, service.id]).map_err(failed)?;
+fn import_user(
+    connection: &Connection,
+    org: &OrgId,
+    user: &HostUser,
+    imported: &mut Imported,
+) -> Outcome<()> {
+    let select = "SELECT email, name FROM user WHERE org = ?1 AND id = ?2";
+    let stored: Option<(String, Option<String>)> = connection
+        .prepare_cached(select)?
+        .query_row([org.as_str(), &user.id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    if !count(
+        imported,
+        stored.map(|(email, name)| email == user.email && name == user.name),
+    ) {
+        return Ok(());
+    }
+    let upsert = "INSERT INTO user (org, id, email, folded, name) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT (org, id) DO UPDATE SET email = excluded.email, folded = excluded.folded, name = excluded.name";
+    let values = params![
+        org.as_str(),
+        user.id,
+        user.email,
+        user.email.to_lowercase(),
+        user.name
+    ];
+    connection.prepare_cached(upsert)?.execute(values)?;
+    Ok(())
+}
+
+fn import_service(
+    connection: &Connection,
+    org: &OrgId,
+    service: &HostService,
+    imported: &mut Imported,
+) -> Outcome<()> {
+    let entry = to_json(service)?;
+    let select = "SELECT entry FROM service WHERE org = ?1 AND id = ?2";
+    let stored: Option<String> = connection
+        .prepare_cached(select)?
+        .query_row([org.as_str(), &service.id], |row| row.get(0))
+        .optional()?;
+    if !count(imported, stored.map(|stored| stored == entry)) {
+        return Ok(());
+    }
+    let upsert = "INSERT INTO service (org, id, name, folded, entry) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT (org, id) DO UPDATE SET name = excluded.name, folded = excluded.folded, entry = excluded.entry";
+    let values = params![
+        org.as_str(),
+        service.id,
+        service.name,
+        service.name.to_lowercase(),
+        entry
+    ];
+    connection.prepare_cached(upsert)?.execute(values)?;
+
+    let delete = "DELETE FROM service_name WHERE org = ?1 AND service = ?2";
+    connection
+        .prepare_cached(delete)?
+        .execute([org.as_str(), &service.id])?;
+    let insert = "INSERT INTO service_name (org, kind, value, service) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT DO NOTHING";
+    let mut insert = connection.prepare_cached(insert)?;
+    let external_ids = service.external_ids.iter().map(|id| (EXTERNAL_ID, id.clone()));
+    let aliases = service.aliases.iter().map(|alias| (ALIAS, normalised(alias)));
+    for (kind, value) in external_ids
+        .chain(aliases)
+        .chain([(NAME, normalised(&service.name))])
+    {
+        insert.execute(params![org.as_str(), kind, value, service.id])?;
     }
     Ok(())
 }
 
-/// Counts one row: absent before, different before, or the same.
-fn count(imported: &mut Imported, before: Option<bool>) {
-    match before {
+/// Counts one row of an import, given whether the stored one, if any, is the same. True if it must be written.
+fn count(imported: &mut Imported, same: Option<bool>) -> bool {
+    match same {
         None => imported.added += 1,
         Some(false) => imported.updated += 1,
         Some(true) => imported.unchanged += 1,
     }
-}
-
-#[async_trait::async_trait]
-impl Directory for SqliteStore {
-    async fn users_by_email(&self, org: &OrgId, emails: &[String]) -> Result<Vec<Option<String>>, StoreError> {
-        let (org, emails) = (org.clone(), emails.to_vec());
-        self.read(move |connection| {
-            let sql = "SELECT min(id) FROM host_user WHERE org = ?1 AND email = ?2";
-            let mut statement = connection.prepare_cached(sql).map_err(failed)?;
-            let ids = emails.iter().map(|email| {
-                let email = email.trim().to_lowercase();
-                statement.query_row(params![org.as_str(), email], |row| row.get(0)).map_err(failed)
-            });
-            ids.collect()
-        })
-        .await
-    }
-
-    async fn services_by_name(&self, org: &OrgId, names: &[ServiceName]) -> Result<Vec<Option<String>>, StoreError> {
-        let (org, names) = (org.clone(), names.to_vec());
-        self.read(move |connection| names.iter().map(|name| find_service(connection, &org, name)).collect()).await
-    }
-
-    async fn import_users(&self, org: &OrgId, users: Vec<HostUser>) -> Result<Imported, StoreError> {
-        let org = org.clone();
-        self.write(move |connection| {
-            let mut imported = Imported::default();
-            let get = "SELECT email IS ?3 AND name IS ?4 FROM host_user WHERE org = ?1 AND id = ?2";
-            let put = "INSERT OR REPLACE INTO host_user (org, id, email, name) VALUES (?1, ?2, ?3, ?4)";
-            let mut get = connection.prepare_cached(get).map_err(failed)?;
-            let mut put = connection.prepare_cached(put).map_err(failed)?;
-            for user in &users {
-                let email = user.email.trim().to_lowercase();
-                let values = params![org.as_str(), user.id, email, user.name];
-                count(&mut imported, get.query_row(values, |row| row.get(0)).optional().map_err(failed)?);
-                put.execute(values).map_err(failed)?;
-            }
-            Ok(imported)
-        })
-        .await
-    }
-
-    async fn import_services(&self, org: &OrgId, services: Vec<HostService>) -> Result<Imported, StoreError> {
-        let org = org.clone();
-        self.write(move |connection| {
-            let mut imported = Imported::default();
-            let get = "SELECT record = ?3 FROM host_service WHERE org = ?1 AND id = ?2";
-            let put = "INSERT INTO host_service (org, id, record, name) VALUES (?1, ?2, ?3, ?4)
-                ON CONFLICT (org, id) DO UPDATE SET record = ?3, name = ?4";
-            for service in &services {
-                let record = to_json(service)?;
-                let before = connection.prepare_cached(get).and_then(|mut get| {
-                    get.query_row(params![org.as_str(), service.id, record], |row| row.get(0)).optional()
-                });
-                count(&mut imported, before.map_err(failed)?);
-                let values = params![org.as_str(), service.id, record, service.name];
-                connection.prepare_cached(put).and_then(|mut put| put.execute(values)).map_err(failed)?;
-                put_service(connection, &org, service)?;
-            }
-            Ok(imported)
-        })
-        .await
-    }
+    same != Some(true)
 }

@@ -1,281 +1,323 @@
-//! The durable inbox. A claim moves a row's due time to the end of its lease and raises its token.
+//! The durable inbox.
+//!
+//! | state | meaning | `due_at` |
+//! |---|---|---|
+//! | ready | a worker may take it | none |
+//! | leased | a worker has it | when its lease runs out |
+//! | waiting | its last attempt failed | when the next one is due |
+//! | done | applied, or ignored | none |
+//! | dead | given up | none |
+//!
+//! A claim first makes ready what has come due, then lets organisations take turns, from the one after the
+//! organisation that was served last. Either step reads an index of exactly the rows that it is after, so a
+//! long history or many failures cost a claim nothing. The token grows with every claim and replay: whoever
+//! comes with an older one has lost the delivery.
 
 use std::time::Duration;
 
+use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::organisations::org_id;
-use super::{SqliteStore, failed};
-use crate::contract::{Delivery, Header, Timestamp};
+use super::SqliteStore;
+use super::coding::{decode_headers, encode_headers, unsigned};
+use super::fault::{Fault, Outcome, Result};
+use crate::contract::{Delivery, Timestamp};
 use crate::id::{DeliveryId, OrgId};
 use crate::port::{
-    Accepted, DeliveryFilter, DeliveryRow, DeliveryState, Inbox, InboxDepth, Lease, LeasedDelivery, NewDelivery,
-    StoreError,
+    Accepted, DeliveryFilter, DeliveryRow, DeliveryState, Inbox, InboxDepth, Lease, LeasedDelivery,
+    NewDelivery,
 };
 
-pub(super) fn end_of_lease(now: Timestamp, lease_for: Duration) -> Timestamp {
+const READY: i64 = 0;
+const LEASED: i64 = 1;
+const WAITING: i64 = 2;
+const DONE: i64 = 3;
+const DEAD: i64 = 4;
+
+#[async_trait::async_trait]
+impl Inbox for SqliteStore {
+    async fn accept(&self, org: &OrgId, delivery: NewDelivery) -> Result<Accepted> {
+        let org = org.clone();
+        self.write(move |connection| accept(connection, &org, &delivery))
+            .await
+    }
+
+    async fn claim(&self, limit: u32, lease_for: Duration, now: Timestamp) -> Result<Vec<LeasedDelivery>> {
+        // An idle worker asks often; a look at two indexes spares the file a write.
+        if !self.read(move |connection| any_due(connection, now)).await? {
+            return Ok(Vec::new());
+        }
+        self.note(move |connection| claim(connection, limit, lease_end(now, lease_for), now))
+            .await
+    }
+
+    async fn finish(&self, lease: &Lease, outcome: &str, now: Timestamp) -> Result<()> {
+        let (lease, outcome) = (lease.clone(), outcome.to_owned());
+        self.note(move |connection| {
+            let update =
+                "UPDATE delivery SET state = 3, due_at = NULL, outcome = ?4, error = NULL, finished_at = ?5
+                WHERE org = ?1 AND id = ?2 AND token = ?3 AND state IN (1, 3)";
+            let (org, id) = (lease.org.as_str(), lease.delivery.as_str());
+            held(
+                connection
+                    .prepare_cached(update)?
+                    .execute(params![org, id, lease.token, outcome, now])?,
+            )
+        })
+        .await
+    }
+
+    async fn retry(&self, lease: &Lease, error: &str, run_at: Timestamp) -> Result<()> {
+        let (lease, error) = (lease.clone(), error.to_owned());
+        self.note(move |connection| {
+            let update = "UPDATE delivery SET state = 2, due_at = ?5, error = ?4
+                WHERE org = ?1 AND id = ?2 AND token = ?3 AND state = 1";
+            let (org, id) = (lease.org.as_str(), lease.delivery.as_str());
+            held(
+                connection
+                    .prepare_cached(update)?
+                    .execute(params![org, id, lease.token, error, run_at])?,
+            )
+        })
+        .await
+    }
+
+    async fn bury(&self, lease: &Lease, error: &str, now: Timestamp) -> Result<()> {
+        let (lease, error) = (lease.clone(), error.to_owned());
+        self.write(move |connection| {
+            let update = "UPDATE delivery SET state = 4, due_at = NULL, error = ?4, finished_at = ?5
+                WHERE org = ?1 AND id = ?2 AND token = ?3 AND state = 1";
+            let (org, id) = (lease.org.as_str(), lease.delivery.as_str());
+            held(
+                connection
+                    .prepare_cached(update)?
+                    .execute(params![org, id, lease.token, error, now])?,
+            )
+        })
+        .await
+    }
+
+    async fn replay(&self, org: &OrgId, delivery: &DeliveryId, now: Timestamp) -> Result<bool> {
+        let (org, delivery) = (org.clone(), delivery.clone());
+        self.write(move |connection| {
+            // Waiting until now, rather than ready: then it is due by the caller's clock, like everything else.
+            let update = "UPDATE delivery SET state = 2, due_at = ?3, token = token + 1, attempts = 0,
+                    outcome = NULL, error = NULL, finished_at = NULL
+                WHERE org = ?1 AND id = ?2 AND state IN (3, 4)";
+            let values = params![org.as_str(), delivery.as_str(), now];
+            Ok(connection.prepare_cached(update)?.execute(values)? > 0)
+        })
+        .await
+    }
+
+    async fn deliveries(&self, org: &OrgId, filter: &DeliveryFilter) -> Result<Vec<DeliveryRow>> {
+        let (org, filter) = (org.clone(), filter.clone());
+        self.read(move |connection| deliveries(connection, &org, &filter))
+            .await
+    }
+
+    async fn depth(&self) -> Result<InboxDepth> {
+        self.read(|connection| {
+            let select = "SELECT (SELECT count(*) FROM delivery WHERE state = 0)
+                    + (SELECT count(*) FROM delivery WHERE due_at IS NOT NULL),
+                (SELECT count(*) FROM delivery WHERE state = 4)";
+            let read = |row: &Row<'_>| {
+                Ok(InboxDepth {
+                    pending: unsigned(row.get(0)?),
+                    dead: unsigned(row.get(1)?),
+                })
+            };
+            Ok(connection.prepare_cached(select)?.query_row([], read)?)
+        })
+        .await
+    }
+}
+
+/// Marks the lease's delivery as applied, within the transaction that applies it. When it was done and what it
+/// led to is added by `finish`.
+pub(super) fn complete(connection: &Connection, lease: &Lease) -> Outcome<()> {
+    let update = "UPDATE delivery SET state = 3, due_at = NULL, error = NULL
+        WHERE org = ?1 AND id = ?2 AND token = ?3 AND state = 1";
+    let values = params![lease.org.as_str(), lease.delivery.as_str(), lease.token];
+    held(connection.prepare_cached(update)?.execute(values)?)
+}
+
+/// When a lease that begins now runs out.
+pub(super) fn lease_end(now: Timestamp, lease_for: Duration) -> Timestamp {
     now.saturating_add(i64::try_from(lease_for.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// Names and values one after another, each with its length before it: values may hold any byte.
-fn pack(headers: &[Header]) -> Vec<u8> {
-    let mut packed = Vec::new();
-    for part in headers.iter().flat_map(|header| [header.name.as_bytes(), &header.value]) {
-        packed.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
-        packed.extend(part);
+fn accept(connection: &Connection, org: &OrgId, delivery: &NewDelivery) -> Outcome<Accepted> {
+    let insert = "INSERT INTO delivery (org, id, event_type, incident, received_at, state, token, attempts)
+        VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0) ON CONFLICT (org, id) DO NOTHING";
+    let inserted = connection.prepare_cached(insert)?.execute(params![
+        org.as_str(),
+        delivery.id.as_str(),
+        delivery.event_type,
+        delivery.incident,
+        delivery.received_at,
+    ])?;
+    if inserted == 0 {
+        return Ok(Accepted::Duplicate);
     }
-    packed
+    let n = connection.last_insert_rowid();
+    let insert = "INSERT INTO delivery_body (n, headers, body) VALUES (?1, ?2, ?3)";
+    let headers = encode_headers(&delivery.delivery.headers)?;
+    connection
+        .prepare_cached(insert)?
+        .execute(params![n, headers, delivery.delivery.body])?;
+    Ok(Accepted::New)
 }
 
-fn unpack(mut packed: &[u8]) -> Option<Vec<Header>> {
-    let mut headers = Vec::new();
-    let part = |packed: &mut &[u8]| {
-        let (length, rest) = packed.split_first_chunk::<4>()?;
-        let (part, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
-        *packed = rest;
-        Some(part.to_vec())
-    };
-    while !packed.is_empty() {
-        let name = String::from_utf8(part(&mut packed)?).ok()?;
-        headers.push(Header { name, value: part(&mut packed)? });
-    }
-    Some(headers)
+fn any_due(connection: &Connection, now: Timestamp) -> Outcome<bool> {
+    let ready = "SELECT 1 FROM delivery WHERE state = 0 LIMIT 1";
+    let due = "SELECT 1 FROM delivery WHERE due_at <= ?1 LIMIT 1";
+    Ok(connection.prepare_cached(ready)?.exists([])? || connection.prepare_cached(due)?.exists([now])?)
 }
 
-fn state_code(state: DeliveryState) -> i64 {
-    match state {
-        DeliveryState::Pending => 0,
-        DeliveryState::Done => 1,
-        DeliveryState::Dead => 2,
-    }
-}
-
-/// Marks the delivery as applied, inside the transaction that stores what it led to.
-pub(super) fn complete(connection: &Connection, lease: &Lease) -> Result<(), StoreError> {
-    let sql = "UPDATE delivery SET state = 1, error = NULL WHERE org = ?1 AND id = ?2 AND token = ?3 AND state = 0";
-    fenced(connection, sql, params![lease.org.as_str(), lease.delivery.as_str(), lease.token])
-}
-
-/// One row or the lease is lost.
-fn fenced(connection: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<(), StoreError> {
-    let rows = connection.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map_err(failed)?;
-    if rows == 1 { Ok(()) } else { Err(StoreError::Conflict) }
-}
-
-/// The next organisation with due deliveries after `org`, in the order of ids.
-fn next_org(connection: &Connection, org: &str, now: Timestamp) -> Result<Option<String>, StoreError> {
-    // The index leads with the organisation, so each step over one is a single search.
-    let sql = "SELECT org FROM delivery WHERE state = 0 AND org > ?1 ORDER BY org LIMIT 1";
-    let due = "SELECT 1 FROM delivery WHERE state = 0 AND org = ?1 AND due_at <= ?2 LIMIT 1";
-    let mut after = org.to_string();
-    loop {
-        let mut next = connection.prepare_cached(sql).map_err(failed)?;
-        let found: Option<String> = next.query_row([&after], |row| row.get(0)).optional().map_err(failed)?;
-        let Some(found) = found else { return Ok(None) };
-        let mut due = connection.prepare_cached(due).map_err(failed)?;
-        if due.exists(params![found, now]).map_err(failed)? {
-            return Ok(Some(found));
-        }
-        after = found;
-    }
-}
-
-struct Due {
-    seq: i64,
-    id: String,
-    event_type: String,
-    headers: Vec<u8>,
-    body: Vec<u8>,
-    token: i64,
-    attempt: u32,
-}
-
-fn claim_from(
+fn claim(
     connection: &Connection,
-    org: &str,
     limit: u32,
     until: Timestamp,
     now: Timestamp,
-) -> Result<Vec<LeasedDelivery>, StoreError> {
-    let sql = "SELECT seq, id, event_type, headers, body, token, attempts FROM delivery
-        WHERE state = 0 AND org = ?1 AND due_at <= ?2 ORDER BY due_at, seq LIMIT ?3";
-    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
-    let due = |row: &Row<'_>| {
-        Ok(Due {
-            seq: row.get(0)?,
-            id: row.get(1)?,
-            event_type: row.get(2)?,
-            headers: row.get(3)?,
-            body: row.get(4)?,
-            token: row.get::<_, i64>(5)? + 1,
-            attempt: row.get::<_, u32>(6)? + 1,
-        })
-    };
-    let rows = statement.query_map(params![org, now, limit], due).map_err(failed)?;
-    let rows = rows.collect::<rusqlite::Result<Vec<Due>>>().map_err(failed)?;
-    let take = "UPDATE delivery SET due_at = ?2, token = ?3, attempts = ?4 WHERE seq = ?1";
-    let mut take = connection.prepare_cached(take).map_err(failed)?;
-    let mut leased = Vec::with_capacity(rows.len());
-    for row in rows {
-        take.execute(params![row.seq, until, row.token, row.attempt]).map_err(failed)?;
-        let damaged = || StoreError::Corrupt(format!("the headers of delivery {} cannot be read", row.id));
-        let headers = unpack(&row.headers).ok_or_else(damaged)?;
-        let delivery = delivery_id(&row.id)?;
-        leased.push(LeasedDelivery {
-            lease: Lease { org: org_id(org)?, delivery, token: row.token },
-            attempt: row.attempt,
-            event_type: row.event_type,
-            delivery: Delivery { headers, body: row.body },
-        });
+) -> Outcome<Vec<LeasedDelivery>> {
+    let ready = "UPDATE delivery SET state = 0, due_at = NULL WHERE due_at <= ?1";
+    connection.prepare_cached(ready)?.execute([now])?;
+
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut leased = Vec::new();
+    let mut turns = turns(connection, limit)?;
+    let mut served = None;
+    while leased.len() < limit && !turns.is_empty() {
+        // One each, until there are enough or none has any left.
+        let mut going_on = Vec::with_capacity(turns.len());
+        for org in turns {
+            if leased.len() == limit {
+                break;
+            }
+            if let Some(delivery) = lease_oldest(connection, &org, until)? {
+                leased.push(delivery);
+                served = Some(org.clone());
+                going_on.push(org);
+            }
+        }
+        turns = going_on;
+    }
+    if let Some(org) = served {
+        connection
+            .prepare_cached("UPDATE turn SET org = ?1")?
+            .execute([org.as_str()])?;
     }
     Ok(leased)
 }
 
-fn delivery_id(text: &str) -> Result<DeliveryId, StoreError> {
-    text.parse().map_err(|error| StoreError::Corrupt(format!("`{text}`: {error}")))
+/// Up to `limit` organisations with something ready, from the one after the last served on, then from the first.
+fn turns(connection: &Connection, limit: usize) -> Outcome<Vec<OrgId>> {
+    let last: String = connection
+        .prepare_cached("SELECT org FROM turn")?
+        .query_row([], |row| row.get(0))?;
+    let next = "SELECT org FROM delivery WHERE state = 0 AND org > ?1 ORDER BY org LIMIT 1";
+    let mut next = connection.prepare_cached(next)?;
+    let mut turns: Vec<OrgId> = Vec::new();
+    let mut at = last.clone();
+    let mut wrapped = false;
+    while turns.len() < limit {
+        match next.query_row([&at], |row| row.get::<_, String>(0)).optional()? {
+            Some(org) if wrapped && org > last => break,
+            Some(org) => {
+                turns.push(org.parse().map_err(|_| Fault::damaged("an organisation"))?);
+                at = org;
+            }
+            None if wrapped => break,
+            None => {
+                wrapped = true;
+                at.clear();
+            }
+        }
+    }
+    Ok(turns)
 }
 
-fn listed(id: DeliveryId, row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
-    Ok(DeliveryRow {
-        id,
-        event_type: row.get(1)?,
-        incident: row.get(2)?,
-        received_at: row.get(3)?,
-        state: match row.get::<_, i64>(4)? {
-            0 => DeliveryState::Pending,
-            1 => DeliveryState::Done,
-            _ => DeliveryState::Dead,
-        },
-        attempts: row.get(5)?,
-        outcome: row.get(6)?,
-        error: row.get(7)?,
-        finished_at: row.get(8)?,
-    })
+fn lease_oldest(connection: &Connection, org: &OrgId, until: Timestamp) -> Outcome<Option<LeasedDelivery>> {
+    let oldest = "SELECT n, id, event_type, token, attempts FROM delivery
+        WHERE org = ?1 AND state = 0 ORDER BY received_at, n LIMIT 1";
+    let read = |row: &Row<'_>| {
+        let lease = Lease {
+            org: org.clone(),
+            delivery: delivery_id(row, 1)?,
+            token: row.get::<_, i64>(3)? + 1,
+        };
+        let attempt = row.get::<_, u32>(4)?.saturating_add(1);
+        Ok((row.get::<_, i64>(0)?, lease, row.get(2)?, attempt))
+    };
+    let found = connection
+        .prepare_cached(oldest)?
+        .query_row([org.as_str()], read)
+        .optional()?;
+    let Some((n, lease, event_type, attempt)) = found else {
+        return Ok(None);
+    };
+    let update = "UPDATE delivery SET state = 1, due_at = ?2, token = ?3, attempts = ?4 WHERE n = ?1";
+    connection
+        .prepare_cached(update)?
+        .execute(params![n, until, lease.token, attempt])?;
+    let body = "SELECT headers, body FROM delivery_body WHERE n = ?1";
+    let (headers, body): (Vec<u8>, Vec<u8>) = connection
+        .prepare_cached(body)?
+        .query_row([n], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let delivery = Delivery {
+        headers: decode_headers(&headers)?,
+        body,
+    };
+    Ok(Some(LeasedDelivery {
+        lease,
+        attempt,
+        event_type,
+        delivery,
+    }))
 }
 
-#[async_trait::async_trait]
-impl Inbox for SqliteStore {
-    async fn accept(&self, org: &OrgId, new: NewDelivery) -> Result<Accepted, StoreError> {
-        let org = org.clone();
-        self.write(move |connection| {
-            let sql = "INSERT INTO delivery (org, id, event_type, incident, received_at, headers, body, due_at)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?5) ON CONFLICT (org, id) DO NOTHING";
-            let mut insert = connection.prepare_cached(sql).map_err(failed)?;
-            let headers = pack(&new.delivery.headers);
-            let (id, kind, body) = (new.id.as_str(), &new.event_type, &new.delivery.body);
-            let values = params![org.as_str(), id, kind, new.incident, new.received_at, headers, body];
-            let rows = insert.execute(values).map_err(failed)?;
-            Ok(if rows == 1 { Accepted::New } else { Accepted::Duplicate })
+fn deliveries(connection: &Connection, org: &OrgId, filter: &DeliveryFilter) -> Outcome<Vec<DeliveryRow>> {
+    // Literals, so that the partial indexes serve.
+    let wanted = match filter.state {
+        None => "",
+        Some(DeliveryState::Pending) => " AND state < 3",
+        Some(DeliveryState::Done) => " AND state = 3",
+        Some(DeliveryState::Dead) => " AND state = 4",
+    };
+    let select = format!(
+        "SELECT id, event_type, incident, received_at, state, attempts, outcome, error, finished_at
+        FROM delivery WHERE org = ?1{wanted} ORDER BY received_at DESC, n DESC LIMIT ?2"
+    );
+    let limit = filter.limit.map_or(-1, i64::from);
+    let mut statement = connection.prepare_cached(&select)?;
+    let rows = statement.query_map(params![org.as_str(), limit], |row| {
+        Ok(DeliveryRow {
+            id: delivery_id(row, 0)?,
+            event_type: row.get(1)?,
+            incident: row.get(2)?,
+            received_at: row.get(3)?,
+            state: match row.get(4)? {
+                READY | LEASED | WAITING => DeliveryState::Pending,
+                DONE => DeliveryState::Done,
+                DEAD => DeliveryState::Dead,
+                state => return Err(rusqlite::Error::IntegralValueOutOfRange(4, state)),
+            },
+            attempts: row.get(5)?,
+            outcome: row.get(6)?,
+            error: row.get(7)?,
+            finished_at: row.get(8)?,
         })
-        .await
-    }
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
 
-    async fn claim(&self, limit: u32, lease_for: Duration, now: Timestamp) -> Result<Vec<LeasedDelivery>, StoreError> {
-        let until = end_of_lease(now, lease_for);
-        self.write(move |connection| {
-            let turn = "SELECT org FROM inbox_turn";
-            let last: String = connection.query_row(turn, [], |row| row.get(0)).map_err(failed)?;
-            // Once round all organisations that have something due, from where the last claim stopped.
-            let mut orgs = Vec::new();
-            let mut at = last.clone();
-            let mut wrapped = false;
-            while orgs.len() < usize::try_from(limit).unwrap_or(usize::MAX) {
-                match next_org(connection, &at, now)? {
-                    Some(org) if wrapped && org > last => break,
-                    Some(org) => {
-                        at.clone_from(&org);
-                        orgs.push(org);
-                    }
-                    None if wrapped => break,
-                    None => {
-                        wrapped = true;
-                        at.clear();
-                    }
-                }
-            }
-            let mut leased: Vec<LeasedDelivery> = Vec::new();
-            let count = u32::try_from(orgs.len()).unwrap_or(u32::MAX);
-            for (at, org) in (0u32..).zip(&orgs) {
-                let left = limit - u32::try_from(leased.len()).unwrap_or(limit);
-                let share = left.div_ceil(count - at);
-                leased.extend(claim_from(connection, org, share, until, now)?);
-            }
-            if let Some(org) = orgs.last() {
-                connection.execute("UPDATE inbox_turn SET org = ?1", [org]).map_err(failed)?;
-            }
-            Ok(leased)
-        })
-        .await
-    }
+fn delivery_id(row: &Row<'_>, column: usize) -> rusqlite::Result<DeliveryId> {
+    let text: String = row.get(column)?;
+    text.parse()
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+}
 
-    async fn finish(&self, lease: &Lease, outcome: &str, now: Timestamp) -> Result<(), StoreError> {
-        let (lease, outcome) = (lease.clone(), outcome.to_string());
-        self.write(move |connection| {
-            let sql = "UPDATE delivery SET state = 1, outcome = ?4, error = NULL, finished_at = ?5
-                WHERE org = ?1 AND id = ?2 AND token = ?3 AND state IN (0, 1)";
-            fenced(connection, sql, params![lease.org.as_str(), lease.delivery.as_str(), lease.token, outcome, now])
-        })
-        .await
-    }
-
-    async fn retry(&self, lease: &Lease, error: &str, run_at: Timestamp) -> Result<(), StoreError> {
-        let (lease, error) = (lease.clone(), error.to_string());
-        self.write(move |connection| {
-            let sql = "UPDATE delivery SET due_at = ?5, error = ?4
-                WHERE org = ?1 AND id = ?2 AND token = ?3 AND state = 0";
-            fenced(connection, sql, params![lease.org.as_str(), lease.delivery.as_str(), lease.token, error, run_at])
-        })
-        .await
-    }
-
-    async fn bury(&self, lease: &Lease, error: &str, now: Timestamp) -> Result<(), StoreError> {
-        let (lease, error) = (lease.clone(), error.to_string());
-        self.write(move |connection| {
-            let sql = "UPDATE delivery SET state = 2, error = ?4, finished_at = ?5
-                WHERE org = ?1 AND id = ?2 AND token = ?3 AND state = 0";
-            fenced(connection, sql, params![lease.org.as_str(), lease.delivery.as_str(), lease.token, error, now])
-        })
-        .await
-    }
-
-    async fn replay(&self, org: &OrgId, delivery: &DeliveryId, now: Timestamp) -> Result<bool, StoreError> {
-        let (org, delivery) = (org.clone(), delivery.clone());
-        self.write(move |connection| {
-            let sql = "UPDATE delivery SET state = 0, due_at = ?3, attempts = 0, token = token + 1, outcome = NULL,
-                error = NULL, finished_at = NULL WHERE org = ?1 AND id = ?2 AND state <> 0";
-            let rows = connection.execute(sql, params![org.as_str(), delivery.as_str(), now]).map_err(failed)?;
-            Ok(rows == 1)
-        })
-        .await
-    }
-
-    async fn deliveries(&self, org: &OrgId, filter: &DeliveryFilter) -> Result<Vec<DeliveryRow>, StoreError> {
-        let (org, filter) = (org.clone(), filter.clone());
-        self.read(move |connection| {
-            let sql = "SELECT id, event_type, incident, received_at, state, attempts, outcome, error, finished_at
-                FROM delivery WHERE org = ?1 AND (?2 IS NULL OR state = ?2)
-                ORDER BY received_at DESC, seq DESC LIMIT ?3";
-            let mut statement = connection.prepare_cached(sql).map_err(failed)?;
-            let values = params![org.as_str(), filter.state.map(state_code), filter.limit.map_or(-1, i64::from)];
-            let mut rows = statement.query(values).map_err(failed)?;
-            let mut list = Vec::new();
-            while let Some(row) = rows.next().map_err(failed)? {
-                let id: String = row.get(0).map_err(failed)?;
-                list.push(listed(delivery_id(&id)?, row).map_err(failed)?);
-            }
-            Ok(list)
-        })
-        .await
-    }
-
-    async fn depth(&self) -> Result<InboxDepth, StoreError> {
-        self.read(|connection| {
-            let sql = "SELECT (SELECT count(*) FROM delivery WHERE state = 0),
-                (SELECT count(*) FROM delivery WHERE state = 2)";
-            let mut statement = connection.prepare_cached(sql).map_err(failed)?;
-            let depth = |row: &Row<'_>| Ok(InboxDepth { pending: row.get(0)?, dead: row.get(1)? });
-            statement.query_row([], depth).map_err(failed)
-        })
-        .await
-    }
+fn held(rows: usize) -> Outcome<()> {
+    if rows == 0 { Err(Fault::conflict()) } else { Ok(()) }
 }

@@ -1,63 +1,16 @@
-//! The schedule. A lease is a time and a token in the job's own row.
+//! The schedule. A lease is `leased_until` with a token that grows whenever a lease is given or taken away.
 
 use std::time::Duration;
 
-use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::inbox::end_of_lease;
-use super::{SqliteStore, failed};
+use super::SqliteStore;
+use super::coding::{signed, unsigned};
+use super::fault::{Fault, Outcome, Result};
+use super::inbox::lease_end;
 use crate::contract::Timestamp;
 use crate::id::OrgId;
-use crate::port::{BackfillWindow, Job, JobKind, JobLease, Jobs, Progress, Release, StoreError};
-
-const COLUMNS: &str =
-    "org, kind, run_at, attempts, since, until, done, total, requests, succeeded_at, error, leased_until, token";
-
-fn code(kind: JobKind) -> i64 {
-    match kind {
-        JobKind::Backfill => 0,
-        JobKind::Poll => 1,
-    }
-}
-
-/// A job and its token.
-fn read(row: &Row<'_>) -> rusqlite::Result<(Job, i64)> {
-    let window = match (row.get(4)?, row.get(5)?) {
-        (Some(since), Some(until)) => Some(BackfillWindow { since, until }),
-        _ => None,
-    };
-    let org: String = row.get(0)?;
-    let org = org.parse().map_err(|error| FromSqlError::other(error))?;
-    let kind = if row.get::<_, i64>(1)? == 0 { JobKind::Backfill } else { JobKind::Poll };
-    let job = Job {
-        org,
-        kind,
-        run_at: row.get(2)?,
-        attempts: row.get(3)?,
-        window,
-        progress: Progress { done: row.get(6)?, total: row.get(7)?, requests: row.get(8)? },
-        succeeded_at: row.get(9)?,
-        error: row.get(10)?,
-        running: row.get::<_, Option<i64>>(11)?.is_some(),
-    };
-    Ok((job, row.get(12)?))
-}
-
-/// Takes the lease of a job that was read in the same transaction.
-fn take(connection: &Connection, job: Job, token: i64, until: Timestamp) -> Result<(JobLease, Job), StoreError> {
-    let sql = "UPDATE job SET leased_until = ?3, token = ?4 WHERE org = ?1 AND kind = ?2";
-    let token = token + 1;
-    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
-    statement.execute(params![job.org.as_str(), code(job.kind), until, token]).map_err(failed)?;
-    let lease = JobLease { org: job.org.clone(), kind: job.kind, token };
-    Ok((lease, Job { running: true, ..job }))
-}
-
-fn fenced(connection: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<(), StoreError> {
-    let rows = connection.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map_err(failed)?;
-    if rows == 1 { Ok(()) } else { Err(StoreError::Conflict) }
-}
+use crate::port::{BackfillWindow, Job, JobKind, JobLease, Jobs, Progress, Release};
 
 #[async_trait::async_trait]
 impl Jobs for SqliteStore {
@@ -67,28 +20,26 @@ impl Jobs for SqliteStore {
         kind: JobKind,
         run_at: Timestamp,
         window: Option<BackfillWindow>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let org = org.clone();
         self.write(move |connection| {
-            let sql = "INSERT INTO job (org, kind, run_at, since, until) VALUES (?1, ?2, ?3, ?4, ?5)
-                ON CONFLICT (org, kind) DO UPDATE SET run_at = ?3, since = ?4, until = ?5, leased_until = NULL,
-                    token = token + 1, attempts = 0, done = 0, total = NULL, requests = 0, error = NULL";
-            let (since, until) = (window.map(|window| window.since), window.map(|window| window.until));
-            let mut statement = connection.prepare_cached(sql).map_err(failed)?;
-            statement.execute(params![org.as_str(), code(kind), run_at, since, until]).map(|_| ()).map_err(failed)
+            let upsert = "INSERT INTO job (org, kind, run_at, attempts, since, until, done, requests, token)
+                VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, 0, 0)
+                ON CONFLICT (org, kind) DO UPDATE SET run_at = excluded.run_at, attempts = 0,
+                    since = excluded.since, until = excluded.until, done = 0, total = NULL, requests = 0,
+                    succeeded_at = NULL, error = NULL, token = token + 1, leased_until = NULL";
+            let (since, until) = window.map(|window| (window.since, window.until)).unzip();
+            let values = params![org.as_str(), encode_kind(kind), run_at, since, until];
+            connection.prepare_cached(upsert)?.execute(values)?;
+            Ok(())
         })
         .await
     }
 
-    async fn job(&self, org: &OrgId, kind: JobKind) -> Result<Option<Job>, StoreError> {
+    async fn job(&self, org: &OrgId, kind: JobKind) -> Result<Option<Job>> {
         let org = org.clone();
-        self.read(move |connection| {
-            let sql = format!("SELECT {COLUMNS} FROM job WHERE org = ?1 AND kind = ?2");
-            let mut statement = connection.prepare_cached(&sql).map_err(failed)?;
-            let found = statement.query_row(params![org.as_str(), code(kind)], read).optional().map_err(failed)?;
-            Ok(found.map(|(job, _)| job))
-        })
-        .await
+        self.read(move |connection| Ok(stored(connection, &org, kind)?.map(|(_, job)| job)))
+            .await
     }
 
     async fn claim_due(
@@ -96,19 +47,23 @@ impl Jobs for SqliteStore {
         limit: u32,
         lease_for: Duration,
         now: Timestamp,
-    ) -> Result<Vec<(JobLease, Job)>, StoreError> {
-        let until = end_of_lease(now, lease_for);
-        self.write(move |connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM job
-                WHERE run_at <= ?1 AND (leased_until IS NULL OR leased_until <= ?1)
-                    AND (SELECT state FROM organisation WHERE id = job.org) = 1
-                ORDER BY run_at LIMIT ?2"
-            );
-            let mut statement = connection.prepare_cached(&sql).map_err(failed)?;
-            let due = statement.query_map(params![now, limit], read).map_err(failed)?;
-            let due = due.collect::<rusqlite::Result<Vec<_>>>().map_err(failed)?;
-            due.into_iter().map(|(job, token)| take(connection, job, token, until)).collect()
+    ) -> Result<Vec<(JobLease, Job)>> {
+        self.note(move |connection| {
+            let select =
+                "SELECT job.org, job.kind FROM job CROSS JOIN organisation ON organisation.id = job.org
+                WHERE job.run_at <= ?1 AND (job.leased_until IS NULL OR job.leased_until <= ?1)
+                    AND organisation.state = 1
+                ORDER BY job.run_at, job.org, job.kind LIMIT ?2";
+            let mut statement = connection.prepare_cached(select)?;
+            let due = statement.query_map(params![now, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let due: Vec<(String, i64)> = due.collect::<rusqlite::Result<_>>()?;
+            let mut leased = Vec::with_capacity(due.len());
+            for (org, kind) in due {
+                let org: OrgId = org.parse().map_err(|_| Fault::damaged("an organisation"))?;
+                let kind = decode_kind(kind).ok_or_else(|| Fault::damaged("a job"))?;
+                leased.extend(lease(connection, &org, kind, lease_end(now, lease_for))?);
+            }
+            Ok(leased)
         })
         .await
     }
@@ -119,17 +74,15 @@ impl Jobs for SqliteStore {
         kind: JobKind,
         lease_for: Duration,
         now: Timestamp,
-    ) -> Result<Option<(JobLease, Job)>, StoreError> {
+    ) -> Result<Option<(JobLease, Job)>> {
         let org = org.clone();
-        let until = end_of_lease(now, lease_for);
-        self.write(move |connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM job
-                WHERE org = ?1 AND kind = ?2 AND (leased_until IS NULL OR leased_until <= ?3)"
-            );
-            let mut statement = connection.prepare_cached(&sql).map_err(failed)?;
-            let found = statement.query_row(params![org.as_str(), code(kind), now], read).optional();
-            found.map_err(failed)?.map(|(job, token)| take(connection, job, token, until)).transpose()
+        self.note(move |connection| {
+            let select = "SELECT 1 FROM job WHERE org = ?1 AND kind = ?2 AND leased_until > ?3";
+            let values = params![org.as_str(), encode_kind(kind), now];
+            if connection.prepare_cached(select)?.exists(values)? {
+                return Ok(None);
+            }
+            lease(connection, &org, kind, lease_end(now, lease_for))
         })
         .await
     }
@@ -140,40 +93,137 @@ impl Jobs for SqliteStore {
         progress: Progress,
         lease_for: Duration,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let lease = lease.clone();
-        let until = end_of_lease(now, lease_for);
-        self.write(move |connection| {
-            let sql = "UPDATE job SET leased_until = ?4, done = ?5, total = ?6, requests = ?7
+        self.note(move |connection| {
+            let update = "UPDATE job SET leased_until = ?4, done = ?5, total = ?6, requests = ?7
                 WHERE org = ?1 AND kind = ?2 AND token = ?3 AND leased_until IS NOT NULL";
-            let Progress { done, total, requests } = progress;
-            let values = params![lease.org.as_str(), code(lease.kind), lease.token, until, done, total, requests];
-            fenced(connection, sql, values)
+            held(connection.prepare_cached(update)?.execute(params![
+                lease.org.as_str(),
+                encode_kind(lease.kind),
+                lease.token,
+                lease_end(now, lease_for),
+                signed(progress.done),
+                progress.total.map(signed),
+                signed(progress.requests),
+            ])?)
         })
         .await
     }
 
-    async fn release(&self, lease: &JobLease, release: Release, now: Timestamp) -> Result<(), StoreError> {
+    async fn release(&self, lease: &JobLease, release: Release, now: Timestamp) -> Result<()> {
         let lease = lease.clone();
         self.write(move |connection| {
-            let sql = "UPDATE job SET leased_until = NULL, run_at = ?4, error = ?5, done = ?6, total = ?7,
-                    requests = ?8, attempts = CASE WHEN ?9 THEN attempts + 1 WHEN ?5 IS NULL THEN 0 ELSE attempts END,
-                    succeeded_at = CASE WHEN ?5 IS NULL THEN ?10 ELSE succeeded_at END
+            let update = "UPDATE job SET leased_until = NULL, run_at = ?4, error = ?5, done = ?6, total = ?7,
+                    requests = ?8,
+                    attempts = CASE WHEN ?9 THEN attempts + 1 WHEN ?5 IS NULL THEN 0 ELSE attempts END,
+                    succeeded_at = CASE WHEN ?9 OR ?5 IS NOT NULL THEN succeeded_at ELSE ?10 END
                 WHERE org = ?1 AND kind = ?2 AND token = ?3 AND leased_until IS NOT NULL";
-            let Release { run_at, error, failed, progress: Progress { done, total, requests } } = release;
-            let (org, kind, token) = (lease.org.as_str(), code(lease.kind), lease.token);
-            fenced(connection, sql, params![org, kind, token, run_at, error, done, total, requests, failed, now])
+            held(connection.prepare_cached(update)?.execute(params![
+                lease.org.as_str(),
+                encode_kind(lease.kind),
+                lease.token,
+                release.run_at,
+                release.error,
+                signed(release.progress.done),
+                release.progress.total.map(signed),
+                signed(release.progress.requests),
+                release.failed,
+                now,
+            ])?)
         })
         .await
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
         self.read(|connection| {
-            let sql = "SELECT min(max(run_at, coalesce(leased_until, run_at))) FROM job
-                WHERE run_at IS NOT NULL AND (SELECT state FROM organisation WHERE id = job.org) = 1";
-            let mut statement = connection.prepare_cached(sql).map_err(failed)?;
-            statement.query_row([], |row| row.get(0)).map_err(failed)
+            // The second half: a leased job falls due when its lease runs out, should its holder be gone.
+            let select = "SELECT min(at) FROM (
+                SELECT at FROM (
+                    SELECT job.run_at AS at FROM job CROSS JOIN organisation ON organisation.id = job.org
+                    WHERE job.run_at IS NOT NULL AND job.leased_until IS NULL AND organisation.state = 1
+                    ORDER BY job.run_at LIMIT 1)
+                UNION ALL
+                SELECT max(job.run_at, job.leased_until)
+                    FROM job CROSS JOIN organisation ON organisation.id = job.org
+                    WHERE job.run_at IS NOT NULL AND job.leased_until IS NOT NULL AND organisation.state = 1)";
+            Ok(connection.prepare_cached(select)?.query_row([], |row| row.get(0))?)
         })
         .await
+    }
+}
+
+/// Gives the lease, whoever held it before.
+fn lease(
+    connection: &Connection,
+    org: &OrgId,
+    kind: JobKind,
+    until: i64,
+) -> Outcome<Option<(JobLease, Job)>> {
+    let update = "UPDATE job SET leased_until = ?3, token = token + 1 WHERE org = ?1 AND kind = ?2";
+    connection
+        .prepare_cached(update)?
+        .execute(params![org.as_str(), encode_kind(kind), until])?;
+    let stored = stored(connection, org, kind)?;
+    Ok(stored.map(|(token, job)| {
+        (
+            JobLease {
+                org: org.clone(),
+                kind,
+                token,
+            },
+            job,
+        )
+    }))
+}
+
+fn stored(connection: &Connection, org: &OrgId, kind: JobKind) -> Outcome<Option<(i64, Job)>> {
+    let select = "SELECT token, run_at, attempts, since, until, done, total, requests, succeeded_at, error,
+            leased_until IS NOT NULL
+        FROM job WHERE org = ?1 AND kind = ?2";
+    let read = |row: &Row<'_>| {
+        let window: (Option<i64>, Option<i64>) = (row.get(3)?, row.get(4)?);
+        let job = Job {
+            org: org.clone(),
+            kind,
+            run_at: row.get(1)?,
+            attempts: row.get(2)?,
+            window: window
+                .0
+                .zip(window.1)
+                .map(|(since, until)| BackfillWindow { since, until }),
+            progress: Progress {
+                done: unsigned(row.get(5)?),
+                total: row.get::<_, Option<i64>>(6)?.map(unsigned),
+                requests: unsigned(row.get(7)?),
+            },
+            succeeded_at: row.get(8)?,
+            error: row.get(9)?,
+            running: row.get(10)?,
+        };
+        Ok((row.get(0)?, job))
+    };
+    let mut statement = connection.prepare_cached(select)?;
+    Ok(statement
+        .query_row(params![org.as_str(), encode_kind(kind)], read)
+        .optional()?)
+}
+
+fn held(rows: usize) -> Outcome<()> {
+    if rows == 0 { Err(Fault::conflict()) } else { Ok(()) }
+}
+
+fn encode_kind(kind: JobKind) -> i64 {
+    match kind {
+        JobKind::Backfill => 0,
+        JobKind::Poll => 1,
+    }
+}
+
+fn decode_kind(kind: i64) -> Option<JobKind> {
+    match kind {
+        0 => Some(JobKind::Backfill),
+        1 => Some(JobKind::Poll),
+        _ => None,
     }
 }

@@ -1,30 +1,65 @@
-//! Brings a database to the present schema, one numbered step at a time, all in one transaction.
+//! The database's shape, one step after the other.
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use std::path::Path;
 
-use super::failed;
-use crate::port::StoreError;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-/// The steps. A published one is never edited; a change is a new one.
-const STEPS: [&str; 1] = [include_str!("migrations/0001.sql")];
+use super::fault::{Result, judge};
+use crate::port::{Clock, StoreError, SystemClock};
 
-/// Applies what is missing. A database from a newer program is refused and left alone.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let create = "CREATE TABLE IF NOT EXISTS schema_version (
-        version INTEGER PRIMARY KEY, applied_at TEXT NOT NULL DEFAULT (datetime('now'))) STRICT";
-    transaction.execute_batch(create).map_err(failed)?;
-    let newest = "SELECT version FROM schema_version ORDER BY version DESC LIMIT 1";
-    let version: i64 =
-        transaction.query_row(newest, [], |row| row.get(0)).optional().map_err(failed)?.unwrap_or(0);
-    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
-    if version > known {
-        let text = format!("the database has version {version}, this program knows {known}: use the newer program");
-        return Err(StoreError::Invalid(text));
+/// Each brings the database from the version before to its own; the first makes version 1. Never edit one that
+/// was released.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+
+/// Brings the database to this version. What is there already is left alone.
+pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
+    let ours = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let fault = |error: rusqlite::Error| judge(path, &error);
+    for (version, migration) in (1..).zip(MIGRATIONS) {
+        // One process migrates, the others wait here and then find it done.
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(fault)?;
+        let stored = stored_version(&transaction, path)?;
+        if stored > ours {
+            return Err(StoreError::Invalid(format!(
+                "{} has version {stored}, this program knows versions up to {ours}; use a newer program",
+                path.display()
+            )));
+        }
+        if stored < version {
+            transaction.execute_batch(migration).map_err(fault)?;
+            let at = SystemClock.now();
+            let noted = "INSERT INTO schema_version (version, applied_at) VALUES (?1, ?2)";
+            transaction.execute(noted, params![version, at]).map_err(fault)?;
+        }
+        transaction.commit().map_err(fault)?;
     }
-    for (number, step) in (1i64..).zip(STEPS).filter(|(number, _)| *number > version) {
-        transaction.execute_batch(step).map_err(failed)?;
-        transaction.execute("INSERT INTO schema_version (version) VALUES (?1)", [number]).map_err(failed)?;
+    Ok(())
+}
+
+/// 0 for a new file; the file of another program is refused.
+fn stored_version(connection: &Connection, path: &Path) -> Result<i64> {
+    let fault = |error: rusqlite::Error| judge(path, &error);
+    let known = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'schema_version'";
+    let known: Option<i64> = connection
+        .query_row(known, [], |row| row.get(0))
+        .optional()
+        .map_err(fault)?;
+    if known.is_none() {
+        let tables: i64 = connection
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+            .map_err(fault)?;
+        if tables > 0 {
+            let file = path.display();
+            return Err(StoreError::Invalid(format!(
+                "{file} is another program's database; name another file"
+            )));
+        }
+        let table =
+            "CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT";
+        connection.execute_batch(table).map_err(fault)?;
     }
-    transaction.commit().map_err(failed)
+    let version = "SELECT coalesce(max(version), 0) FROM schema_version";
+    connection.query_row(version, [], |row| row.get(0)).map_err(fault)
 }

@@ -1,138 +1,170 @@
-//! The ports over one SQLite file: bundled, WAL, flushed to disk at every commit.
+//! The ports on one SQLite file.
 //!
-//! One thread writes and groups what waits into one flush ([`writer`]); a few connections read. Leases and
-//! fencing tokens are rows, so several processes may open the same file. Nothing here knows a plugin.
+//! - **Durable on return.** The database runs in WAL mode with `synchronous = FULL`. One thread writes: it takes
+//!   whatever waits, runs each piece of work in a savepoint of one transaction and syncs once for all of them, so
+//!   that a failing piece harms none of its neighbours and a thousand small writes cost a few syncs. Leases and how
+//!   attempts ended are not synced by themselves: a power cut can undo the last of them, which makes work due again
+//!   and loses none; a killed process undoes nothing.
+//! - **Shared.** Leases are rows with a fencing token, and nothing else guards them: several processes may have the
+//!   same file open. A process that finds the file locked waits for some seconds, then answers `Unavailable`.
+//! - **Apart.** Every statement that touches an organisation's rows names the organisation.
+//! - **Private.** The file is readable by its owner only.
+//! - **Versioned.** Migrations run when the file is opened, each in a transaction; a file that a newer version has
+//!   migrated is refused untouched.
+//!
+//! ```
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! use koalr_host::port::Organisations;
+//! use koalr_host::sqlite::SqliteStore;
+//!
+//! let directory = tempfile::tempdir()?;
+//! let store = SqliteStore::open(directory.path().join("koalr.db"))?;
+//! assert!(store.organisations().await?.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
 
+mod coding;
 mod directory;
+mod fault;
 mod inbox;
 mod jobs;
 mod migrations;
 mod organisations;
+mod readers;
 mod records;
-mod writer;
-
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
-use tokio::sync::Semaphore;
+use rusqlite::{Connection, OpenFlags};
 
 use crate::port::StoreError;
-use writer::Writer;
+use fault::Result;
 
 /// How long a statement waits for another process's lock.
-const BUSY: Duration = Duration::from_secs(10);
-/// Connections that read.
-const READERS: usize = 4;
-/// Statements that a connection keeps prepared.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// More than there are statements.
 const STATEMENTS: usize = 128;
+/// Pages that the log holds before they are copied into the database: 32 MB.
+const CHECKPOINT_PAGES: u32 = 8192;
 
-/// A database file with everything that the host keeps. Cheap to clone.
-#[derive(Debug, Clone)]
+/// A store on one SQLite file. Clones share its writer and its readers.
+#[derive(Clone)]
 pub struct SqliteStore {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    path: PathBuf,
-    writer: Writer,
-    idle: Mutex<Vec<Connection>>,
-    readers: Semaphore,
+    path: Arc<Path>,
+    writer: writer::Writer,
+    readers: Arc<readers::Readers>,
 }
 
 impl SqliteStore {
-    /// Opens the file, makes it (for its owner only) if there is none, and brings it to the present schema.
-    pub fn open(path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
-        let path = path.as_ref().to_path_buf();
-        let named = |error| match error {
-            StoreError::Unavailable(text) => StoreError::Unavailable(format!("{}: {text}", path.display())),
-            StoreError::Corrupt(text) => StoreError::Corrupt(format!("{}: {text}", path.display())),
-            StoreError::Invalid(text) => StoreError::Invalid(format!("{}: {text}", path.display())),
-            other => other,
-        };
-        create_owner_only(&path).map_err(|error| named(StoreError::Unavailable(error.to_string())))?;
-        let mut connection = connect(&path, false).map_err(named)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed).map_err(named)?;
-        migrations::migrate(&mut connection).map_err(named)?;
-        let writer = Writer::start(connection)?;
-        let inner = Inner { path, writer, idle: Mutex::default(), readers: Semaphore::new(READERS) };
-        Ok(SqliteStore { inner: Arc::new(inner) })
+    /// Opens the database at this path; creates it if there is none, and migrates it to this version.
+    ///
+    /// Blocks, for long only while a large database is migrated.
+    pub fn open(path: impl Into<PathBuf>) -> Result<SqliteStore> {
+        let path: Arc<Path> = path.into().into();
+        keep_private(&path).map_err(|error| {
+            let hint = "check that the directory exists and may be written to";
+            StoreError::Unavailable(format!("cannot open {}: {error}; {hint}", path.display()))
+        })?;
+        let mut connection = connect(&path).map_err(|error| fault::judge(&path, &error))?;
+        prepare(&connection).map_err(|error| fault::judge(&path, &error))?;
+        migrations::run(&mut connection, &path)?;
+        let writer = writer::Writer::start(connection, Arc::clone(&path))?;
+        Ok(SqliteStore {
+            readers: Arc::new(readers::Readers::new(Arc::clone(&path))),
+            path,
+            writer,
+        })
     }
 
-    async fn write<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.inner.writer.write(job).await
+    /// The file that the store was opened on.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    async fn read<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let gone = |_| StoreError::Unavailable("the database is being closed".into());
-        let _permit = self.inner.readers.acquire().await.map_err(gone)?;
-        let inner = Arc::clone(&self.inner);
-        let reading = tokio::task::spawn_blocking(move || {
-            let idle = inner.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = match idle {
-                Some(connection) => connection,
-                None => connect(&inner.path, true)?,
-            };
-            let result = job(&connection);
-            inner.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            result
-        });
-        reading.await.map_err(|error| StoreError::Unavailable(format!("a read was cut off: {error}")))?
+    /// Runs the work in the writer's next transaction, and answers when that is durable.
+    async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> fault::Outcome<T> + Send + 'static,
+    {
+        self.writer.run(writer::Durability::Synced, work).await
+    }
+
+    /// Like `write`, but a power cut right after the answer can undo it. For what is safe to be done again.
+    async fn note<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> fault::Outcome<T> + Send + 'static,
+    {
+        self.writer.run(writer::Durability::Written, work).await
+    }
+
+    /// Runs the work on one consistent view of the database.
+    async fn read<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> fault::Outcome<T> + Send + 'static,
+    {
+        readers::run(Arc::clone(&self.readers), work).await
     }
 }
 
-fn connect(path: &Path, read_only: bool) -> Result<Connection, StoreError> {
-    let access = if read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
-    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
-    connection.busy_timeout(BUSY).map_err(failed)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    if !read_only {
-        connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-        connection.pragma_update(None, "foreign_keys", "ON").map_err(failed)?;
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
+}
+
+/// SQLite gives its log and index files the database file's permissions.
+fn keep_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        }
+    }
+    drop(file);
+    Ok(())
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -65_536)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     Ok(connection)
 }
 
-fn create_owner_only(path: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+/// What is a property of the file, and set once.
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        // The busy timeout does not cover this change, and two processes may create the file together.
+        let mode =
+            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
+        match mode {
+            Err(error) if fault::is_busy(&error) && std::time::Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            mode => return mode.map(|_| ()),
+        }
     }
-}
-
-/// SQLite's errors in the port's terms.
-fn failed(error: rusqlite::Error) -> StoreError {
-    let text = error.to_string();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => StoreError::Full(text),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt(text),
-        Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => StoreError::Invalid(text),
-        Some(_) => StoreError::Unavailable(text),
-        // A row that does not have the shape that this program writes.
-        None => StoreError::Corrupt(text),
-    }
-}
-
-/// A stored JSON text as a value.
-fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|error| StoreError::Corrupt(format!("a stored record cannot be read: {error}")))
-}
-
-fn to_json(value: &impl serde::Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Invalid(format!("a record cannot be stored: {error}")))
 }

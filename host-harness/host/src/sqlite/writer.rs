@@ -1,97 +1,169 @@
-//! The one writer: a thread that owns the writing connection and commits whatever waits in one transaction.
+//! The one thread that writes, and its group commit.
 //!
-//! Durability costs one flush of the disk a transaction. Under load many callers share one; alone, a caller
-//! waits for nobody. A job that fails is undone to its savepoint and takes no neighbour with it.
+//! Everything that waits when the thread is free goes into one transaction with one sync. Each piece of work runs
+//! in its own savepoint, and is answered after the commit, so that no answer precedes durability.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::failed;
+use super::fault::{Fault, Outcome, Result, judge};
 use crate::port::StoreError;
 
-/// Jobs in one transaction.
+/// Pieces of work that share a transaction at most, which bounds how long the first of them waits.
 const GROUP: usize = 256;
-/// Jobs that wait; beyond that callers wait to be let in.
-const QUEUE: usize = 1_024;
+/// Pieces of work that wait at most; more callers wait for room.
+const QUEUE: usize = 1024;
 
-/// Tells the caller how its job ended, once the commit is known to have succeeded or failed.
-type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-/// Runs inside the transaction, unless there is none; answers whether to keep its effects.
-type Job = Box<dyn FnOnce(Result<&Connection, StoreError>) -> (bool, Reply) + Send>;
-
-#[derive(Debug, Clone)]
-pub(super) struct Writer {
-    jobs: mpsc::Sender<Job>,
+/// What an answer promises. A group that holds any synced piece is synced as a whole, and everything before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Durability {
+    /// Survives the end of this process.
+    Written,
+    /// Survives a power cut.
+    Synced,
 }
 
-fn stopped() -> StoreError {
-    StoreError::Unavailable("the database's writer has stopped".into())
+/// Hands work to the writing thread, which ends with the last of these.
+#[derive(Clone)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Box<dyn Task>>,
 }
 
 impl Writer {
-    /// Starts the thread; it ends when the last `Writer` is dropped.
-    pub(super) fn start(connection: Connection) -> Result<Writer, StoreError> {
-        let (jobs, waiting) = mpsc::channel(QUEUE);
+    pub(super) fn start(connection: Connection, path: Arc<Path>) -> Result<Writer> {
+        let (queue, waiting) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new().name("sqlite-writer".into());
-        let started = thread.spawn(move || write_all(&connection, waiting));
-        started.map_err(|error| StoreError::Unavailable(format!("no thread for the database's writer: {error}")))?;
-        Ok(Writer { jobs })
+        let writing = move || write_all(&connection, &path, waiting);
+        let unstarted = |error| StoreError::Unavailable(format!("no thread for the database: {error}"));
+        thread.spawn(writing).map_err(unstarted)?;
+        Ok(Writer { queue })
     }
 
-    /// Runs `job` in a transaction that is durable once this answers `Ok`.
-    pub(super) async fn write<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (sender, receiver) = oneshot::channel();
-        let boxed: Job = Box::new(move |connection| {
-            let result = connection.and_then(job);
-            let keep = result.is_ok();
-            let reply: Reply = Box::new(move |committed| {
-                // A caller that is gone wants no answer.
-                let _ = sender.send(result.and_then(|value| committed.map(|()| value)));
-            });
-            (keep, reply)
-        });
-        self.jobs.send(boxed).await.map_err(|_| stopped())?;
-        receiver.await.map_err(|_| stopped())?
+    pub(super) async fn run<T, F>(&self, durability: Durability, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let gone = || StoreError::Unavailable("the database's writer has ended".into());
+        self.queue
+            .send(Box::new(Piece {
+                durability,
+                work: Some(work),
+                result: None,
+                reply,
+            }))
+            .await
+            .map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
     }
 }
 
-fn write_all(connection: &Connection, mut waiting: mpsc::Receiver<Job>) {
-    while let Some(first) = waiting.blocking_recv() {
-        let mut group = vec![first];
-        while group.len() < GROUP
-            && let Ok(next) = waiting.try_recv()
+/// A piece of work of any type.
+trait Task: Send {
+    fn durability(&self) -> Durability;
+    /// Does the work and keeps its result. False if it failed.
+    fn run(&mut self, connection: &Connection, path: &Path) -> bool;
+    /// Tells the caller: the work's own failure, else how the transaction ended.
+    fn answer(self: Box<Self>, ended: &Result<()>);
+}
+
+struct Piece<T, F> {
+    durability: Durability,
+    work: Option<F>,
+    result: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Task for Piece<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> Outcome<T> + Send,
+{
+    fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    fn run(&mut self, connection: &Connection, path: &Path) -> bool {
+        let Some(work) = self.work.take() else {
+            return false;
+        };
+        // A defect in one piece of work must not end the thread that all others need.
+        let done = catch_unwind(AssertUnwindSafe(|| work(connection)));
+        let done = done.unwrap_or_else(|_| Err(Fault::invalid("the work on it came to an unexpected end")));
+        let result = done.map_err(|fault| fault.explain(path));
+        let worked = result.is_ok();
+        self.result = Some(result);
+        worked
+    }
+
+    fn answer(self: Box<Self>, ended: &Result<()>) {
+        let result = match (self.result, ended) {
+            (Some(Err(error)), _) => Err(error),
+            (_, Err(error)) => Err(error.clone()),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (None, Ok(())) => Err(StoreError::Unavailable("the write was not begun".into())),
+        };
+        // A caller that went away does not want to know.
+        let _ = self.reply.send(result);
+    }
+}
+
+fn write_all(connection: &Connection, path: &Path, mut waiting: mpsc::Receiver<Box<dyn Task>>) {
+    let mut group = Vec::with_capacity(GROUP);
+    let mut promised = None;
+    while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
+        let wanted = group.iter().map(|task| task.durability()).max();
+        let ended = promise(connection, &mut promised, wanted)
+            .and_then(|()| write_group(connection, path, &mut group))
+            .map_err(|error| judge(path, &error));
+        if !connection.is_autocommit()
+            && let Err(error) = connection.execute_batch("ROLLBACK")
         {
-            group.push(next);
+            tracing::error!(
+                "a transaction on {} could not be rolled back: {error}",
+                path.display()
+            );
         }
-        let mut replies = Vec::with_capacity(group.len());
-        let committed = write_group(connection, group, &mut replies);
-        if committed.is_err() && !connection.is_autocommit() {
-            // Whatever is open must not leak into the next group; the first error is the one to report.
-            let _ = connection.execute_batch("ROLLBACK");
-        }
-        for reply in replies {
-            reply(committed.clone());
+        for task in group.drain(..) {
+            task.answer(&ended);
         }
     }
 }
 
-/// Runs every job, so that every caller gets an answer; once the transaction is broken they get its error.
-fn write_group(connection: &Connection, group: Vec<Job>, replies: &mut Vec<Reply>) -> Result<(), StoreError> {
-    let run = |sql: &str| {
-        let done = connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
-        done.map(|_| ()).map_err(failed)
-    };
-    let mut state = run("BEGIN IMMEDIATE");
-    for job in group {
-        state = state.and_then(|()| run("SAVEPOINT job"));
-        let (keep, reply) = job(state.clone().map(|()| connection));
-        replies.push(reply);
-        if state.is_ok() {
-            state = if keep { Ok(()) } else { run("ROLLBACK TO job") }.and_then(|()| run("RELEASE job"));
-        }
+/// Sets what the next commit guarantees, if the last one was of another kind.
+fn promise(
+    connection: &Connection,
+    promised: &mut Option<Durability>,
+    wanted: Option<Durability>,
+) -> rusqlite::Result<()> {
+    if *promised != wanted {
+        *promised = None;
+        let synced = wanted != Some(Durability::Written);
+        connection.pragma_update(None, "synchronous", if synced { "FULL" } else { "NORMAL" })?;
+        *promised = wanted;
     }
-    state.and_then(|()| run("COMMIT"))
+    Ok(())
+}
+
+fn write_group(connection: &Connection, path: &Path, group: &mut [Box<dyn Task>]) -> rusqlite::Result<()> {
+    execute(connection, "BEGIN IMMEDIATE")?;
+    for task in group {
+        execute(connection, "SAVEPOINT piece")?;
+        if !task.run(connection, path) {
+            // After some failures, a full disk among them, SQLite has rolled back the whole transaction. Then this
+            // statement fails as well, and with it everything in the group: nothing of it was written.
+            execute(connection, "ROLLBACK TO piece")?;
+        }
+        execute(connection, "RELEASE piece")?;
+    }
+    execute(connection, "COMMIT")
+}
+
+fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(|_| ())
 }

@@ -1,0 +1,207 @@
+//! `demo`: the whole program at work on a simulated account, in the order in which a user meets it.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use chrono::{TimeDelta, Utc};
+use koalr_host::cache::ModuleCache;
+use koalr_host::contract::Settings;
+use koalr_host::id::OrgId;
+use koalr_host::port::{DeliveryFilter, HostService, HostUser, IncidentFilter, JobKind, OriginMapping};
+use koalr_host::sqlite::SqliteStore;
+use koalr_host::vault::{SealingKey, Secret};
+use koalr_host::{Connect, Host};
+use koalr_simulator::{Change, Mode, NewIncident, Options, Simulator, WebhookTarget};
+
+use crate::cli::{BucketArg, ClockArg, Database, Demo, Json, Mttr, OneOrg};
+use crate::verbs::{connect, mttr, serve, sync};
+use crate::{open, view};
+
+/// Secrets of the simulated account: they open nothing but this demo.
+const API_KEY: &str = "inc_simulated_key";
+const WEBHOOK_SECRET: &str = "whsec_c2ltdWxhdGVkLXdlYmhvb2stc2lnbmluZy1rZXk=";
+
+pub(crate) async fn run(options: Demo) -> Result<()> {
+    let org: OrgId = "acme".parse()?;
+    let directory = tempfile::tempdir().context("no place for the demo's database")?;
+    let database = Database { db: directory.path().join("demo.db"), key_file: None, plugin: None };
+    // A fixed address first, so that what is printed can be copied; any free one if it is taken.
+    let (listener, address) = match serve::listen(options.listen).await {
+        Ok(bound) => bound,
+        Err(_) => serve::listen(([127, 0, 0, 1], 0).into()).await?,
+    };
+
+    heading("1. A simulated incident.io");
+    // The account's present lies an hour back: what follows happens in that hour.
+    let hour_ago = Utc::now() - TimeDelta::hours(1);
+    let simulator = Simulator::start(Options::new(options.incidents, options.seed, hour_ago)).await?;
+    println!("{} incidents of 90 days and before, on {}", options.incidents, simulator.base_url());
+
+    heading("2. The component in its sandbox");
+    let host = load(&database).await?;
+    let (descriptor, surface) = (host.plugin().descriptor(), host.plugin().surface());
+    println!(
+        "{} {}, {} bytes; it imports {} interfaces and nothing else:",
+        descriptor.name,
+        descriptor.version,
+        host.plugin().size(),
+        surface.imports.len()
+    );
+    println!("  {}", surface.imports.join("\n  "));
+
+    heading("3. Connect");
+    let target = format!("http://{address}/webhooks/{}/{org}", descriptor.name);
+    let connection = host.connect(&org, connection_to(&simulator)).await?;
+    println!("{}", connect::describe(org.as_str(), &connection));
+    println!("  webhook   {target}");
+    import_directory(&host, &org, &simulator).await?;
+    simulator.set_webhook(Some(WebhookTarget::new(&target, WEBHOOK_SECRET)))?;
+    let server = tokio::spawn(serve::serve(host.clone(), listener, !options.exit));
+
+    heading("4. Import 90 days, then read the timelines");
+    let totals = run_job(&host, &org, JobKind::Backfill).await?;
+    println!("{}", sync::describe(JobKind::Backfill, &totals));
+    let totals = run_job(&host, &org, JobKind::Poll).await?;
+    println!("{}", sync::describe(JobKind::Poll, &totals));
+
+    heading("5. One incident, followed by signed webhooks");
+    follow(&host, &org, &simulator).await?;
+
+    heading("6. Incidents");
+    let newest = IncidentFilter { limit: Some(12), ..IncidentFilter::default() };
+    let page = host.store().incidents(&org, &newest).await?;
+    println!("{}", view::incident_table(&page.incidents));
+    println!("the newest {} of {}", page.incidents.len(), page.total);
+
+    heading("7. Time to restore");
+    print!("{}", mttr::answer(&host, &last_90_days(&database, &org)).await?);
+
+    if options.exit {
+        server.abort();
+        simulator.stop().await;
+        return Ok(());
+    }
+    heading("Still serving");
+    let db = database.db.display();
+    println!("  webhooks   {target}");
+    println!("  health     http://{address}/healthz");
+    println!("  metrics    http://{address}/metrics");
+    println!("  look around with: koalr-harness incidents --db {db} --org {org}");
+    println!("Ctrl-C stops, and removes the demo's database.");
+    server.await.context("the server was cut off")??;
+    simulator.stop().await;
+    Ok(())
+}
+
+fn heading(text: &str) {
+    println!("\n== {text} ==");
+}
+
+async fn load(database: &Database) -> Result<Host> {
+    let store = SqliteStore::open(&database.db)?;
+    let mut builder = Host::builder(Arc::new(store), SealingKey::generate()?);
+    if let Some(directory) = open::cache_directory() {
+        builder = builder.cache(ModuleCache::new(directory));
+    }
+    Ok(builder.load(open::BUILT_IN).await?)
+}
+
+fn connection_to(simulator: &Simulator) -> Connect {
+    let settings =
+        Settings { severity_overrides: vec![], service_fields: vec![], include_private: true, history_days: None };
+    let secret = |text: &str| Secret::new(text.to_string());
+    Connect {
+        credentials: vec![(connect::API_KEY.into(), secret(API_KEY))],
+        secrets: vec![(connect::WEBHOOK_SECRET.into(), vec![secret(WEBHOOK_SECRET)])],
+        settings,
+        origin_map: vec![OriginMapping { from: "https://api.incident.io".into(), to: simulator.base_url() }],
+    }
+}
+
+/// The host knows most of the account's people and services, as a real one would.
+async fn import_directory(host: &Host, org: &OrgId, simulator: &Simulator) -> Result<()> {
+    let users = simulator.users().into_iter().enumerate().map(|(n, (name, email))| HostUser {
+        id: format!("user-{n}"),
+        email,
+        name: Some(name),
+    });
+    let services = simulator.services().into_iter().enumerate().map(|(n, (name, external_id))| HostService {
+        id: format!("service-{n}"),
+        name,
+        external_ids: vec![external_id],
+        aliases: vec![],
+    });
+    let users = host.store().import_users(org, users.collect()).await?;
+    let services = host.store().import_services(org, services.collect()).await?;
+    println!("  directory {} users, {} services to link to", users.added, services.added);
+    Ok(())
+}
+
+async fn run_job(host: &Host, org: &OrgId, kind: JobKind) -> Result<koalr_host::scheduler::Totals> {
+    sync::with_progress(host, org, kind, false).await
+}
+
+/// From declaration to closure; each move is told by a webhook, and what the store holds is printed after it.
+async fn follow(host: &Host, org: &OrgId, simulator: &Simulator) -> Result<()> {
+    let service = simulator.services().into_iter().next().map(|(name, _)| name);
+    let lead = simulator.users().into_iter().next().map(|(_, email)| email);
+    let new = NewIncident {
+        name: "Checkout answers 502 for one request in three".into(),
+        severity: simulator.severities().into_iter().last(),
+        services: service.into_iter().collect(),
+        mode: Mode::Standard,
+        private: false,
+        lead,
+    };
+    let start = Utc::now() - TimeDelta::minutes(48);
+    let at = |minutes: i64| start + TimeDelta::minutes(minutes);
+    let id = simulator.declare(new, at(0))?;
+    shown(host, org, simulator, &id).await?;
+    for (minutes, status, message) in [
+        (9, "Fixing", "A deploy an hour ago holds too many connections; rolling back."),
+        (31, "Monitoring", "Rolled back; error rate falls."),
+        (43, "closed", "No errors for ten minutes."),
+    ] {
+        let change = Change { status: Some(status.into()), message: Some(message.into()), ..Change::default() };
+        simulator.update(&id, change, at(minutes))?;
+        shown(host, org, simulator, &id).await?;
+    }
+    Ok(())
+}
+
+/// Waits until the webhooks are delivered and applied, then prints what they led to.
+async fn shown(host: &Host, org: &OrgId, simulator: &Simulator, id: &str) -> Result<()> {
+    simulator.settle().await;
+    koalr_host::worker::InboxWorker::new(host.clone()).settle().await?;
+    let latest = host.store().deliveries(org, &DeliveryFilter { state: None, limit: Some(1) }).await?;
+    let event = latest.first().map_or_else(String::new, |row| {
+        let outcome = row.outcome.as_deref().or(row.error.as_deref()).unwrap_or("in work");
+        format!("{} -> {outcome}", row.event_type)
+    });
+    let Some(found) = host.store().find_incident(org, id).await? else { return Ok(()) };
+    let record = &found.incident;
+    let restored = view::open_seconds(record).map_or_else(String::new, |s| format!(", restored in {}", view::duration(s)));
+    println!(
+        "{event}\n    {} is {} ({}), {}{restored}",
+        record.reference.as_deref().unwrap_or(id),
+        view::phase(record.phase),
+        view::printable(&record.status),
+        record.priority.map_or("no priority", view::priority),
+    );
+    Ok(())
+}
+
+fn last_90_days(database: &Database, org: &OrgId) -> Mttr {
+    Mttr {
+        target: OneOrg { database: database.clone(), org: org.clone(), json: Json { json: false } },
+        since: None,
+        until: None,
+        bucket: BucketArg::Week,
+        time_zone: chrono_tz::UTC,
+        clock: ClockArg::Created,
+        priority: vec![],
+        service: vec![],
+        source: vec![],
+        no_private: false,
+    }
+}

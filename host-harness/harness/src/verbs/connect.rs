@@ -1,0 +1,114 @@
+//! `connect`.
+
+use anyhow::Result;
+use koalr_host::Connect;
+use koalr_host::contract::{Connection, Priority, Settings, SeverityOverride};
+use koalr_host::vault::Secret;
+use serde::Serialize;
+
+use super::print_json;
+use crate::cli::{self, PriorityArg};
+use crate::{open, secrets, view};
+
+/// The credential and the secret that the incident.io component asks for.
+pub(crate) const API_KEY: &str = "api-key";
+pub(crate) const WEBHOOK_SECRET: &str = "webhook-secret";
+
+#[derive(Serialize)]
+struct Document<'a> {
+    organisation: &'a str,
+    account: &'a str,
+    account_url: Option<&'a str>,
+    key_name: &'a str,
+    roles: &'a [String],
+    warnings: &'a [String],
+    webhook_path: String,
+    webhook_events: &'a [String],
+    webhook_secret: bool,
+}
+
+pub(crate) async fn run(options: cli::Connect) -> Result<()> {
+    let target = &options.target;
+    let api_key = secrets::required(options.api_key_env.as_deref(), "API key (input is hidden)")?;
+    let webhook_secrets = webhook_secrets(&options)?;
+    let has_secret = !webhook_secrets.is_empty();
+    let host = open::host(&target.database).await?;
+    let severity_overrides = options.severity.iter().map(|(severity, priority)| SeverityOverride {
+        severity: severity.clone(),
+        priority: self::priority(*priority),
+    });
+    let connect = Connect {
+        credentials: vec![(API_KEY.into(), api_key)],
+        secrets: if has_secret { vec![(WEBHOOK_SECRET.into(), webhook_secrets)] } else { Vec::new() },
+        settings: Settings {
+            severity_overrides: severity_overrides.collect(),
+            service_fields: options.service_field.clone(),
+            include_private: !options.no_private,
+            history_days: options.history_days,
+        },
+        origin_map: options.map_origin.clone(),
+    };
+    let connection = host.connect(&target.org, connect).await?;
+    let descriptor = host.plugin().descriptor();
+    let webhook_path = format!("/webhooks/{}/{}", descriptor.name, target.org);
+    if target.json.json {
+        return print_json(&Document {
+            organisation: target.org.as_str(),
+            account: &connection.account,
+            account_url: connection.account_url.as_deref(),
+            key_name: &connection.key_name,
+            roles: &connection.roles,
+            warnings: &connection.warnings,
+            webhook_path,
+            webhook_events: &descriptor.webhook_events,
+            webhook_secret: has_secret,
+        });
+    }
+    println!("{}", describe(target.org.as_str(), &connection));
+    println!("  webhook   POST https://<your host>{webhook_path}");
+    println!("            for {}", descriptor.webhook_events.join(", "));
+    if !has_secret {
+        println!("            no signing secret yet: deliveries are refused until one is given to `connect`");
+    }
+    let org = &target.org;
+    let db = target.database.db.display();
+    println!("Next: koalr-harness backfill --db {db} --org {org}, or koalr-harness serve --db {db}");
+    Ok(())
+}
+
+/// The connection in a few lines.
+pub(crate) fn describe(org: &str, connection: &Connection) -> String {
+    let mut text = format!("Connected {org} to the account {}", view::printable(&connection.account));
+    if let Some(url) = &connection.account_url {
+        text.push_str(&format!(" ({})", view::printable(url)));
+    }
+    text.push_str(&format!("\n  key       {}", view::printable(&connection.key_name)));
+    text.push_str(&format!("\n  roles     {}", view::printable(&connection.roles.join(", "))));
+    for warning in &connection.warnings {
+        text.push_str(&format!("\n  warning   {}", view::printable(warning)));
+    }
+    text
+}
+
+/// From the named variable; else a person is asked, and a pipe may hold them on its second line.
+fn webhook_secrets(options: &cli::Connect) -> Result<Vec<Secret>> {
+    let Some(variable) = &options.webhook_secret_env else {
+        // With the key from a variable, standard input is nobody's business.
+        if options.api_key_env.is_some() {
+            return Ok(Vec::new());
+        }
+        let question = "Webhook signing secret (input is hidden; empty for none)";
+        return Ok(secrets::ask(question)?.into_iter().collect());
+    };
+    let all = secrets::from_variable(variable)?;
+    Ok(all.expose().split(',').map(|secret| Secret::new(secret.to_string())).collect())
+}
+
+pub(crate) fn priority(priority: PriorityArg) -> Priority {
+    match priority {
+        PriorityArg::P1 => Priority::P1,
+        PriorityArg::P2 => Priority::P2,
+        PriorityArg::P3 => Priority::P3,
+        PriorityArg::P4 => Priority::P4,
+    }
+}

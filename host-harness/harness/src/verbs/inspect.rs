@@ -1,0 +1,59 @@
+//! `inspect`.
+
+use anyhow::Result;
+use koalr_host::contract::Descriptor;
+use koalr_host::sqlite::SqliteStore;
+use koalr_host::vault::SealingKey;
+use koalr_host::{Host, Surface};
+use serde::Serialize;
+use std::sync::Arc;
+
+use super::print_json;
+use crate::cli::Inspect;
+use crate::{open, view};
+
+#[derive(Serialize)]
+struct Document<'a> {
+    size: usize,
+    sha256: &'a str,
+    #[serde(flatten)]
+    surface: &'a Surface,
+    descriptor: &'a Descriptor,
+}
+
+pub(crate) async fn run(options: Inspect) -> Result<()> {
+    let bytes = open::component(options.plugin.as_deref())?;
+    let directory = tempfile::tempdir()?;
+    let store = SqliteStore::open(directory.path().join("inspect.db"))?;
+    let host = Host::builder(Arc::new(store), SealingKey::generate()?).load(&bytes).await?;
+    let plugin = host.plugin();
+    let (descriptor, surface) = (plugin.descriptor(), plugin.surface());
+    if options.json.json {
+        return print_json(&Document { size: plugin.size(), sha256: plugin.digest(), surface, descriptor });
+    }
+    println!("{} {} ({})", descriptor.display_name, descriptor.version, descriptor.name);
+    let line = |name: &str, text: &str| println!("  {name:<16}{}", view::printable(text));
+    line("size", &format!("{} bytes", plugin.size()));
+    line("sha256", plugin.digest());
+    line("polls every", &format!("{} s", descriptor.poll_interval_seconds));
+    line("history", &format!("{} days", descriptor.history_days));
+    for origin in &descriptor.origins {
+        line("calls", origin);
+    }
+    for credential in &descriptor.injected {
+        line("never sees", &format!("{}, which the host adds as {}", credential.name, credential.header));
+    }
+    for secret in &descriptor.revealed {
+        line("asks for", secret);
+    }
+    for event in &descriptor.webhook_events {
+        line("webhook event", event);
+    }
+    for import in &surface.imports {
+        line("imports", import);
+    }
+    for export in &surface.exports {
+        line("exports", export);
+    }
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! One module for each group of verbs; each opens what it needs, does one thing, and prints it.
+
+pub(crate) mod connect;
+pub(crate) mod directory;
+pub(crate) mod inspect;
+pub(crate) mod mttr;
+pub(crate) mod serve;
+pub(crate) mod show;
+pub(crate) mod simulate;
+pub(crate) mod sync;
+pub(crate) mod webhook;
+
+use anyhow::{Context, Result};
+
+/// Prints one JSON document.
+pub(crate) fn print_json(document: &impl serde::Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(document).context("the answer cannot be written as JSON")?);
+    Ok(())
+}
+
+/// A file's bytes, or standard input's for `-`.
+pub(crate) fn read(path: &std::path::Path) -> Result<Vec<u8>> {
+    if path.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).context("standard input cannot be read")?;
+        return Ok(bytes);
+    }
+    std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+}

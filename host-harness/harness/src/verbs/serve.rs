@@ -1,0 +1,66 @@
+//! `serve`: the webhook server, the inbox's worker and the schedule, until stopped.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use koalr_host::Host;
+use koalr_host::scheduler::Scheduler;
+use koalr_host::worker::InboxWorker;
+use tokio::net::TcpListener;
+
+use crate::cli::Serve;
+use crate::{open, server};
+
+pub(crate) async fn run(options: Serve) -> Result<()> {
+    let host = open::host(&options.database).await?;
+    let (listener, address) = listen(options.listen).await?;
+    eprintln!("Serving on http://{address}: webhooks, /healthz, /metrics. Ctrl-C stops.");
+    let name = &host.plugin().descriptor().name;
+    let organisations = host.store().organisations().await?;
+    for organisation in &organisations {
+        eprintln!("  {}: POST /webhooks/{name}/{}", organisation.id, organisation.id);
+    }
+    if organisations.is_empty() {
+        eprintln!("  no organisation is connected yet; `connect` may run while this serves");
+    }
+    serve(host, listener, true).await
+}
+
+/// Binds, and says where.
+pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let busy = || format!("cannot listen on {address}; choose another address with --listen");
+    let listener = TcpListener::bind(address).await.with_context(busy)?;
+    let address = listener.local_addr().with_context(busy)?;
+    Ok((listener, address))
+}
+
+/// Serves until the process is asked to stop; requests in hand are answered before.
+pub(crate) async fn serve(host: Host, listener: TcpListener, scheduled: bool) -> Result<()> {
+    let worker = InboxWorker::new(host.clone());
+    let background = tokio::spawn(async move { worker.run().await });
+    let scheduler = Scheduler::new(host.clone());
+    let schedule = scheduled.then(|| tokio::spawn(async move { scheduler.run().await }));
+    let served = axum::serve(listener, server::router(host)).with_graceful_shutdown(asked_to_stop()).await;
+    // Both hold leases in the store, which run out: what is cut off here is done by the next process.
+    background.abort();
+    if let Some(schedule) = schedule {
+        schedule.abort();
+    }
+    served.context("the server stopped")
+}
+
+/// Ctrl-C, or the signal that service managers send.
+async fn asked_to_stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,68 @@
+//! `simulate`: the simulated incident.io on a local port, until stopped.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use chrono::Utc;
+use koalr_simulator::{Change, Keys, Mode, NewIncident, Options, RateLimits, Simulator, WebhookTarget};
+
+use crate::cli::Simulate;
+use crate::secrets;
+
+pub(crate) async fn run(options: Simulate) -> Result<()> {
+    let mut simulated = Options::new(options.incidents, options.seed, Utc::now());
+    simulated.listen = options.listen;
+    simulated.limits = (!options.no_rate_limit).then(RateLimits::default);
+    if let Some(variable) = &options.api_key_env {
+        let key = secrets::from_variable(variable)?;
+        let roles = Keys::READ_ROLES.map(String::from).to_vec();
+        simulated.keys = Keys::Listed([(key.expose().to_string(), roles)].into());
+    }
+    if let (Some(url), Some(variable)) = (&options.webhook_url, &options.webhook_secret_env) {
+        simulated.webhook = Some(WebhookTarget::new(url, secrets::from_variable(variable)?.expose()));
+    }
+    let moves = simulated.webhook.is_some();
+    let simulator = Simulator::start(simulated).await?;
+    println!("Simulated incident.io with {} incidents on {}", options.incidents, simulator.base_url());
+    if options.api_key_env.is_none() {
+        println!("  any API key is accepted");
+    }
+    println!("  connect with --map-origin https://api.incident.io={}", simulator.base_url());
+    if moves {
+        let every = Duration::from_secs(options.every.max(1));
+        println!("  an incident moves every {} s, and a signed webhook tells of it", every.as_secs());
+        tokio::select! {
+            moved = keep_moving(&simulator, every, options.seed) => moved?,
+            stopped = tokio::signal::ctrl_c() => stopped?,
+        }
+    } else {
+        tokio::signal::ctrl_c().await?;
+    }
+    simulator.stop().await;
+    Ok(())
+}
+
+/// One incident after another, each from its declaration to its end.
+async fn keep_moving(simulator: &Simulator, every: Duration, seed: u64) -> Result<()> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (services, severities) = (simulator.services(), simulator.severities());
+    loop {
+        let service = random.choice(&services).map(|(name, _)| name.clone()).into_iter().collect::<Vec<_>>();
+        let title = format!("Elevated errors in {}", service.first().map_or("production", String::as_str));
+        let new = NewIncident {
+            name: title,
+            severity: random.choice(&severities).cloned(),
+            services: service,
+            mode: Mode::Standard,
+            private: random.u8(..10) == 0,
+            lead: random.choice(&simulator.users()).map(|(_, email)| email.clone()),
+        };
+        let id = simulator.declare(new, Utc::now())?;
+        for status in ["Fixing", "Monitoring", "closed"] {
+            tokio::time::sleep(every).await;
+            let change = Change { status: Some(status.into()), ..Change::default() };
+            simulator.update(&id, change, Utc::now())?;
+        }
+        tokio::time::sleep(every).await;
+    }
+}

@@ -1,0 +1,75 @@
+//! `backfill` and `poll`: one run of a job, now.
+
+use anyhow::Result;
+use koalr_host::Host;
+use koalr_host::id::OrgId;
+use koalr_host::port::JobKind;
+use koalr_host::scheduler::{Scheduler, Totals};
+use serde::Serialize;
+
+use super::print_json;
+use crate::cli::{self, OneOrg};
+use crate::open;
+use crate::progress::Progress;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    organisation: &'a str,
+    job: JobKind,
+    #[serde(flatten)]
+    totals: Totals,
+    waiting_for_timelines: u64,
+}
+
+pub(crate) async fn backfill(options: cli::Backfill) -> Result<()> {
+    let host = open::host(&options.target.database).await?;
+    if let Some(days) = options.days {
+        host.organisation(&options.target.org).await?;
+        host.schedule_backfill(&options.target.org, days).await?;
+    }
+    run(&host, &options.target, JobKind::Backfill).await
+}
+
+pub(crate) async fn poll(options: OneOrg) -> Result<()> {
+    let host = open::host(&options.database).await?;
+    run(&host, &options, JobKind::Poll).await
+}
+
+async fn run(host: &Host, options: &OneOrg, kind: JobKind) -> Result<()> {
+    let totals = with_progress(host, &options.org, kind, options.json.json).await?;
+    let source = &host.plugin().descriptor().name;
+    let waiting = host.store().to_revisit(&options.org, source, 0).await?.total;
+    if options.json.json {
+        let organisation = options.org.as_str();
+        return print_json(&Document { organisation, job: kind, totals, waiting_for_timelines: waiting });
+    }
+    println!("{}", describe(kind, &totals));
+    if waiting > 0 {
+        println!("{waiting} timelines are still to be read; `poll` and `serve` read them.");
+    }
+    Ok(())
+}
+
+/// Runs the job with a progress bar, or plain lines where there is no terminal.
+pub(crate) async fn with_progress(host: &Host, org: &OrgId, kind: JobKind, silent: bool) -> Result<Totals> {
+    let progress = Progress::new(name(kind), silent);
+    let result = Scheduler::new(host.clone()).run_now(org, kind, &|event| progress.observe(event)).await;
+    progress.finish();
+    Ok(result?)
+}
+
+fn name(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::Backfill => "backfill",
+        JobKind::Poll => "poll",
+    }
+}
+
+/// A run in one line.
+pub(crate) fn describe(kind: JobKind, totals: &Totals) -> String {
+    let Totals { fetched, created, updated, stale, requests, .. } = totals;
+    format!(
+        "{} done: {fetched} records fetched in {requests} requests; {created} created, {updated} updated, {stale} stale",
+        name(kind)
+    )
+}

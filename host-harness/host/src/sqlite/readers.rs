@@ -1,0 +1,76 @@
+//! Connections for reading: a few, opened when they are first needed.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use super::fault::{Outcome, Result, judge};
+use crate::port::StoreError;
+
+/// Reads at a time.
+const READERS: usize = 4;
+
+pub(super) struct Readers {
+    path: Arc<Path>,
+    idle: Mutex<Vec<Connection>>,
+    slots: Semaphore,
+}
+
+impl Readers {
+    pub(super) fn new(path: Arc<Path>) -> Readers {
+        Readers {
+            path,
+            idle: Mutex::new(Vec::new()),
+            slots: Semaphore::new(READERS),
+        }
+    }
+
+    fn take(&self) -> Result<Connection> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match idle {
+            Some(connection) => Ok(connection),
+            None => open(&self.path).map_err(|error| judge(&self.path, &error)),
+        }
+    }
+
+    fn give_back(&self, connection: Connection) {
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(connection);
+    }
+}
+
+/// Runs the work in a transaction of its own, on a thread that may block.
+pub(super) async fn run<T, F>(readers: Arc<Readers>, work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
+{
+    let closed = |_| StoreError::Unavailable("the store is closing".into());
+    let _slot = readers.slots.acquire().await.map_err(closed)?;
+    let at_work = Arc::clone(&readers);
+    let done = tokio::task::spawn_blocking(move || {
+        let connection = at_work.take()?;
+        let result = view(&connection, work).map_err(|fault| fault.explain(&at_work.path));
+        at_work.give_back(connection);
+        result
+    });
+    done.await
+        .map_err(|error| StoreError::Unavailable(format!("a read was cut off: {error}")))?
+}
+
+fn view<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Outcome<T>) -> Outcome<T> {
+    let transaction = connection.unchecked_transaction()?;
+    let result = work(&transaction)?;
+    transaction.commit()?;
+    Ok(result)
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = super::connect(path)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}

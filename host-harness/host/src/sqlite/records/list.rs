@@ -1,0 +1,92 @@
+//! The incident list, for people: filtered, newest creation first.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+
+use crate::contract::Incident;
+use crate::id::OrgId;
+use crate::port::{IncidentFilter, IncidentPage};
+use crate::sqlite::coding::{encode_phase, encode_priority, from_json, unsigned};
+use crate::sqlite::fault::Outcome;
+
+pub(super) fn incidents(
+    connection: &Connection,
+    org: &OrgId,
+    filter: &IncidentFilter,
+) -> Outcome<IncidentPage> {
+    let (condition, mut values) = condition(org, filter);
+    let count = format!("SELECT count(*) FROM incident WHERE {condition}");
+    let total: i64 = connection
+        .prepare(&count)?
+        .query_row(params_from_iter(&values), |row| row.get(0))?;
+
+    let (limit, offset) = (values.len() + 1, values.len() + 2);
+    let select = format!(
+        "SELECT record FROM incident WHERE {condition} ORDER BY created_at DESC, n DESC LIMIT ?{limit} OFFSET ?{offset}"
+    );
+    values.push(Value::Integer(filter.limit.map_or(-1, i64::from)));
+    values.push(Value::Integer(filter.offset.into()));
+    let mut statement = connection.prepare(&select)?;
+    let records = statement.query_map(params_from_iter(&values), |row| row.get::<_, String>(0))?;
+    let incidents: Outcome<Vec<Incident>> = records.map(|record| from_json(&record?)).collect();
+    Ok(IncidentPage {
+        incidents: incidents?,
+        total: unsigned(total),
+    })
+}
+
+/// What a row must satisfy. Everything that comes from outside is a bound value, never text of the statement.
+fn condition(org: &OrgId, filter: &IncidentFilter) -> (String, Vec<Value>) {
+    let mut terms = vec!["org = ?1".to_owned()];
+    let mut values = vec![Value::Text(org.as_str().to_owned())];
+    let mut bind = |value: Value| {
+        values.push(value);
+        format!("?{}", values.len())
+    };
+    let mut any_of = |column: &str, wanted: Vec<Value>| {
+        if !wanted.is_empty() {
+            let places: Vec<String> = wanted.into_iter().map(&mut bind).collect();
+            terms.push(format!("{column} IN ({})", places.join(", ")));
+        }
+    };
+    any_of(
+        "priority",
+        filter
+            .priorities
+            .iter()
+            .map(|p| encode_priority(*p).into())
+            .collect(),
+    );
+    any_of(
+        "phase",
+        filter.phases.iter().map(|p| encode_phase(*p).into()).collect(),
+    );
+    any_of(
+        "source",
+        filter
+            .sources
+            .iter()
+            .map(|source| source.clone().into())
+            .collect(),
+    );
+    if let Some(since) = filter.since {
+        terms.push(format!("created_at >= {}", bind(since.into())));
+    }
+    if let Some(until) = filter.until {
+        terms.push(format!("created_at < {}", bind(until.into())));
+    }
+    if let Some(text) = &filter.text {
+        terms.push(format!("instr(search, {}) > 0", bind(text.to_lowercase().into())));
+    }
+    if let Some(service) = &filter.service {
+        let name = bind(service.to_lowercase().into());
+        terms.push(format!(
+            "n IN (SELECT incident FROM incident_label WHERE label IN (
+                SELECT n FROM label WHERE org = ?1 AND folded = {name}
+                UNION
+                SELECT label.n FROM label JOIN service ON service.org = label.org AND service.id = label.service
+                    WHERE label.org = ?1 AND service.folded = {name}))"
+        ));
+    }
+    (terms.join(" AND "), values)
+}

@@ -1,0 +1,228 @@
+use super::*;
+use crate::port::{Accepted, StoreError};
+use crate::sqlite::fault::Fault;
+
+#[tokio::test]
+async fn opening_again_changes_nothing() {
+    let store = fixture().await;
+    store
+        .commit(&org("acme"), vec![put(incident("1"), None)], None)
+        .await
+        .unwrap();
+    let again = SqliteStore::open(store.path()).unwrap();
+    assert_eq!(revision(&again, "1").await, Some(1));
+    let versions = "SELECT count(*), max(version) FROM schema_version";
+    let read = |connection: &rusqlite::Connection| {
+        Ok(connection.query_row(versions, [], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        })?)
+    };
+    assert_eq!(again.read(read).await.unwrap(), (1, 1));
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused() {
+    let store = fixture().await;
+    let insert = "INSERT INTO schema_version VALUES (99, 0)";
+    store
+        .write(move |connection| Ok(connection.execute(insert, [])?))
+        .await
+        .unwrap();
+    match SqliteStore::open(store.path()) {
+        Err(StoreError::Invalid(text)) => {
+            assert!(
+                text.contains("koalr.db has version 99") && text.contains("newer program"),
+                "{text}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_our_database_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = directory.path().join("notes.txt");
+    std::fs::write(&text, "these are notes, not a database; ".repeat(100)).unwrap();
+    assert!(matches!(SqliteStore::open(&text), Err(StoreError::Corrupt(_))));
+
+    let other = directory.path().join("other.db");
+    rusqlite::Connection::open(&other)
+        .unwrap()
+        .execute_batch("CREATE TABLE theirs (x)")
+        .unwrap();
+    assert!(matches!(SqliteStore::open(&other), Err(StoreError::Invalid(_))));
+
+    let missing = directory.path().join("missing").join("koalr.db");
+    match SqliteStore::open(&missing) {
+        Err(StoreError::Unavailable(text)) => assert!(text.contains("missing/koalr.db"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_the_owner_can_read_the_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let store = fixture().await;
+    let mut files = 0;
+    for file in std::fs::read_dir(store.directory.path()).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(
+            file.metadata().unwrap().permissions().mode() & 0o777,
+            0o600,
+            "{:?}",
+            file.path()
+        );
+        files += 1;
+    }
+    assert_eq!(files, 3, "the database, its log and its index");
+}
+
+#[tokio::test]
+async fn a_failing_piece_of_a_group_harms_none_of_its_neighbours() {
+    let store = fixture().await;
+    let set = |key: &'static str| {
+        move |connection: &rusqlite::Connection| {
+            let insert = "INSERT INTO state (org, key, value) VALUES ('acme', ?1, x'01')";
+            connection.execute(insert, [key])?;
+            Ok(())
+        }
+    };
+    // The first piece holds the writer until all others wait, so that they form one group.
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let holding = store.write(move |_| {
+        held.recv().map_err(|_| Fault::conflict())?;
+        Ok(())
+    });
+    let good = store.write(set("before"));
+    let refused = store.write(move |connection| {
+        set("refused")(connection)?;
+        Err::<(), Fault>(Fault::conflict())
+    });
+    let faulty = store.write(|connection| Ok(connection.execute("INSERT INTO nowhere VALUES (1)", [])?));
+    let panicking = store.write::<(), _>(move |connection| {
+        set("panicked")(connection)?;
+        panic!("a defect")
+    });
+    let late = store.write(set("after"));
+    let all_wait = async move { release.send(()).unwrap() };
+    let (held, good, refused, faulty, panicking, late, ()) =
+        tokio::join!(biased; holding, good, refused, faulty, panicking, late, all_wait);
+    assert!(held.is_ok() && good.is_ok() && late.is_ok());
+    assert!(matches!(refused, Err(StoreError::Conflict)));
+    assert!(faulty.is_err());
+    assert!(panicking.is_err());
+    for (key, stored) in [
+        ("before", true),
+        ("refused", false),
+        ("panicked", false),
+        ("after", true),
+    ] {
+        assert_eq!(
+            store.state(&org("acme"), key).await.unwrap().is_some(),
+            stored,
+            "{key}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_sqlite_gave_up_fails_the_whole_group() {
+    let store = fixture().await;
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let holding = store.write(move |_| {
+        held.recv().map_err(|_| Fault::conflict())?;
+        Ok(())
+    });
+    let insert = "INSERT INTO state (org, key, value) VALUES ('acme', 'lost', x'01')";
+    let lost = store.write(move |connection| Ok(connection.execute(insert, [])?));
+    let fatal = store.write::<(), _>(|connection| {
+        connection.execute_batch("ROLLBACK")?;
+        Err(Fault::Refused(StoreError::Full("no room".into())))
+    });
+    let all_wait = async move { release.send(()).unwrap() };
+    let (_, lost, fatal, ()) = tokio::join!(biased; holding, lost, fatal, all_wait);
+    assert!(
+        lost.is_err(),
+        "it was not written, so it must not be answered as if it were"
+    );
+    assert!(matches!(fatal, Err(StoreError::Full(_))));
+    assert_eq!(store.state(&org("acme"), "lost").await.unwrap(), None);
+    store
+        .commit(&org("acme"), vec![put(incident("1"), None)], None)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_stores_on_one_file_share_the_work() {
+    let store = fixture().await;
+    let stores = [store.store.clone(), SqliteStore::open(store.path()).unwrap()];
+    let mut accepting = tokio::task::JoinSet::new();
+    for n in 0..200 {
+        for store in stores.clone() {
+            accepting.spawn(async move {
+                store
+                    .accept(&org("acme"), delivery(&format!("msg_{n}"), n))
+                    .await
+                    .unwrap()
+            });
+        }
+    }
+    let accepted = accepting.join_all().await;
+    assert_eq!(
+        accepted
+            .iter()
+            .filter(|accepted| **accepted == Accepted::New)
+            .count(),
+        200
+    );
+
+    let mut claiming = tokio::task::JoinSet::new();
+    for n in 0..40 {
+        let store = stores[n % 2].clone();
+        claiming.spawn(async move { store.claim(5, LEASE, 1_000).await.unwrap() });
+    }
+    let claimed: Vec<LeasedDelivery> = claiming.join_all().await.into_iter().flatten().collect();
+    let distinct: std::collections::HashSet<String> = claimed
+        .iter()
+        .map(|held| held.lease.delivery.to_string())
+        .collect();
+    assert_eq!(
+        (claimed.len(), distinct.len()),
+        (200, 200),
+        "each delivery is in one pair of hands"
+    );
+}
+
+#[tokio::test]
+async fn only_notes_are_answered_before_a_sync() {
+    let store = fixture().await;
+    let synchronous = |connection: &rusqlite::Connection| {
+        Ok(connection.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0))?)
+    };
+    const NORMAL: i64 = 1;
+    const FULL: i64 = 2;
+    assert_eq!(store.write(synchronous).await.unwrap(), FULL);
+    assert_eq!(store.note(synchronous).await.unwrap(), NORMAL);
+    assert_eq!(
+        store.write(synchronous).await.unwrap(),
+        FULL,
+        "what came before is no excuse"
+    );
+
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let holding = store.note(move |_| {
+        held.recv().map_err(|_| Fault::conflict())?;
+        Ok(())
+    });
+    let (noted, written) = (store.note(synchronous), store.write(synchronous));
+    let all_wait = async move { release.send(()).unwrap() };
+    let (_, noted, written, ()) = tokio::join!(biased; holding, noted, written, all_wait);
+    assert_eq!(
+        (noted.unwrap(), written.unwrap()),
+        (FULL, FULL),
+        "the stricter promise counts for a group"
+    );
+}

@@ -1,0 +1,189 @@
+//! What the API shows of incidents, updates and timeline items.
+
+use std::sync::Arc;
+
+use crate::{
+    account::Account,
+    json::{Object, array},
+    model::{Actor, Incident, TimelineItem, Update},
+    settings::{Part, RolePart, Settings, User},
+    stages::Stamp,
+};
+
+impl Account {
+    /// The incident as the created and updated events show it: with what was said last.
+    pub(crate) fn webhook_incident(&self, incident: &Incident) -> String {
+        let mut said = incident
+            .updates
+            .iter()
+            .rev()
+            .filter_map(|slot| self.updates.get(*slot));
+        let mut object = incident.fields(&self.settings);
+        if let Some(message) = said.find_map(|update| update.message.as_deref()) {
+            object = object.text("most_recent_update_message", message);
+        }
+        object.close()
+    }
+
+    pub(crate) fn update_json(&self, update: &Update) -> String {
+        let incident_id = self
+            .incidents
+            .get(update.incident)
+            .map_or("", |incident| &incident.id);
+        let mut object = Object::with_capacity(900)
+            .text("id", &update.id)
+            .text("incident_id", incident_id)
+            .time("created_at", update.created_at)
+            .raw("new_incident_status", self.settings.status_json(update.stage))
+            .raw("updater", &update.updater.to_json(&self.settings))
+            .optional("message", update.message.as_deref())
+            .optional("merged_into_incident_id", update.merged_into.as_deref());
+        if let Some(severity) = &update.severity {
+            object = object.raw("new_severity", &severity.json);
+        }
+        object.close()
+    }
+}
+
+impl Incident {
+    pub(crate) fn to_json(&self, settings: &Settings) -> String {
+        self.fields(settings).close()
+    }
+
+    fn fields(&self, settings: &Settings) -> Object {
+        let reference = format!("INC-{}", self.number);
+        let permalink = format!(
+            "https://app.incident.io/{}/incidents/{}",
+            settings.slug, self.number
+        );
+        let channel_name = self
+            .slack_channel
+            .as_ref()
+            .map(|_| format!("inc-{}-{}", self.number, self.created_at.date_naive()));
+        let assignments = [
+            (&settings.lead, &self.lead),
+            (&settings.reporter, &self.reporter),
+            (&settings.communications, &self.communications),
+        ];
+        let team_ids = self.teams().into_iter().map(|team| format!("\"{}\"", team.id));
+        let mut object = Object::with_capacity(6_000)
+            .text("id", &self.id)
+            .text("reference", &reference)
+            .text("name", &self.name)
+            .optional("summary", self.summary.as_deref())
+            .text("permalink", &permalink)
+            .text("visibility", if self.private { "private" } else { "public" })
+            .text("mode", self.mode.as_str())
+            .raw("incident_status", settings.status_json(self.stage))
+            .raw("incident_type", &self.kind.json)
+            .raw("creator", &self.creator.to_json(settings))
+            .array(
+                "incident_role_assignments",
+                assignments.map(|(role, user)| assignment(role, user)),
+            )
+            .array("custom_field_entries", self.custom_fields(settings))
+            .array("incident_timestamp_values", self.timestamp_values(settings))
+            .text("slack_team_id", &settings.slack_team_id)
+            .text("slack_channel_id", self.slack_channel.as_deref().unwrap_or(""))
+            .optional("slack_channel_name", channel_name.as_deref())
+            .array("team_ids", team_ids)
+            .raw(
+                "has_debrief",
+                if self.stamps.get(Stamp::Reviewed).is_some() {
+                    "true"
+                } else {
+                    "false"
+                },
+            )
+            .time("created_at", self.created_at)
+            .time("updated_at", self.updated_at)
+            .time("last_activity_at", self.last_activity_at);
+        if let Some(severity) = &self.severity {
+            object = object.raw("severity", &severity.json);
+        }
+        object
+    }
+
+    fn teams(&self) -> Vec<&Arc<Part>> {
+        let mut teams: Vec<&Arc<Part>> = Vec::new();
+        for service in &self.services {
+            if !teams.iter().any(|team| team.id == service.team.id) {
+                teams.push(&service.team);
+            }
+        }
+        teams
+    }
+
+    fn custom_fields(&self, settings: &Settings) -> [String; 4] {
+        let fields = &settings.fields;
+        let entry = |field: &Part, values: String| {
+            Object::with_capacity(1_200)
+                .raw("custom_field", &field.json)
+                .raw("values", &values)
+                .close()
+        };
+        let impact = self
+            .impact
+            .and_then(|position| fields.impact_options.get(position));
+        let customers = self
+            .customers
+            .map(|n| Object::new().text("value_numeric", &n.to_string()).close());
+        [
+            entry(
+                &fields.services,
+                array(self.services.iter().map(|service| &service.json)),
+            ),
+            entry(
+                &fields.teams,
+                array(self.teams().into_iter().map(|team| &team.json)),
+            ),
+            entry(&fields.impact, array(impact.map(|option| &option.json))),
+            entry(&fields.customers, array(customers)),
+        ]
+    }
+
+    fn timestamp_values(&self, settings: &Settings) -> impl Iterator<Item = String> {
+        settings.stamps.iter().map(|(stamp, part)| {
+            let object = Object::with_capacity(160).raw("incident_timestamp", &part.json);
+            match self.stamps.get(*stamp) {
+                Some(at) => object
+                    .raw("value", &Object::new().time("value", at).close())
+                    .close(),
+                None => object.close(),
+            }
+        })
+    }
+
+    /// The words of one timeline item.
+    pub(crate) fn timeline_json(&self, item: &TimelineItem, settings: &Settings) -> String {
+        Object::with_capacity(500)
+            .text("id", &item.id)
+            .text("incident_id", &self.id)
+            .time("timestamp", item.at)
+            .text("title", &item.title)
+            .optional("description", item.description.as_deref())
+            .raw("creator", &item.creator.to_json(settings))
+            .optional("activity_log_id", item.activity_log_id.as_deref())
+            .time("created_at", item.at)
+            .time("updated_at", item.at)
+            .close()
+    }
+}
+
+impl Actor {
+    fn to_json(&self, settings: &Settings) -> String {
+        match self {
+            Self::User(user) => Object::new().raw("user", &user.json).close(),
+            Self::ApiKey => settings.api_key_actor.clone(),
+            Self::Workflow => settings.workflow_actor.clone(),
+        }
+    }
+}
+
+fn assignment(role: &RolePart, user: &Option<Arc<User>>) -> String {
+    let object = Object::with_capacity(700).raw("role", &role.embedded);
+    match user {
+        Some(user) => object.raw("assignee", &user.json).close(),
+        None => object.close(),
+    }
+}
