@@ -121,11 +121,7 @@ pub trait Field {
 
 impl Field for String {
     fn value(&self) -> Value<'_> {
-        if self.is_empty() {
-            Value::Absent
-        } else {
-            Value::Text(self)
-        }
+        if self.is_empty() { Value::Absent } else { Value::Text(self) }
     }
 }
 
@@ -155,8 +151,7 @@ impl<T: Fields> Field for T {
 
 impl<T: Fields> Field for Option<T> {
     fn value(&self) -> Value<'_> {
-        self.as_ref()
-            .map_or(Value::Absent, |object| Value::Object(object))
+        self.as_ref().map_or(Value::Absent, |object| Value::Object(object))
     }
 }
 
@@ -165,11 +160,7 @@ where
     Vec<T>: Items,
 {
     fn value(&self) -> Value<'_> {
-        if self.is_empty() {
-            Value::Absent
-        } else {
-            Value::List(self)
-        }
+        if self.is_empty() { Value::Absent } else { Value::List(self) }
     }
 }
 
@@ -390,10 +381,7 @@ mod tests {
             r#"{"name":"a\u00e9","note":"n","at":"1970-01-01T00:00:01Z","rank":-3,"flag":true,
                 "part":{"name":"b"},"parts":[{"at":7}],"tags":["x","y"],"other":{"deep":[1,2.5,null]}}"#,
         );
-        let part = Thing {
-            name: "b".into(),
-            ..Thing::default()
-        };
+        let part = Thing { name: "b".into(), ..Thing::default() };
         let expected = Thing {
             name: "aé".into(),
             note: Some("n".into()),
@@ -401,10 +389,7 @@ mod tests {
             rank: Some(-3),
             flag: true,
             part: Some(Box::new(part)),
-            parts: vec![Thing {
-                at: Some(7),
-                ..Thing::default()
-            }],
+            parts: vec![Thing { at: Some(7), ..Thing::default() }],
             tags: vec!["x".into(), "y".into()],
         };
         assert_eq!(got, expected);
@@ -427,9 +412,6 @@ mod tests {
         for bad in ["", "{", r#"{"name":"a""#, r#"{"name":"a"}x"#, "{name:1}"] {
             assert!(read(bad.as_bytes(), Slot::Skip).is_err(), "{bad}");
         }
-        assert_eq!(
-            read(b"{\"a\":\"\xff\"}", Slot::Skip),
-            Err("not UTF-8 after byte 6".into())
-        );
+        assert_eq!(read(b"{\"a\":\"\xff\"}", Slot::Skip), Err("not UTF-8 after byte 6".into()));
     }
 }

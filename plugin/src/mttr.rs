@@ -193,9 +193,7 @@ fn bounds(edges: &[Timestamp]) -> Result<(Timestamp, Timestamp), Error> {
     let ascending = edges.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
     match edges {
         [first, .., last] if ascending && edges.len() <= MOST_EDGES => Ok((*first, *last)),
-        _ => Err(Error::Invalid(format!(
-            "edges must be 2 to {MOST_EDGES} ascending instants"
-        ))),
+        _ => Err(Error::Invalid(format!("edges must be 2 to {MOST_EDGES} ascending instants"))),
     }
 }
 
@@ -231,20 +229,14 @@ impl<'q> Measured<'q> {
             .sources
             .iter()
             .map(|name| {
-                (
-                    self.sources.index(name),
-                    self.query.sources.is_empty() || self.query.sources.contains(name),
-                )
+                (self.sources.index(name), self.query.sources.is_empty() || self.query.sources.contains(name))
             })
             .collect();
         let services: Vec<(u32, bool)> = page
             .services
             .iter()
             .map(|name| {
-                (
-                    self.services.index(name),
-                    self.query.services.iter().any(|s| s.eq_ignore_ascii_case(name)),
-                )
+                (self.services.index(name), self.query.services.iter().any(|s| s.eq_ignore_ascii_case(name)))
             })
             .collect();
         let broken =
@@ -254,10 +246,7 @@ impl<'q> Measured<'q> {
             let start = self.service_pool.len();
             for index in &sample.services {
                 let (service, wanted) = *services.get(*index as usize).ok_or_else(broken)?;
-                let known = self
-                    .service_pool
-                    .get(start..)
-                    .is_some_and(|own| own.contains(&service));
+                let known = self.service_pool.get(start..).is_some_and(|own| own.contains(&service));
                 if !known && (wanted || self.query.services.is_empty()) {
                     self.service_pool.push(service);
                 }
@@ -282,17 +271,14 @@ impl<'q> Measured<'q> {
                 }
                 Verdict::Excluded(reason) => {
                     self.service_pool.truncate(start);
-                    if let Some(count) = REASONS
-                        .iter()
-                        .position(|r| *r == reason)
-                        .and_then(|at| self.excluded.get_mut(at))
+                    if let Some(count) =
+                        REASONS.iter().position(|r| *r == reason).and_then(|at| self.excluded.get_mut(at))
                     {
                         *count += 1;
                     }
                     if reason == "open" {
-                        let oldest = self
-                            .oldest_open
-                            .map_or(sample.created_at, |at| at.min(sample.created_at));
+                        let oldest =
+                            self.oldest_open.map_or(sample.created_at, |at| at.min(sample.created_at));
                         self.oldest_open = Some(oldest);
                     }
                 }
@@ -353,10 +339,7 @@ impl<'q> Measured<'q> {
                 "the host's scan answers an incident outside of the interval".to_owned(),
             ));
         }
-        Ok(Verdict::Measured {
-            micros,
-            bucket: bucket as u32 - 1,
-        })
+        Ok(Verdict::Measured { micros, bucket: bucket as u32 - 1 })
     }
 
     fn report(mut self) -> Report {
@@ -376,9 +359,7 @@ impl<'q> Measured<'q> {
                 pass(&mut by_priority, duration.priority.into(), micros);
                 pass(&mut by_source, duration.source.into(), micros);
                 let start = duration.services as usize;
-                let services = self
-                    .service_pool
-                    .get(start..start + usize::from(duration.service_count));
+                let services = self.service_pool.get(start..start + usize::from(duration.service_count));
                 for service in services.unwrap_or_default() {
                     pass(&mut by_service, *service as usize, micros);
                 }
@@ -399,11 +380,7 @@ impl<'q> Measured<'q> {
             let statistics = tally.statistics();
             let shares = shares.next().unwrap_or_default();
             let share = |at: usize| shares.get(at).copied().unwrap_or_default();
-            let by_source = self
-                .sources
-                .in_order()
-                .map(|(at, name)| (name.to_owned(), share(at)))
-                .collect();
+            let by_source = self.sources.in_order().map(|(at, name)| (name.to_owned(), share(at))).collect();
             Some(Bucket {
                 since: *since,
                 until: *until,
@@ -456,9 +433,8 @@ struct Names {
 impl Names {
     fn index(&mut self, name: &str) -> u32 {
         let names = &self.names;
-        let place = self
-            .sorted
-            .binary_search_by(|at| names.get(*at as usize).map_or("", String::as_str).cmp(name));
+        let place =
+            self.sorted.binary_search_by(|at| names.get(*at as usize).map_or("", String::as_str).cmp(name));
         match place {
             Ok(at) => self.sorted.get(at).copied().unwrap_or_default(),
             Err(at) => {
@@ -568,12 +544,7 @@ fn position(count: u64, quantile: u64) -> (u64, u64) {
 
 fn slice(label: &str, statistics: Statistics) -> Slice {
     let (tier, mean_tier) = (statistics.median.map(Tier::of), statistics.mean.map(Tier::of));
-    Slice {
-        label: label.to_owned(),
-        statistics,
-        tier,
-        mean_tier,
-    }
+    Slice { label: label.to_owned(), statistics, tier, mean_tier }
 }
 
 fn seconds(micros: i64) -> f64 {

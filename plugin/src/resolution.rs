@@ -37,10 +37,7 @@ fn named(times: &[NamedTime<'_>], names: &[&str]) -> Option<Timestamp> {
 }
 
 fn derived(at: Timestamp, rule: &'static str) -> DerivedTime {
-    DerivedTime {
-        at,
-        rule: Cow::Borrowed(rule),
-    }
+    DerivedTime { at, rule: Cow::Borrowed(rule) }
 }
 
 /// Start of the impact: `impact-started-at`, `reported-at`, `declared-at`, else `created-at`.
@@ -108,19 +105,11 @@ mod tests {
     use super::*;
 
     fn times<'a>(list: &[(&'a str, Timestamp)]) -> Vec<NamedTime<'a>> {
-        list.iter()
-            .map(|(name, at)| NamedTime { name, at: *at })
-            .collect()
+        list.iter().map(|(name, at)| NamedTime { name, at: *at }).collect()
     }
 
     fn history(list: &[(Timestamp, Phase)]) -> Vec<Stand> {
-        list.iter()
-            .map(|(at, phase)| Stand {
-                at: *at,
-                phase: *phase,
-                recorded: true,
-            })
-            .collect()
+        list.iter().map(|(at, phase)| Stand { at: *at, phase: *phase, recorded: true }).collect()
     }
 
     fn check(
@@ -147,62 +136,26 @@ mod tests {
             &stands,
             Some((40, "resolved-at-timestamp")),
         );
-        check(
-            Closed,
-            &[("Fixed at", 30), ("Closed at", 90)],
-            &stands,
-            Some((30, "fixed-at-timestamp")),
-        );
-        check(
-            Closed,
-            &[("Closed at", 90)],
-            &stands,
-            Some((50, "status-transition")),
-        );
-        check(
-            Closed,
-            &[("Closed at", 90)],
-            &[],
-            Some((90, "closed-at-timestamp")),
-        );
+        check(Closed, &[("Fixed at", 30), ("Closed at", 90)], &stands, Some((30, "fixed-at-timestamp")));
+        check(Closed, &[("Closed at", 90)], &stands, Some((50, "status-transition")));
+        check(Closed, &[("Closed at", 90)], &[], Some((90, "closed-at-timestamp")));
         check(Closed, &[], &[], None);
     }
 
     #[test]
     fn an_open_incident_has_no_end_whatever_its_timestamps_say() {
-        for phase in [
-            Active,
-            Paused,
-            Phase::Triage,
-            Phase::Declined,
-            Phase::Canceled,
-            Phase::Merged,
-            Phase::Unknown,
-        ] {
-            check(
-                phase,
-                &[("Resolved at", 40)],
-                &[(0, Active), (40, Resolved)],
-                None,
-            );
+        for phase in
+            [Active, Paused, Phase::Triage, Phase::Declined, Phase::Canceled, Phase::Merged, Phase::Unknown]
+        {
+            check(phase, &[("Resolved at", 40)], &[(0, Active), (40, Resolved)], None);
         }
     }
 
     #[test]
     fn a_timestamp_from_before_a_reopening_is_stale() {
         let stands = [(0, Active), (50, Resolved), (60, Active), (80, Resolved)];
-        check(
-            Resolved,
-            &[("Resolved at", 50), ("Fixed at", 49)],
-            &stands,
-            Some((80, "status-transition")),
-        );
-        check(
-            Resolved,
-            &[("Resolved at", 75)],
-            &stands,
-            Some((75, "resolved-at-timestamp")),
-        );
+        check(Resolved, &[("Resolved at", 50), ("Fixed at", 49)], &stands, Some((80, "status-transition")));
+        check(Resolved, &[("Resolved at", 75)], &stands, Some((75, "resolved-at-timestamp")));
     }
 
     #[test]
@@ -218,26 +171,15 @@ mod tests {
     #[test]
     fn an_inferred_stand_tells_of_a_reopening_but_not_of_an_end() {
         let mut stands = history(&[(0, Active), (50, Resolved)]);
-        stands.push(Stand {
-            at: 60,
-            phase: Active,
-            recorded: false,
-        });
-        stands.push(Stand {
-            at: 80,
-            phase: Resolved,
-            recorded: false,
-        });
+        stands.push(Stand { at: 60, phase: Active, recorded: false });
+        stands.push(Stand { at: 80, phase: Resolved, recorded: false });
         assert_eq!(resolved(Resolved, &times(&[("Resolved at", 50)]), &stands), None);
     }
 
     #[test]
     fn the_start_falls_back_to_the_creation() {
         let rule = |list: &[(&str, i64)]| started(&times(list), 7).rule.into_owned();
-        assert_eq!(
-            rule(&[("Reported at", 2), ("Impact started", 1)]),
-            "impact-started-at"
-        );
+        assert_eq!(rule(&[("Reported at", 2), ("Impact started", 1)]), "impact-started-at");
         assert_eq!(rule(&[("Reported at", 2), ("Declared at", 3)]), "reported-at");
         assert_eq!(rule(&[("Declared at", 3)]), "declared-at");
         assert_eq!(started(&[], 7), derived(7, "created-at"));

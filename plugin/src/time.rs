@@ -16,11 +16,8 @@ pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     let zone = rest.find(['Z', 'z', '+', '-'])?;
     let (clock, zone) = rest.split_at_checked(zone)?;
     let mut parts = date.split('-');
-    let (year, month, day) = (
-        number(parts.next()?, 4)?,
-        number(parts.next()?, 2)?,
-        number(parts.next()?, 2)?,
-    );
+    let (year, month, day) =
+        (number(parts.next()?, 4)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
     let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
     let micros = micros(fraction)?;
     let offset = match zone.split_at_checked(1)? {
@@ -39,14 +36,8 @@ pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
 /// incident.io has sent it.
 pub fn parse_http_date(text: &str) -> Option<Timestamp> {
     let mut words = text.split_ascii_whitespace().skip(1);
-    let (day, month, year) = (
-        number(words.next()?, 2)?,
-        words.next()?,
-        number(words.next()?, 4)?,
-    );
-    let months = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    let (day, month, year) = (number(words.next()?, 2)?, words.next()?, number(words.next()?, 4)?);
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let month = (1..).zip(months).find(|(_, name)| *name == month)?.0;
     let at = instant(year, month, day, words.next()?)?;
     matches!(words.next()?, "GMT" | "UTC").then_some(at)
@@ -55,18 +46,13 @@ pub fn parse_http_date(text: &str) -> Option<Timestamp> {
 /// The UTC calendar day that holds an instant, as `2026-11-23`.
 pub fn day(at: Timestamp) -> String {
     let days = i32::try_from(at.div_euclid(DAY)).unwrap_or(0);
-    NaiveDate::from_epoch_days(days)
-        .map(|date| date.to_string())
-        .unwrap_or_default()
+    NaiveDate::from_epoch_days(days).map(|date| date.to_string()).unwrap_or_default()
 }
 
 fn instant(year: u32, month: u32, day: u32, clock: &str) -> Option<Timestamp> {
     let mut parts = clock.split(':');
-    let (hour, minute, second) = (
-        number(parts.next()?, 2)?,
-        number(parts.next()?, 2)?,
-        number(parts.next()?, 2)?,
-    );
+    let (hour, minute, second) =
+        (number(parts.next()?, 2)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
     // A leap second is taken as the second after it, as POSIX time does.
     let in_range = hour < 24 && minute < 60 && second <= 60 && parts.next().is_none();
     let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day).filter(|_| in_range)?;
@@ -95,18 +81,9 @@ mod tests {
     fn fractions_of_any_length_are_read() {
         let whole = parse_rfc3339("2021-08-17T13:28:57Z");
         assert_eq!(whole, Some(1_629_206_937_000_000));
-        assert_eq!(
-            parse_rfc3339("2021-08-17T13:28:57.8Z"),
-            Some(1_629_206_937_800_000)
-        );
-        assert_eq!(
-            parse_rfc3339("2021-08-17T13:28:57.801578Z"),
-            Some(1_629_206_937_801_578)
-        );
-        assert_eq!(
-            parse_rfc3339("2021-08-17T13:28:57.801578999Z"),
-            Some(1_629_206_937_801_578)
-        );
+        assert_eq!(parse_rfc3339("2021-08-17T13:28:57.8Z"), Some(1_629_206_937_800_000));
+        assert_eq!(parse_rfc3339("2021-08-17T13:28:57.801578Z"), Some(1_629_206_937_801_578));
+        assert_eq!(parse_rfc3339("2021-08-17T13:28:57.801578999Z"), Some(1_629_206_937_801_578));
         assert_eq!(parse_rfc3339("2021-08-17T15:28:57+02:00"), whole);
         for bad in [
             "yesterday",
@@ -147,10 +124,7 @@ mod tests {
     fn a_day_is_the_utc_day() {
         assert_eq!(day(0), "1970-01-01");
         assert_eq!(day(-1), "1969-12-31");
-        assert_eq!(
-            parse_rfc3339("2026-11-23T23:59:59.9Z").map(day).as_deref(),
-            Some("2026-11-23")
-        );
+        assert_eq!(parse_rfc3339("2026-11-23T23:59:59.9Z").map(day).as_deref(), Some("2026-11-23"));
     }
 }
 

@@ -34,11 +34,7 @@ fn sample(created_at: Timestamp, resolved_at: Option<Timestamp>) -> Sample {
         acknowledged_at: None,
         resolved_at,
         priority: None,
-        phase: if resolved_at.is_some() {
-            Phase::Closed
-        } else {
-            Phase::Active
-        },
+        phase: if resolved_at.is_some() { Phase::Closed } else { Phase::Active },
         mode: Mode::Standard,
         private: false,
         source: 0,
@@ -49,12 +45,7 @@ fn sample(created_at: Timestamp, resolved_at: Option<Timestamp>) -> Sample {
 
 fn page(samples: Vec<Sample>, sources: &[&str], services: &[&str]) -> SamplePage {
     let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect();
-    SamplePage {
-        samples,
-        sources: owned(sources),
-        services: owned(services),
-        next: None,
-    }
+    SamplePage { samples, sources: owned(sources), services: owned(services), next: None }
 }
 
 fn report(query: &Query, page: &SamplePage) -> Report {
@@ -62,10 +53,7 @@ fn report(query: &Query, page: &SamplePage) -> Report {
 }
 
 fn of_durations(durations: &[f64]) -> Report {
-    let samples = durations
-        .iter()
-        .map(|s| sample(0, Some((s * 1e6) as i64)))
-        .collect();
+    let samples = durations.iter().map(|s| sample(0, Some((s * 1e6) as i64))).collect();
     report(&query(vec![0, i64::MAX]), &page(samples, &["incidentio"], &[]))
 }
 
@@ -95,12 +83,8 @@ fn assert_statistics(actual: &Statistics, expected: &Value, what: &str) {
 fn the_worked_statistics_come_out() {
     let examples = fixture("worked-examples.json");
     for example in examples["statistics"].as_array().unwrap() {
-        let durations: Vec<f64> = example["durations_s"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter_map(Value::as_f64)
-            .collect();
+        let durations: Vec<f64> =
+            example["durations_s"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
         let slice = of_durations(&durations).overall;
         assert_statistics(&slice.statistics, example, &example.to_string());
         let tier = |tier: Option<Tier>| tier.map(|tier| format!("{tier:?}"));
@@ -114,11 +98,7 @@ fn the_published_figures_come_out() {
     for (durations, mean, median) in [
         (vec![2_700.0, 7_200.0, 5_400.0], 5_100.0, 5_400.0),
         (vec![3_600.0, 7_200.0, 10_800.0, 14_400.0], 9_000.0, 9_000.0),
-        (
-            vec![158_400.0, 360_000.0, 144_000.0, 72_000.0],
-            183_600.0,
-            151_200.0,
-        ),
+        (vec![158_400.0, 360_000.0, 144_000.0, 72_000.0], 183_600.0, 151_200.0),
     ] {
         let statistics = of_durations(&durations).overall.statistics;
         assert_eq!((statistics.mean, statistics.median), (Some(mean), Some(median)));
@@ -129,10 +109,7 @@ fn the_published_figures_come_out() {
 fn the_bounds_of_the_tiers_are_as_documented() {
     for case in fixture("dora-bands.json")["edge_cases"].as_array().unwrap() {
         let durations: Vec<f64> = case["s"].as_f64().into_iter().collect();
-        let tier = of_durations(&durations)
-            .overall
-            .tier
-            .map(|tier| format!("{tier:?}"));
+        let tier = of_durations(&durations).overall.tier.map(|tier| format!("{tier:?}"));
         assert_eq!(tier.as_deref(), case["tier"].as_str(), "{case}");
     }
 }
@@ -144,11 +121,7 @@ fn each_of_the_population_is_measured_or_has_one_reason() {
     let mut samples = Vec::new();
     for incident in population["incidents"].as_array().unwrap() {
         let opsgenie = incident["source"] == "opsgenie";
-        let phase = match incident["category"]
-            .as_str()
-            .or(incident["status"].as_str())
-            .unwrap()
-        {
+        let phase = match incident["category"].as_str().or(incident["status"].as_str()).unwrap() {
             "triage" => Phase::Triage,
             "live" | "open" => Phase::Active,
             "paused" => Phase::Paused,
@@ -178,30 +151,15 @@ fn each_of_the_population_is_measured_or_has_one_reason() {
     }
     let edges =
         ["2026-05-01T00:00:00Z", "2026-06-01T00:00:00Z"].map(|t| incidentio::time::parse_rfc3339(t).unwrap());
-    let report = report(
-        &query(edges.to_vec()),
-        &page(samples, &["incidentio", "opsgenie"], &[]),
-    );
-    assert_statistics(
-        &report.overall.statistics,
-        &population["expect"]["stats"],
-        "population",
-    );
+    let report = report(&query(edges.to_vec()), &page(samples, &["incidentio", "opsgenie"], &[]));
+    assert_statistics(&report.overall.statistics, &population["expect"]["stats"], "population");
     let excluded: BTreeMap<&str, u64> = report.excluded.iter().map(|e| (e.reason, e.count)).collect();
     let expected: BTreeMap<String, u64> =
         serde_json::from_value(population["expect"]["excluded"].clone()).unwrap();
-    assert!(
-        excluded
-            .iter()
-            .map(|(reason, count)| (reason.to_string(), *count))
-            .eq(expected)
-    );
+    assert!(excluded.iter().map(|(reason, count)| (reason.to_string(), *count)).eq(expected));
     assert_eq!(report.population, 18);
     assert_eq!(report.open, 4);
-    assert_eq!(
-        report.oldest_open,
-        incidentio::time::parse_rfc3339("2026-05-05T17:06:16.824Z")
-    );
+    assert_eq!(report.oldest_open, incidentio::time::parse_rfc3339("2026-05-05T17:06:16.824Z"));
 }
 
 #[test]
@@ -214,10 +172,7 @@ fn an_incident_with_two_services_counts_once_in_all_and_once_under_each() {
         let index = |name: &Value| names.iter().position(|n| name == n).unwrap() as u32;
         // The provider may name two services that are one entry of the host's catalog.
         let services: Vec<u32> = own.flat_map(|name| [index(name), index(name)]).collect();
-        Sample {
-            services,
-            ..sample(0, Some(incident["duration_s"].as_i64().unwrap() * SECOND))
-        }
+        Sample { services, ..sample(0, Some(incident["duration_s"].as_i64().unwrap() * SECOND)) }
     });
     let page = page(samples.collect(), &["incidentio"], &names);
     let whole = report(&query(vec![0, i64::MAX]), &page);
@@ -225,27 +180,10 @@ fn an_incident_with_two_services_counts_once_in_all_and_once_under_each() {
     assert_statistics(&whole.overall.statistics, &expected["total"], "total");
     assert_eq!(whole.by_service.len(), 3);
     for slice in &whole.by_service {
-        assert_statistics(
-            &slice.statistics,
-            &expected["by_service"][&slice.label],
-            &slice.label,
-        );
+        assert_statistics(&slice.statistics, &expected["by_service"][&slice.label], &slice.label);
     }
-    let filtered = report(
-        &Query {
-            services: vec!["Search".into()],
-            ..query(vec![0, i64::MAX])
-        },
-        &page,
-    );
-    assert_eq!(
-        filtered
-            .by_service
-            .iter()
-            .map(|s| s.label.as_str())
-            .collect::<Vec<_>>(),
-        ["search"]
-    );
+    let filtered = report(&Query { services: vec!["Search".into()], ..query(vec![0, i64::MAX]) }, &page);
+    assert_eq!(filtered.by_service.iter().map(|s| s.label.as_str()).collect::<Vec<_>>(), ["search"]);
     assert_eq!(filtered.excluded[0].reason, "service");
     assert_eq!((filtered.excluded[0].count, filtered.population), (2, 3));
 }
@@ -259,19 +197,13 @@ fn the_trend_runs_on_over_a_change_of_tool() {
         Sample {
             source: u32::from(incident["source"] == "incidentio"),
             duplicate: incident.get("duplicate_of").is_some(),
-            ..sample(
-                resolved - incident["duration_s"].as_i64().unwrap() * SECOND,
-                Some(resolved),
-            )
+            ..sample(resolved - incident["duration_s"].as_i64().unwrap() * SECOND, Some(resolved))
         }
     });
     let week = 7 * 86_400 * SECOND;
     let first = incidentio::time::parse_rfc3339("2026-04-06T00:00:00Z").unwrap();
     let edges = (0..=4).map(|n| first + n * week).collect();
-    let report = report(
-        &query(edges),
-        &page(samples.collect(), &["opsgenie", "incidentio"], &[]),
-    );
+    let report = report(&query(edges), &page(samples.collect(), &["opsgenie", "incidentio"], &[]));
     let expected = cutover["expect"]["series"].as_array().unwrap();
     assert_eq!(report.trend.len(), expected.len());
     for (bucket, expected) in report.trend.iter().zip(expected) {
@@ -280,27 +212,15 @@ fn the_trend_runs_on_over_a_change_of_tool() {
             assert_eq!(expected["by_source"][source].as_u64(), Some(*count), "{expected}");
         }
     }
-    assert_eq!(
-        report.trend[2].statistics,
-        Statistics::default(),
-        "no incident, no figure"
-    );
+    assert_eq!(report.trend[2].statistics, Statistics::default(), "no incident, no figure");
     assert_eq!(report.trend[2].tier, None);
 }
 
 #[test]
 fn a_clock_without_a_start_is_a_reason() {
-    let samples = vec![
-        sample(0, Some(SECOND)),
-        Sample {
-            acknowledged_at: Some(0),
-            ..sample(0, Some(SECOND))
-        },
-    ];
-    let query = Query {
-        start: ClockStart::Acknowledged,
-        ..query(vec![0, 10 * SECOND])
-    };
+    let samples =
+        vec![sample(0, Some(SECOND)), Sample { acknowledged_at: Some(0), ..sample(0, Some(SECOND)) }];
+    let query = Query { start: ClockStart::Acknowledged, ..query(vec![0, 10 * SECOND]) };
     let report = report(&query, &page(samples, &["incidentio"], &[]));
     assert_eq!(report.overall.statistics.count, 1);
     assert_eq!(report.excluded[0].reason, "no-start-time");
@@ -316,25 +236,12 @@ fn edges_that_make_no_buckets_are_refused() {
 
 #[test]
 fn a_scan_that_stands_still_or_lies_is_an_error_and_not_a_hang() {
-    let still = SamplePage {
-        next: Some("x".into()),
-        ..page(vec![], &[], &[])
-    };
-    assert!(matches!(
-        compute(&query(vec![0, 1]), &mut |_, _, _| Ok(still.clone())),
-        Err(Error::Storage(_))
-    ));
+    let still = SamplePage { next: Some("x".into()), ..page(vec![], &[], &[]) };
+    assert!(matches!(compute(&query(vec![0, 1]), &mut |_, _, _| Ok(still.clone())), Err(Error::Storage(_))));
     for broken in [
         page(vec![sample(0, Some(0))], &[], &[]),
         page(vec![sample(0, Some(99))], &["incidentio"], &[]),
-        page(
-            vec![Sample {
-                services: vec![7],
-                ..sample(0, Some(0))
-            }],
-            &["incidentio"],
-            &["one"],
-        ),
+        page(vec![Sample { services: vec![7], ..sample(0, Some(0)) }], &["incidentio"], &["one"]),
     ] {
         assert!(matches!(
             compute(&query(vec![0, 1]), &mut |_, _, _| Ok(broken.clone())),
@@ -366,25 +273,12 @@ fn any_sample() -> impl Strategy<Value = Sample> {
         Mode::Tutorial,
         Mode::Unknown,
     ];
-    let priorities = [
-        None,
-        Some(Priority::P1),
-        Some(Priority::P2),
-        Some(Priority::P3),
-        Some(Priority::P4),
-    ];
+    let priorities = [None, Some(Priority::P1), Some(Priority::P2), Some(Priority::P3), Some(Priority::P4)];
     let time = 0i64..1_000;
     (
-        (
-            time.clone(),
-            proptest::option::of(time.clone()),
-            proptest::option::of(time.clone()),
-        ),
+        (time.clone(), proptest::option::of(time.clone()), proptest::option::of(time.clone())),
         proptest::option::weighted(0.8, time),
-        (
-            prop::sample::select(phases.to_vec()),
-            prop::sample::select(modes.to_vec()),
-        ),
+        (prop::sample::select(phases.to_vec()), prop::sample::select(modes.to_vec())),
         prop::sample::select(priorities.to_vec()),
         (any::<bool>(), proptest::bool::weighted(0.1)),
         (0u32..2, proptest::collection::vec(0u32..3, 0..3)),
@@ -418,10 +312,7 @@ fn any_sample() -> impl Strategy<Value = Sample> {
 /// PERCENTILE_CONT on a list, as its definition says.
 fn percentile(sorted: &[i64], q: f64) -> Option<f64> {
     let position = q * (sorted.len().checked_sub(1)?) as f64;
-    let (low, high) = (
-        sorted[position.floor() as usize] as f64,
-        sorted[position.ceil() as usize] as f64,
-    );
+    let (low, high) = (sorted[position.floor() as usize] as f64, sorted[position.ceil() as usize] as f64);
     Some((low + (high - low) * position.fract()) / 1e6)
 }
 

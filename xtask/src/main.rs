@@ -74,7 +74,8 @@ fn plugin() -> Result<(PathBuf, u64)> {
 
 /// Adds the wasm target unless it is there. Without rustup the compiler's own error will say what is missing.
 fn add_target() -> Result<()> {
-    let installed = Command::new("rustup").args(["target", "list", "--installed"]).current_dir(root()).output();
+    let installed =
+        Command::new("rustup").args(["target", "list", "--installed"]).current_dir(root()).output();
     match installed {
         Ok(list) if !String::from_utf8_lossy(&list.stdout).lines().any(|line| line == TARGET) => {
             let mut add = Command::new("rustup");
@@ -92,7 +93,8 @@ fn cargo(arguments: &[&str]) -> Command {
 }
 
 fn succeed(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    let status =
+        command.status().with_context(|| format!("cannot run {}", command.get_program().display()))?;
     if !status.success() {
         bail!("{} {}: {status}", command.get_program().display(), arguments(command));
     }

@@ -416,8 +416,15 @@ mod tests {
 
     #[test]
     fn no_option_takes_a_secret() {
-        for form in ["connect --org acme --api-key K", "connect --org acme --webhook-secret S", "webhook send --secret S f"] {
-            assert!(Cli::try_parse_from(std::iter::once("koalr-harness").chain(form.split(' '))).is_err(), "{form}");
+        for form in [
+            "connect --org acme --api-key K",
+            "connect --org acme --webhook-secret S",
+            "webhook send --secret S f",
+        ] {
+            assert!(
+                Cli::try_parse_from(std::iter::once("koalr-harness").chain(form.split(' '))).is_err(),
+                "{form}"
+            );
         }
     }
 }

@@ -107,8 +107,12 @@ async fn load(database: &Database) -> Result<Host> {
 }
 
 fn connection_to(simulator: &Simulator) -> Connect {
-    let settings =
-        Settings { severity_overrides: vec![], service_fields: vec![], include_private: true, history_days: None };
+    let settings = Settings {
+        severity_overrides: vec![],
+        service_fields: vec![],
+        include_private: true,
+        history_days: None,
+    };
     let secret = |text: &str| Secret::new(text.to_string());
     Connect {
         credentials: vec![(connect::API_KEY.into(), secret(API_KEY))],
@@ -162,7 +166,8 @@ async fn follow(host: &Host, org: &OrgId, simulator: &Simulator) -> Result<()> {
         (31, "Monitoring", "Rolled back; error rate falls."),
         (43, "closed", "No errors for ten minutes."),
     ] {
-        let change = Change { status: Some(status.into()), message: Some(message.into()), ..Change::default() };
+        let change =
+            Change { status: Some(status.into()), message: Some(message.into()), ..Change::default() };
         simulator.update(&id, change, at(minutes))?;
         shown(host, org, simulator, &id).await?;
     }
@@ -180,7 +185,8 @@ async fn shown(host: &Host, org: &OrgId, simulator: &Simulator, id: &str) -> Res
     });
     let Some(found) = host.store().find_incident(org, id).await? else { return Ok(()) };
     let record = &found.incident;
-    let restored = view::open_seconds(record).map_or_else(String::new, |s| format!(", restored in {}", view::duration(s)));
+    let restored = view::open_seconds(record)
+        .map_or_else(String::new, |s| format!(", restored in {}", view::duration(s)));
     println!(
         "{event}\n    {} is {} ({}), {}{restored}",
         record.reference.as_deref().unwrap_or(id),

@@ -40,12 +40,19 @@ pub(crate) fn users(path: &Path) -> Result<Vec<HostUser>> {
     let text = read(path)?;
     let users: Vec<HostUser> = match format(path)? {
         Format::Csv => rows(&text)?,
-        Format::Json => serde_json::from_str(&text).context("expected a list of objects with id, email and name")?,
+        Format::Json => {
+            serde_json::from_str(&text).context("expected a list of objects with id, email and name")?
+        }
         Format::Yaml => bail!("users are imported from CSV or JSON"),
     };
     for (number, user) in (1..).zip(&users) {
         ensure!(!user.id.is_empty(), "user {number} has no id");
-        ensure!(user.email.contains('@'), "user {number} ({}): `{}` is no e-mail address", user.id, user.email);
+        ensure!(
+            user.email.contains('@'),
+            "user {number} ({}): `{}` is no e-mail address",
+            user.id,
+            user.email
+        );
     }
     Ok(users)
 }
@@ -65,9 +72,8 @@ pub(crate) fn services(path: &Path) -> Result<Vec<HostService>> {
     let text = read(path)?;
     let services: Vec<HostService> = match format(path)? {
         Format::Csv => rows::<ServiceRow>(&text)?.into_iter().map(HostService::from).collect(),
-        Format::Json => {
-            serde_json::from_str(&text).context("expected a list of objects with id, name, external_ids and aliases")?
-        }
+        Format::Json => serde_json::from_str(&text)
+            .context("expected a list of objects with id, name, external_ids and aliases")?,
         Format::Yaml => backstage(&text)?,
     };
     for (number, service) in (1..).zip(&services) {
@@ -78,8 +84,14 @@ pub(crate) fn services(path: &Path) -> Result<Vec<HostService>> {
 
 impl From<ServiceRow> for HostService {
     fn from(row: ServiceRow) -> Self {
-        let list = |text: &str| text.split(';').map(str::trim).filter(|t| !t.is_empty()).map(String::from).collect();
-        HostService { external_ids: list(&row.external_ids), aliases: list(&row.aliases), id: row.id, name: row.name }
+        let list =
+            |text: &str| text.split(';').map(str::trim).filter(|t| !t.is_empty()).map(String::from).collect();
+        HostService {
+            external_ids: list(&row.external_ids),
+            aliases: list(&row.aliases),
+            id: row.id,
+            name: row.name,
+        }
     }
 }
 
@@ -134,8 +146,12 @@ mod tests {
 
     #[test]
     fn users_are_read_from_csv_and_json_alike() {
-        let (_a, csv) = file("users.csv", "\u{feff}id, email, name\nu1, Ana@example.com, Ana\nu2,bo@example.com,\n");
-        let (_b, json) = file("users.json", r#"[{"id":"u1","email":"Ana@example.com","name":"Ana"},{"id":"u2","email":"bo@example.com"}]"#);
+        let (_a, csv) =
+            file("users.csv", "\u{feff}id, email, name\nu1, Ana@example.com, Ana\nu2,bo@example.com,\n");
+        let (_b, json) = file(
+            "users.json",
+            r#"[{"id":"u1","email":"Ana@example.com","name":"Ana"},{"id":"u2","email":"bo@example.com"}]"#,
+        );
         assert_eq!(users(&csv).unwrap(), users(&json).unwrap());
         let (_c, bad) = file("users.csv", "id,email\nu1,nobody\n");
         assert!(users(&bad).unwrap_err().to_string().contains("user 1 (u1)"));
@@ -143,17 +159,24 @@ mod tests {
 
     #[test]
     fn services_are_read_from_csv_json_and_a_backstage_catalog() {
-        let (_a, csv) = file("s.csv", "id,name,external_ids,aliases\ns1,Payments,ext-1;ext-2,pay; checkout\n");
+        let (_a, csv) =
+            file("s.csv", "id,name,external_ids,aliases\ns1,Payments,ext-1;ext-2,pay; checkout\n");
         let service = services(&csv).unwrap().remove(0);
         assert_eq!(service.external_ids, ["ext-1", "ext-2"]);
         assert_eq!(service.aliases, ["pay", "checkout"]);
-        let (_b, json) = file("s.json", r#"[{"id":"s1","name":"Payments","external_ids":["ext-1","ext-2"],"aliases":["pay","checkout"]}]"#);
+        let (_b, json) = file(
+            "s.json",
+            r#"[{"id":"s1","name":"Payments","external_ids":["ext-1","ext-2"],"aliases":["pay","checkout"]}]"#,
+        );
         assert_eq!(services(&json).unwrap(), [service]);
         let yaml = "apiVersion: backstage.io/v1alpha1\nkind: Component\nmetadata:\n  name: payments-api\n  title: Payments API\nspec:\n  type: service\n---\nkind: System\nmetadata:\n  name: money\n";
         let (_c, catalog) = file("catalog-info.yaml", yaml);
         let found = services(&catalog).unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!((found[0].id.as_str(), found[0].name.as_str()), ("component:default/payments-api", "Payments API"));
+        assert_eq!(
+            (found[0].id.as_str(), found[0].name.as_str()),
+            ("component:default/payments-api", "Payments API")
+        );
         assert_eq!(found[0].external_ids, ["component:default/payments-api", "payments-api"]);
     }
 

@@ -17,7 +17,9 @@ pub(crate) const BUILT_IN: &[u8] = include_bytes!(env!("KOALR_PLUGIN"));
 /// The bytes of a component file, or of the built-in one.
 pub(crate) fn component(path: Option<&Path>) -> Result<Vec<u8>> {
     match path {
-        Some(path) => std::fs::read(path).with_context(|| format!("the component {} cannot be read", path.display())),
+        Some(path) => {
+            std::fs::read(path).with_context(|| format!("the component {} cannot be read", path.display()))
+        }
         None => Ok(BUILT_IN.to_vec()),
     }
 }

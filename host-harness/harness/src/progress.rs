@@ -25,7 +25,8 @@ impl Progress {
         let bar = (terminal && !silent).then(|| {
             let bar = ProgressBar::new(0);
             let template = "{prefix:>12} [{bar:32}] {pos}/{len} {msg}";
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style =
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             bar.set_style(style.progress_chars("=> "));
             bar.set_prefix(what);
             bar.enable_steady_tick(Duration::from_millis(200));
@@ -38,7 +39,10 @@ impl Progress {
         match event {
             Event::Step { progress, totals } => {
                 let total = progress.total.unwrap_or(progress.done).max(progress.done);
-                let message = format!("{} requests, {} created, {} updated", totals.requests, totals.created, totals.updated);
+                let message = format!(
+                    "{} requests, {} created, {} updated",
+                    totals.requests, totals.created, totals.updated
+                );
                 if let Some(bar) = &self.bar {
                     bar.set_length(total);
                     bar.set_position(progress.done);

@@ -9,7 +9,8 @@ use koalr_host::vault::Secret;
 
 /// The secret in this variable; outer white space is not part of it.
 pub(crate) fn from_variable(variable: &str) -> Result<Secret> {
-    let value = std::env::var(variable).with_context(|| format!("the environment variable {variable} is not set"))?;
+    let value =
+        std::env::var(variable).with_context(|| format!("the environment variable {variable} is not set"))?;
     let secret = Secret::new(value);
     ensure!(!secret.expose().is_empty(), "the environment variable {variable} is empty");
     Ok(secret)
@@ -34,7 +35,9 @@ pub(crate) fn required(variable: Option<&str>, question: &str) -> Result<Secret>
         Some(variable) => from_variable(variable),
         None => match ask(question)? {
             Some(secret) => Ok(secret),
-            None => bail!("no secret was given; type it, pipe it, or name an environment variable that holds it"),
+            None => {
+                bail!("no secret was given; type it, pipe it, or name an environment variable that holds it")
+            }
         },
     }
 }

@@ -72,7 +72,11 @@ pub(crate) fn router(host: Host) -> Router {
         .with_state(app)
 }
 
-async fn webhook(State(app): State<App>, Path((plugin, org)): Path<(String, String)>, request: Request) -> Response {
+async fn webhook(
+    State(app): State<App>,
+    Path((plugin, org)): Path<(String, String)>,
+    request: Request,
+) -> Response {
     let (status, result) = receive(&app, &plugin, &org, request).await;
     app.metrics.webhooks.get_or_create(&Result { result }).inc();
     status.into_response()
@@ -113,7 +117,8 @@ async fn receive(app: &App, plugin: &str, org: &str, request: Request) -> (Statu
 
 /// The whole body, or none if it is too large or broke off.
 async fn whole(body: Body, headers: &HeaderMap) -> Option<Vec<u8>> {
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let declared =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > LARGEST_BODY) {
         return None;
     }
@@ -123,7 +128,8 @@ async fn whole(body: Body, headers: &HeaderMap) -> Option<Vec<u8>> {
 /// As received, but for what may hold somebody's credentials.
 fn headers(headers: &HeaderMap) -> Vec<Header> {
     let kept = headers.iter().filter(|(name, _)| **name != header::AUTHORIZATION && **name != header::COOKIE);
-    kept.map(|(name, value)| Header { name: name.as_str().into(), value: value.as_bytes().to_vec() }).collect()
+    kept.map(|(name, value)| Header { name: name.as_str().into(), value: value.as_bytes().to_vec() })
+        .collect()
 }
 
 /// A rejection as a label and in the log.
@@ -160,7 +166,10 @@ async fn metrics(State(app): State<App>) -> Response {
     }
     let mut text = String::new();
     match encode(&mut text, &app.metrics.registry) {
-        Ok(()) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
+        Ok(()) => {
+            ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+                .into_response()
+        }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

@@ -367,7 +367,8 @@ pub(crate) fn table(headers: &[&str], right: &[usize], rows: Vec<Vec<String>>) -
 
 pub(crate) fn incident_table(incidents: &[Incident]) -> Table {
     let rows = incidents.iter().map(|incident| {
-        let services: Vec<String> = incident.services.iter().map(|service| printable(&service.name)).collect();
+        let services: Vec<String> =
+            incident.services.iter().map(|service| printable(&service.name)).collect();
         vec![
             printable(incident.reference.as_deref().unwrap_or(&incident.key.id)),
             incident.priority.map_or("-", priority).to_string(),
@@ -378,7 +379,11 @@ pub(crate) fn incident_table(incidents: &[Incident]) -> Table {
             services.join(", "),
         ]
     });
-    table(&["Incident", "Prio", "Phase", "Created (UTC)", "Restored in", "Title", "Services"], &[4], rows.collect())
+    table(
+        &["Incident", "Prio", "Phase", "Created (UTC)", "Restored in", "Title", "Services"],
+        &[4],
+        rows.collect(),
+    )
 }
 
 fn cells(of: &Statistics) -> [String; 5] {
@@ -438,13 +443,17 @@ pub(crate) fn report_text(report: &MttrReport, asked: Asked<'_>) -> String {
         row
     });
     text.push_str(&format!("{}\n", figure_table("Restored in", trend.collect())));
-    for (name, slices) in [("Priority", &report.by_priority), ("Service", &report.by_service), ("Source", &report.by_source)] {
+    for (name, slices) in
+        [("Priority", &report.by_priority), ("Service", &report.by_service), ("Source", &report.by_source)]
+    {
         if !slices.is_empty() {
             text.push_str(&format!("\n{}\n", figure_table(name, slice_rows(slices))));
         }
     }
     if !report.by_service.is_empty() {
-        text.push_str("An incident with two services counts under each, so these may add up to more than n.\n");
+        text.push_str(
+            "An incident with two services counts under each, so these may add up to more than n.\n",
+        );
     }
     let reasons: Vec<String> = report.excluded.iter().map(|e| format!("{} {}", e.count, e.reason)).collect();
     let reasons = if reasons.is_empty() { "nothing".into() } else { reasons.join(", ") };
@@ -453,7 +462,11 @@ pub(crate) fn report_text(report: &MttrReport, asked: Asked<'_>) -> String {
         report.population, overall.statistics.count
     ));
     if let Some(oldest) = report.oldest_open {
-        text.push_str(&format!("{} are open, the oldest since {} UTC.\n", report.open, short_instant(oldest)));
+        text.push_str(&format!(
+            "{} are open, the oldest since {} UTC.\n",
+            report.open,
+            short_instant(oldest)
+        ));
     }
     text
 }

@@ -42,11 +42,16 @@ impl ModuleCache {
         let path = self.directory.join(&name);
         match read(&path, &name, &key) {
             Ok(Some(code)) => {
-                #[allow(unsafe_code, reason = "wasmtime cannot check compiled code; the HMAC says that we wrote it")]
+                #[allow(
+                    unsafe_code,
+                    reason = "wasmtime cannot check compiled code; the HMAC says that we wrote it"
+                )]
                 // SAFETY: the bytes were written by `store` under a key that only the owner can read.
                 match unsafe { Component::deserialize(engine.wasmtime(), &code) } {
                     Ok(component) => return Ok(component),
-                    Err(error) => tracing::warn!("a cached component does not load and is compiled anew: {error:#}"),
+                    Err(error) => {
+                        tracing::warn!("a cached component does not load and is compiled anew: {error:#}")
+                    }
                 }
             }
             Ok(None) => {}
@@ -195,7 +200,10 @@ mod tests {
         let second = files(&path).into_iter().find(|file| *file != first).unwrap();
         std::fs::copy(&second, &first).unwrap();
         let name = first.file_name().unwrap().to_str().unwrap();
-        assert!(read(&first, name, &cache.key().unwrap()).is_err(), "another component's code under this name");
+        assert!(
+            read(&first, name, &cache.key().unwrap()).is_err(),
+            "another component's code under this name"
+        );
     }
 
     #[cfg(unix)]

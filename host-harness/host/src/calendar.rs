@@ -68,7 +68,9 @@ pub fn edges(
 fn next(day: NaiveDate, size: BucketSize) -> Option<NaiveDate> {
     match size {
         BucketSize::Day => day.checked_add_days(Days::new(1)),
-        BucketSize::Week => day.checked_add_days(Days::new(7 - u64::from(day.weekday().num_days_from_monday()))),
+        BucketSize::Week => {
+            day.checked_add_days(Days::new(7 - u64::from(day.weekday().num_days_from_monday())))
+        }
         BucketSize::Month => day.with_day(1)?.checked_add_months(Months::new(1)),
     }
 }
@@ -120,7 +122,9 @@ mod tests {
         for case in cases {
             let Ok(zone) = case["zone"].as_str().unwrap().parse::<Tz>() else { continue };
             let at: DateTime<Utc> = case["resolved_at"].as_str().unwrap().parse().unwrap();
-            for (size, name) in [(BucketSize::Day, "day"), (BucketSize::Week, "iso_week"), (BucketSize::Month, "month")] {
+            for (size, name) in
+                [(BucketSize::Day, "day"), (BucketSize::Week, "iso_week"), (BucketSize::Month, "month")]
+            {
                 let edges = edges(date("2020-01-01"), date("2028-01-01"), size, zone).unwrap();
                 let bucket = edges.partition_point(|edge| *edge <= at.timestamp_micros()) - 1;
                 assert_eq!(label(edges[bucket], size, zone), case[name].as_str().unwrap(), "{case}");
@@ -130,7 +134,9 @@ mod tests {
 
     #[test]
     fn buckets_meet_without_gaps_whatever_the_clocks_do() {
-        for zone in ["UTC", "Europe/Berlin", "America/New_York", "America/Sao_Paulo", "Asia/Kolkata", "Africa/Cairo"] {
+        for zone in
+            ["UTC", "Europe/Berlin", "America/New_York", "America/Sao_Paulo", "Asia/Kolkata", "Africa/Cairo"]
+        {
             let zone: Tz = zone.parse().unwrap();
             for size in [BucketSize::Day, BucketSize::Week, BucketSize::Month] {
                 let edges = edges(date("2017-03-15"), date("2020-03-16"), size, zone).unwrap();

@@ -3,11 +3,7 @@
 //! Records such as [`Incident`] cross the sandbox, the ports and the store unchanged, so that there is one
 //! definition of each and no copying between look-alikes. Nothing here interprets them.
 
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    reason = "generated; the documentation is in wit/integration.wit"
-)]
+#[allow(missing_docs, unreachable_pub, reason = "generated; the documentation is in wit/integration.wit")]
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../../wit",

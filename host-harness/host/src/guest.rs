@@ -91,7 +91,9 @@ impl GuestState {
     fn storage(&self, wanted: Access) -> Result<&Scope, StorageError> {
         match &self.scope {
             Some(scope) if scope.access == Access::Write || scope.access == wanted => Ok(scope),
-            Some(scope) => Err(StorageError::Invalid(format!("{} may not use storage in this way", scope.call))),
+            Some(scope) => {
+                Err(StorageError::Invalid(format!("{} may not use storage in this way", scope.call)))
+            }
             None => Err(StorageError::Invalid("this call may not use storage".into())),
         }
     }
@@ -169,7 +171,12 @@ impl imports::storage::Host for GuestState {
         }
     }
 
-    async fn scan_samples(&mut self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<SamplePage> {
+    async fn scan_samples(
+        &mut self,
+        since: Timestamp,
+        until: Timestamp,
+        after: Option<String>,
+    ) -> Answer<SamplePage> {
         match self.storage(Access::Read) {
             Ok(scope) => {
                 let page = scope.store.scan_samples(&scope.org, since, until, after.as_deref()).await;
@@ -206,7 +213,12 @@ impl imports::credentials::Host for GuestState {
 }
 
 impl imports::log::Host for GuestState {
-    async fn log(&mut self, level: Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
+    async fn log(
+        &mut self,
+        level: Level,
+        message: String,
+        fields: Vec<(String, String)>,
+    ) -> wasmtime::Result<()> {
         self.logged = self.logged.saturating_add(1);
         if self.logged > self.limits.log_messages {
             if self.logged == self.limits.log_messages.saturating_add(1) {
@@ -218,7 +230,8 @@ impl imports::log::Host for GuestState {
             Some(scope) => (&*scope.plugin, scope.call, scope.org.as_str()),
             None => ("", "describe", ""),
         };
-        let fields: String = fields.iter().map(|(name, value)| format!(" {}={}", cut(name), cut(value))).collect();
+        let fields: String =
+            fields.iter().map(|(name, value)| format!(" {}={}", cut(name), cut(value))).collect();
         let (message, fields) = (cut(&message), cut(&fields));
         match level {
             Level::Debug => tracing::debug!(target: "koalr::guest", plugin, call, org, "{message}{fields}"),

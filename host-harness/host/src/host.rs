@@ -21,8 +21,8 @@ use crate::id::{DeliveryId, OrgId};
 use crate::limits::Limits;
 use crate::plugin::{LoadError, Plugin};
 use crate::port::{
-    Accepted, Clock, JobKind, Lease, NewDelivery, Organisation, OrganisationState, OriginMapping, Store, StoreError,
-    SystemClock,
+    Accepted, Clock, JobKind, Lease, NewDelivery, Organisation, OrganisationState, OriginMapping, Store,
+    StoreError, SystemClock,
 };
 use crate::vault::{SealingKey, Secret, Vault, VaultError};
 
@@ -274,11 +274,19 @@ impl Host {
     pub async fn schedule_backfill(&self, org: &OrgId, days: u32) -> Result<(), HostError> {
         const DAY: i64 = 86_400_000_000;
         let now = self.clock.now();
-        let window = crate::port::BackfillWindow { since: now.saturating_sub(DAY.saturating_mul(days.into())), until: now };
+        let window = crate::port::BackfillWindow {
+            since: now.saturating_sub(DAY.saturating_mul(days.into())),
+            until: now,
+        };
         Ok(self.store.put_job(org, JobKind::Backfill, now, Some(window)).await?)
     }
 
-    async fn try_connect(&self, org: &OrgId, connect: &Connect, origins: Vec<Allowed>) -> Result<Connection, HostError> {
+    async fn try_connect(
+        &self,
+        org: &OrgId,
+        connect: &Connect,
+        origins: Vec<Allowed>,
+    ) -> Result<Connection, HostError> {
         let allowed = self.with_credentials(origins, &connect.credentials)?;
         let revealed = self.revealed(org).await?;
         let settings = &connect.settings;
@@ -334,8 +342,13 @@ impl Host {
 
     /// Applies a stored delivery. With a lease, the plugin's commit and the delivery's completion are one
     /// transaction; the flag says whether that happened.
-    pub(crate) async fn apply(&self, lease: &Lease, delivery: &Delivery) -> Result<(Outcome, bool), HostError> {
-        let (scope, allowed) = self.live(&lease.org, "handle-event", Access::Write, Some(lease.clone())).await?;
+    pub(crate) async fn apply(
+        &self,
+        lease: &Lease,
+        delivery: &Delivery,
+    ) -> Result<(Outcome, bool), HostError> {
+        let (scope, allowed) =
+            self.live(&lease.org, "handle-event", Access::Write, Some(lease.clone())).await?;
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_handle_event(store, delivery).await
         };
@@ -486,9 +499,12 @@ impl Host {
         credentials: &[(String, Secret)],
     ) -> Result<Vec<Allowed>, HostError> {
         for wanted in &self.plugin.descriptor().injected {
-            let Some((_, secret)) = credentials.iter().find(|(name, _)| *name == wanted.name) else { continue };
+            let Some((_, secret)) = credentials.iter().find(|(name, _)| *name == wanted.name) else {
+                continue;
+            };
             let text = zeroize::Zeroizing::new(format!("{}{}", wanted.prefix, secret.expose()));
-            let value = HeaderValue::from_str(&text).map_err(|_| HostError::CredentialText(wanted.name.clone()));
+            let value =
+                HeaderValue::from_str(&text).map_err(|_| HostError::CredentialText(wanted.name.clone()));
             let mut value = value?;
             value.set_sensitive(true);
             // Both were checked when the component was loaded.
@@ -512,7 +528,9 @@ impl std::fmt::Debug for Host {
 /// What the plugin said, and what a person can do about it.
 pub fn explain(error: &GuestError) -> String {
     match error {
-        GuestError::Unauthorized(text) => format!("{text}; create a new API key at the provider and connect again"),
+        GuestError::Unauthorized(text) => {
+            format!("{text}; create a new API key at the provider and connect again")
+        }
         GuestError::Forbidden(text) => format!("{text}; give the API key that permission at the provider"),
         GuestError::RateLimited(ms) => {
             format!("the provider limits the rate of requests; try again in {} s", ms.div_ceil(1_000))

@@ -34,7 +34,9 @@ pub enum LoadError {
     #[error("the component describes itself wrongly: {0}")]
     Origin(#[from] InvalidOrigin),
     /// An injected credential for an origin that is not listed, or a header that is none.
-    #[error("the component describes itself wrongly: the credential `{0}` has no listed origin or no valid header")]
+    #[error(
+        "the component describes itself wrongly: the credential `{0}` has no listed origin or no valid header"
+    )]
     Credential(String),
 }
 
@@ -92,7 +94,15 @@ impl Plugin {
             }
         }
         let digest = hex(&Sha256::digest(wasm));
-        Ok(Plugin { pre, name: descriptor.name.as_str().into(), origins, descriptor, digest, size: wasm.len(), surface })
+        Ok(Plugin {
+            pre,
+            name: descriptor.name.as_str().into(),
+            origins,
+            descriptor,
+            digest,
+            size: wasm.len(),
+            surface,
+        })
     }
 
     /// What the component says of itself.
@@ -118,7 +128,10 @@ impl Plugin {
 
 impl std::fmt::Debug for Plugin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Plugin").field("name", &self.name).field("digest", &self.digest).finish_non_exhaustive()
+        f.debug_struct("Plugin")
+            .field("name", &self.name)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -126,8 +139,11 @@ fn surface(engine: &Engine, component: &Component) -> Surface {
     let kind = component.component_type();
     let is_interface = |item: &ComponentItem| matches!(item, ComponentItem::ComponentInstance(_));
     let names = |items: Vec<(&str, ComponentItem)>| {
-        let mut names: Vec<String> =
-            items.into_iter().filter(|(_, item)| is_interface(item)).map(|(name, _)| name.to_string()).collect();
+        let mut names: Vec<String> = items
+            .into_iter()
+            .filter(|(_, item)| is_interface(item))
+            .map(|(name, _)| name.to_string())
+            .collect();
         names.sort();
         names
     };

@@ -103,7 +103,8 @@ impl Scheduler {
             while running.try_join_next().is_some() {}
             let free = u32::try_from(slots.available_permits()).unwrap_or(0);
             let now = self.host.clock().now();
-            let due = if free == 0 { Ok(Vec::new()) } else { self.host.store().claim_due(free, LEASE, now).await };
+            let due =
+                if free == 0 { Ok(Vec::new()) } else { self.host.store().claim_due(free, LEASE, now).await };
             let due = due.unwrap_or_else(|error| {
                 tracing::warn!("the schedule cannot be read: {error}");
                 Vec::new()
@@ -129,7 +130,12 @@ impl Scheduler {
     }
 
     /// Runs one job now, to the end of its present pass, waiting as long as the provider asks.
-    pub async fn run_now(&self, org: &OrgId, kind: JobKind, observer: Observer<'_>) -> Result<Totals, RunError> {
+    pub async fn run_now(
+        &self,
+        org: &OrgId,
+        kind: JobKind,
+        observer: Observer<'_>,
+    ) -> Result<Totals, RunError> {
         self.host.organisation(org).await?;
         let store = self.host.store();
         match store.claim_job(org, kind, LEASE, self.host.clock().now()).await.map_err(HostError::from)? {
@@ -140,7 +146,13 @@ impl Scheduler {
     }
 
     /// Steps until the pass is through, then releases the job. `yields` gives the lease back for long waits.
-    async fn work(&self, lease: &JobLease, job: Job, observer: Observer<'_>, yields: bool) -> Result<Totals, HostError> {
+    async fn work(
+        &self,
+        lease: &JobLease,
+        job: Job,
+        observer: Observer<'_>,
+        yields: bool,
+    ) -> Result<Totals, HostError> {
         let mut totals = Totals::default();
         let mut progress = Progress::default();
         let ended = loop {

@@ -106,7 +106,9 @@ impl SealingKey {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = match options.open(path) {
             // Another process was faster: its key counts.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return SealingKey::load_or_create(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return SealingKey::load_or_create(path);
+            }
             opened => opened.map_err(failed)?,
         };
         let text = Zeroizing::new(STANDARD.encode(key.0));
@@ -194,7 +196,12 @@ fn seal(key: &SealingKey, org: &OrgId, name: &str, value: &[u8]) -> Result<Seale
     Ok(Sealed([&[VERSION][..], &nonce, &ciphertext].concat()))
 }
 
-fn unseal(key: &SealingKey, org: &OrgId, name: &str, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+fn unseal(
+    key: &SealingKey,
+    org: &OrgId,
+    name: &str,
+    sealed: &Sealed,
+) -> Result<Zeroizing<Vec<u8>>, VaultError> {
     let wrong = || VaultError::WrongKey(org.clone());
     let cipher = Aes256Gcm::new_from_slice(&key.0).map_err(|_| VaultError::Sealing)?;
     let (VERSION, rest) = sealed.0.split_first().map(|(v, rest)| (*v, rest)).ok_or_else(wrong)? else {

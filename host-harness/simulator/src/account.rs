@@ -62,10 +62,7 @@ impl Account {
     }
 
     pub(crate) fn position(&self, id: &str) -> Option<usize> {
-        self.by_id
-            .get(id)
-            .copied()
-            .filter(|position| self.living(*position).is_some())
+        self.by_id.get(id).copied().filter(|position| self.living(*position).is_some())
     }
 
     /// An incident that was not deleted.
@@ -75,12 +72,8 @@ impl Account {
 
     /// By full id, or by the number in the reference.
     pub(crate) fn find(&self, id_or_number: &str) -> Option<&Incident> {
-        let numbered = || {
-            id_or_number
-                .parse()
-                .ok()
-                .and_then(|number: u64| self.by_number.get(&number).copied())
-        };
+        let numbered =
+            || id_or_number.parse().ok().and_then(|number: u64| self.by_number.get(&number).copied());
         let position = self.by_id.get(id_or_number).copied().or_else(numbered)?;
         self.living(position)
     }
@@ -95,34 +88,16 @@ impl Account {
         new: NewIncident,
         at: DateTime<Utc>,
     ) -> Result<(String, Vec<Event>), LifeError> {
-        let severity = new
-            .severity
-            .as_deref()
-            .map(|name| self.severity(name))
-            .transpose()?;
+        let severity = new.severity.as_deref().map(|name| self.severity(name)).transpose()?;
         let services = self.services(&new.services)?;
         let lead = new.lead.as_deref().map(|email| self.user(email)).transpose()?;
         let creator = lead.clone().map_or(Actor::ApiKey, Actor::User);
-        let stage = if severity.is_some() {
-            Stage::Investigating
-        } else {
-            Stage::Triage
-        };
+        let stage = if severity.is_some() { Stage::Investigating } else { Stage::Triage };
         let id = ulid(&mut self.rng, at);
-        let kind = if new.private {
-            &self.settings.security_type
-        } else {
-            &self.settings.default_type
-        };
+        let kind = if new.private { &self.settings.security_type } else { &self.settings.default_type };
         let mut incident = Incident {
             id: id.clone(),
-            number: self
-                .incidents
-                .iter()
-                .map(|incident| incident.number)
-                .max()
-                .unwrap_or(0)
-                + 1,
+            number: self.incidents.iter().map(|incident| incident.number).max().unwrap_or(0) + 1,
             name: new.name,
             summary: None,
             private: new.private,
@@ -168,23 +143,13 @@ impl Account {
             Some(text) => Some(Stage::parse(text).ok_or_else(|| unknown("status", text))?),
             None => None,
         };
-        let severity = change
-            .severity
-            .as_deref()
-            .map(|name| self.severity(name))
-            .transpose()?;
-        let services = change
-            .services
-            .as_deref()
-            .map(|names| self.services(names))
-            .transpose()?;
+        let severity = change.severity.as_deref().map(|name| self.severity(name)).transpose()?;
+        let services = change.services.as_deref().map(|names| self.services(names)).transpose()?;
         let stamps: Vec<(Stamp, Option<DateTime<Utc>>)> = change
             .timestamps
             .iter()
             .map(|(name, value)| {
-                Stamp::parse(name)
-                    .map(|stamp| (stamp, *value))
-                    .ok_or_else(|| unknown("timestamp", name))
+                Stamp::parse(name).map(|stamp| (stamp, *value)).ok_or_else(|| unknown("timestamp", name))
             })
             .collect::<Result<_, _>>()?;
         let Some(incident) = self.incidents.get_mut(position) else {
@@ -209,13 +174,7 @@ impl Account {
         let updater = incident.lead.clone().map_or(Actor::Workflow, Actor::User);
         self.record(position, at, updater, change.message.clone(), None);
         self.render(position);
-        Ok(self.announce(
-            position,
-            Announcement::Changed {
-                previous,
-                message: change.message,
-            },
-        ))
+        Ok(self.announce(position, Announcement::Changed { previous, message: change.message }))
     }
 
     /// Merges one incident into another. The only pointer to the target is on the update.
@@ -230,13 +189,7 @@ impl Account {
         let updater = incident.lead.clone().map_or(Actor::Workflow, Actor::User);
         self.record(position, at, updater, None, Some(into.to_owned()));
         self.render(position);
-        Ok(self.announce(
-            position,
-            Announcement::Changed {
-                previous,
-                message: None,
-            },
-        ))
+        Ok(self.announce(position, Announcement::Changed { previous, message: None }))
     }
 
     /// Makes somebody the lead. No update is written: the role is not part of one.
@@ -268,8 +221,7 @@ impl Account {
         }
         self.order.retain(|known| *known != position);
         let updates = &self.updates;
-        self.update_order
-            .retain(|known| updates.get(*known).is_some_and(|row| row.incident != position));
+        self.update_order.retain(|known| updates.get(*known).is_some_and(|row| row.incident != position));
         Ok(())
     }
 
@@ -288,38 +240,23 @@ impl Account {
         incident.updated_at = at;
         incident.last_activity_at = incident.last_activity_at.max(at);
         self.render(position);
-        Ok(self.announce(
-            position,
-            Announcement::Changed {
-                previous,
-                message: None,
-            },
-        ))
+        Ok(self.announce(position, Announcement::Changed { previous, message: None }))
     }
 
     fn require(&self, id: &str) -> Result<usize, LifeError> {
-        self.position(id)
-            .ok_or_else(|| LifeError::UnknownIncident(id.to_owned()))
+        self.position(id).ok_or_else(|| LifeError::UnknownIncident(id.to_owned()))
     }
 
     fn severity(&self, name: &str) -> Result<Arc<Severity>, LifeError> {
-        self.settings
-            .severity_named(name)
-            .ok_or_else(|| unknown("severity", name))
+        self.settings.severity_named(name).ok_or_else(|| unknown("severity", name))
     }
 
     fn user(&self, email: &str) -> Result<Arc<User>, LifeError> {
-        self.settings
-            .user_by_email(email)
-            .ok_or_else(|| unknown("user", email))
+        self.settings.user_by_email(email).ok_or_else(|| unknown("user", email))
     }
 
     fn services(&self, names: &[String]) -> Result<Vec<Arc<Service>>, LifeError> {
-        let find = |name: &String| {
-            self.settings
-                .service_named(name)
-                .ok_or_else(|| unknown("service", name))
-        };
+        let find = |name: &String| self.settings.service_named(name).ok_or_else(|| unknown("service", name));
         names.iter().map(find).collect()
     }
 
@@ -339,9 +276,7 @@ impl Account {
         let key = (new.created_at, &new.id);
         let incidents = &self.incidents;
         let slot = self.order.partition_point(|known| {
-            incidents
-                .get(*known)
-                .is_some_and(|incident| (incident.created_at, &incident.id) < key)
+            incidents.get(*known).is_some_and(|incident| (incident.created_at, &incident.id) < key)
         });
         self.order.insert(slot, position);
     }
@@ -349,18 +284,11 @@ impl Account {
     /// Puts everything in order at once, after many insertions.
     pub(crate) fn sort(&mut self) {
         let incidents = &self.incidents;
-        self.order = (0..incidents.len())
-            .filter(|at| self.living(*at).is_some())
-            .collect();
-        self.order.sort_by_key(|at| {
-            incidents
-                .get(*at)
-                .map(|incident| (incident.created_at, &incident.id))
-        });
+        self.order = (0..incidents.len()).filter(|at| self.living(*at).is_some()).collect();
+        self.order.sort_by_key(|at| incidents.get(*at).map(|incident| (incident.created_at, &incident.id)));
         let updates = &self.updates;
         self.update_order = (0..updates.len()).collect();
-        self.update_order
-            .sort_by_key(|at| updates.get(*at).map(|update| (update.created_at, &update.id)));
+        self.update_order.sort_by_key(|at| updates.get(*at).map(|update| (update.created_at, &update.id)));
     }
 
     /// Writes an update and a timeline item of the incident's present state, out of order.
@@ -373,11 +301,8 @@ impl Account {
         merged_into: Option<String>,
     ) -> usize {
         let slot = self.updates.len();
-        let (id, item_id, log_id) = (
-            ulid(&mut self.rng, at),
-            ulid(&mut self.rng, at),
-            ulid(&mut self.rng, at),
-        );
+        let (id, item_id, log_id) =
+            (ulid(&mut self.rng, at), ulid(&mut self.rng, at), ulid(&mut self.rng, at));
         let Some(incident) = self.incidents.get_mut(position) else {
             return slot;
         };
@@ -425,19 +350,14 @@ impl Account {
         let key = (new.created_at, &new.id);
         let updates = &self.updates;
         let place = self.update_order.partition_point(|known| {
-            updates
-                .get(*known)
-                .is_some_and(|update| (update.created_at, &update.id) < key)
+            updates.get(*known).is_some_and(|update| (update.created_at, &update.id) < key)
         });
         self.update_order.insert(place, slot);
     }
 
     /// Makes an incident's JSON anew.
     pub(crate) fn render(&mut self, position: usize) {
-        if let Some(json) = self
-            .incidents
-            .get(position)
-            .map(|incident| incident.to_json(&self.settings))
+        if let Some(json) = self.incidents.get(position).map(|incident| incident.to_json(&self.settings))
             && let Some(incident) = self.incidents.get_mut(position)
         {
             incident.json = Bytes::from(json);
@@ -466,10 +386,7 @@ impl Account {
                         .raw("previous_status", self.settings.status_json(previous))
                         .raw("new_status", self.settings.status_json(incident.stage))
                         .optional("message", message.as_deref());
-                    events.push(event(
-                        "public_incident.incident_status_updated_v2",
-                        change.close(),
-                    ));
+                    events.push(event("public_incident.incident_status_updated_v2", change.close()));
                 }
                 events
             }
@@ -479,26 +396,14 @@ impl Account {
 
 enum Announcement {
     Created,
-    Changed {
-        previous: Stage,
-        message: Option<String>,
-    },
+    Changed { previous: Stage, message: Option<String> },
 }
 
 fn event(event_type: &'static str, payload: String) -> Event {
-    let body = Object::new()
-        .text("event_type", event_type)
-        .raw(event_type, &payload)
-        .close();
-    Event {
-        event_type,
-        body: Bytes::from(body),
-    }
+    let body = Object::new().text("event_type", event_type).raw(event_type, &payload).close();
+    Event { event_type, body: Bytes::from(body) }
 }
 
 fn unknown(kind: &'static str, name: &str) -> LifeError {
-    LifeError::Unknown {
-        kind,
-        name: name.to_owned(),
-    }
+    LifeError::Unknown { kind, name: name.to_owned() }
 }

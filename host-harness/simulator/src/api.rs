@@ -108,62 +108,39 @@ pub(crate) fn answer(
         let message = format!("This API key does not have the {scope} scope, which the {role} role grants");
         return error(403, "forbidden", &message, request_id);
     }
-    let view = View {
-        account,
-        settings: &account.settings,
-        sees_private: has("global_access"),
-    };
+    let view = View { account, settings: &account.settings, sees_private: has("global_access") };
     match view.respond(route, query, roles) {
-        Ok(body) => Answer {
-            status: 200,
-            body: Bytes::from(body),
-        },
+        Ok(body) => Answer { status: 200, body: Bytes::from(body) },
         Err(Refusal::Invalid(invalid)) => validation_error(&invalid, request_id),
-        Err(Refusal::NotFound) => error(
-            404,
-            "resource_not_found",
-            "The requested resource could not be found",
-            request_id,
-        ),
+        Err(Refusal::NotFound) => {
+            error(404, "resource_not_found", "The requested resource could not be found", request_id)
+        }
     }
 }
 
 /// The documented body of a failure.
 pub(crate) fn error(status: u16, code: &str, message: &str, request_id: &str) -> Answer {
     let body = error_body(status, json!([{"code": code, "message": message}]), request_id);
-    Answer {
-        status,
-        body: Bytes::from(body.to_string()),
-    }
+    Answer { status, body: Bytes::from(body.to_string()) }
 }
 
 /// The documented body of a 429.
 pub(crate) fn rate_limited(limit: u32, retry_after: &str, request_id: &str) -> Answer {
     let message =
         "Too many requests hit the API too quickly. We recommend an exponential backoff of your requests.";
-    let mut body = error_body(
-        429,
-        json!([{"code": "too_many_requests", "message": message}]),
-        request_id,
-    );
+    let mut body = error_body(429, json!([{"code": "too_many_requests", "message": message}]), request_id);
     if let Some(body) = body.as_object_mut() {
         let limits =
             json!({"name": "api_key_name", "limit": limit, "remaining": 0, "retry_after": retry_after});
         body.insert("rate_limit".to_owned(), limits);
     }
-    Answer {
-        status: 429,
-        body: Bytes::from(body.to_string()),
-    }
+    Answer { status: 429, body: Bytes::from(body.to_string()) }
 }
 
 fn validation_error(invalid: &Invalid, request_id: &str) -> Answer {
     let source = json!({"field": invalid.field, "pointer": format!("/{}", invalid.field)});
     let errors = json!([{"code": invalid.code, "message": invalid.message, "source": source}]);
-    Answer {
-        status: 422,
-        body: Bytes::from(error_body(422, errors, request_id).to_string()),
-    }
+    Answer { status: 422, body: Bytes::from(error_body(422, errors, request_id).to_string()) }
 }
 
 fn error_body(status: u16, errors: Value, request_id: &str) -> Value {
@@ -206,42 +183,28 @@ impl View<'_> {
             Route::Incident(id) => {
                 let found = self.account.find(id).filter(|incident| self.sees(incident));
                 let incident = found.ok_or(Refusal::NotFound)?;
-                Object::with_capacity(8_000)
-                    .raw("incident", &String::from_utf8_lossy(&incident.json))
-                    .close()
+                Object::with_capacity(8_000).raw("incident", &String::from_utf8_lossy(&incident.json)).close()
             }
             Route::IncidentUpdates => self.updates(query)?,
             Route::IncidentTimelineItems => self.timeline(query)?,
-            Route::Severities => Object::new()
-                .array("severities", settings.severities.iter().map(|one| &one.json))
-                .close(),
+            Route::Severities => {
+                Object::new().array("severities", settings.severities.iter().map(|one| &one.json)).close()
+            }
             Route::IncidentStatuses => Object::new()
-                .array(
-                    "incident_statuses",
-                    settings.statuses.iter().map(|(_, one)| &one.json),
-                )
+                .array("incident_statuses", settings.statuses.iter().map(|(_, one)| &one.json))
                 .close(),
             Route::IncidentTimestamps => Object::new()
-                .array(
-                    "incident_timestamps",
-                    settings.stamps.iter().map(|(_, one)| &one.json),
-                )
+                .array("incident_timestamps", settings.stamps.iter().map(|(_, one)| &one.json))
                 .close(),
             Route::IncidentTypes => {
                 let types = [&settings.default_type.json, &settings.security_type.json];
                 Object::new().array("incident_types", types).close()
             }
             Route::IncidentRoles => {
-                let roles = [
-                    &settings.lead.json,
-                    &settings.reporter.json,
-                    &settings.communications.json,
-                ];
+                let roles = [&settings.lead.json, &settings.reporter.json, &settings.communications.json];
                 Object::new().array("incident_roles", roles).close()
             }
-            Route::CustomFields => Object::new()
-                .array("custom_fields", &settings.fields.listed)
-                .close(),
+            Route::CustomFields => Object::new().array("custom_fields", &settings.fields.listed).close(),
             Route::CatalogTypes => {
                 let types = [&settings.service_type.json, &settings.team_type.json];
                 Object::new().array("catalog_types", types).close()
@@ -316,20 +279,11 @@ impl View<'_> {
         let slots: &[usize] = match query.get("incident_id") {
             None => &self.account.update_order,
             Some(id) => {
-                let incident = self
-                    .account
-                    .position(id)
-                    .and_then(|position| self.account.living(position));
+                let incident = self.account.position(id).and_then(|position| self.account.living(position));
                 // Responders back-date updates, so the order of writing is not the order of time.
-                let mut slots = incident
-                    .map(|incident| incident.updates.clone())
-                    .unwrap_or_default();
-                slots.sort_by_key(|slot| {
-                    self.account
-                        .updates
-                        .get(*slot)
-                        .map(|row| (row.created_at, &row.id))
-                });
+                let mut slots = incident.map(|incident| incident.updates.clone()).unwrap_or_default();
+                slots
+                    .sort_by_key(|slot| self.account.updates.get(*slot).map(|row| (row.created_at, &row.id)));
                 of_incident = slots;
                 &of_incident
             }
@@ -348,18 +302,10 @@ impl View<'_> {
                 place.ok_or_else(|| Invalid::new("after", "no update has this id"))? + 1
             }
         };
-        let page: Vec<&Update> = newest_first
-            .iter()
-            .skip(from)
-            .filter_map(visible)
-            .take(page_size)
-            .collect();
+        let page: Vec<&Update> = newest_first.iter().skip(from).filter_map(visible).take(page_size).collect();
         let after = full(&page, page_size).map(|last| last.id.as_str());
         Ok(Object::with_capacity(page.len() * 900)
-            .array(
-                "incident_updates",
-                page.iter().map(|update| self.account.update_json(update)),
-            )
+            .array("incident_updates", page.iter().map(|update| self.account.update_json(update)))
             .raw("pagination_meta", &page_meta(page_size, after, None))
             .close())
     }
@@ -367,10 +313,7 @@ impl View<'_> {
     fn timeline(&self, query: &Query) -> Result<String, Refusal> {
         let id = query.required("incident_id")?;
         let page_size = query.page_size(MAX_PAGE)?;
-        let incident = self
-            .account
-            .position(id)
-            .and_then(|position| self.account.living(position));
+        let incident = self.account.position(id).and_then(|position| self.account.living(position));
         let incident = incident.filter(|incident| self.sees(incident));
         let mut items: Vec<_> = incident.iter().flat_map(|incident| &incident.timeline).collect();
         items.sort_by_key(|item| (item.at, &item.id));
@@ -383,9 +326,7 @@ impl View<'_> {
         };
         let page: Vec<_> = items.into_iter().skip(from).take(page_size).collect();
         let after = full(&page, page_size).map(|last| last.id.as_str());
-        let rows = page
-            .iter()
-            .filter_map(|item| Some(incident?.timeline_json(item, self.settings)));
+        let rows = page.iter().filter_map(|item| Some(incident?.timeline_json(item, self.settings)));
         Ok(Object::new()
             .array("incident_timeline_items", rows)
             .raw("pagination_meta", &page_meta(page_size, after, None))
@@ -403,23 +344,13 @@ impl View<'_> {
                 let names = [&service.id, &service.external_id, &service.alias, &service.name];
                 wanted.is_none_or(|wanted| names.into_iter().any(|name| name == wanted))
             });
-            (
-                &settings.service_type,
-                services
-                    .map(|one| (one.id.as_str(), one.listed.as_str()))
-                    .collect(),
-            )
+            (&settings.service_type, services.map(|one| (one.id.as_str(), one.listed.as_str())).collect())
         } else if type_id == settings.team_type.id {
             let wanted = query.get("identifier");
             let teams = settings.teams.iter().zip(&settings.teams_listed);
             let teams = teams
                 .filter(|(team, _)| wanted.is_none_or(|wanted| team.id == wanted || team.name == wanted));
-            (
-                &settings.team_type,
-                teams
-                    .map(|(one, listed)| (one.id.as_str(), listed.as_str()))
-                    .collect(),
-            )
+            (&settings.team_type, teams.map(|(one, listed)| (one.id.as_str(), listed.as_str())).collect())
         } else {
             return Err(Refusal::NotFound);
         };
@@ -437,16 +368,10 @@ impl View<'_> {
         let inactive = query.get("include_inactive") == Some("true");
         let users = self.settings.users.iter().filter(|user| {
             (inactive || user.active)
-                && query
-                    .get("email")
-                    .is_none_or(|email| user.email.eq_ignore_ascii_case(email))
-                && query
-                    .get("slack_user_id")
-                    .is_none_or(|id| user.slack_user_id == id)
+                && query.get("email").is_none_or(|email| user.email.eq_ignore_ascii_case(email))
+                && query.get("slack_user_id").is_none_or(|id| user.slack_user_id == id)
         });
-        let rows = users
-            .map(|user| (user.id.as_str(), user.listed.as_str()))
-            .collect();
+        let rows = users.map(|user| (user.id.as_str(), user.listed.as_str())).collect();
         let (page, after) = cut(rows, query, page_size)?;
         Ok(Object::new()
             .array("users", page)

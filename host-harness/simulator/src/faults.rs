@@ -21,11 +21,7 @@ pub struct Fault {
 impl Fault {
     /// Hits the next `times` requests under `path_prefix`.
     pub fn new(path_prefix: impl Into<String>, times: u32, effect: Effect) -> Self {
-        Self {
-            path_prefix: path_prefix.into(),
-            times,
-            effect,
-        }
+        Self { path_prefix: path_prefix.into(), times, effect }
     }
 }
 
@@ -75,10 +71,7 @@ impl Faults {
 
     /// Takes one serving from the first fault that fits.
     pub(crate) fn take(&mut self, path: &str) -> Option<Effect> {
-        let position = self
-            .0
-            .iter()
-            .position(|fault| path.starts_with(&fault.path_prefix))?;
+        let position = self.0.iter().position(|fault| path.starts_with(&fault.path_prefix))?;
         let fault = self.0.get_mut(position)?;
         fault.times = fault.times.saturating_sub(1);
         let effect = fault.effect.clone();

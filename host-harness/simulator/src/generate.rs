@@ -61,9 +61,7 @@ pub(crate) fn account(incidents: usize, seed: u64, now: DateTime<Utc>, days: u32
     let mut rng = fastrand::Rng::with_seed(seed);
     let now = DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now);
     let settings = Settings::generate(&mut rng, now);
-    let mut plans: Vec<Plan> = (0..incidents)
-        .map(|n| Plan::draw(n, &mut rng, now, days))
-        .collect();
+    let mut plans: Vec<Plan> = (0..incidents).map(|n| Plan::draw(n, &mut rng, now, days)).collect();
     plans.sort_by_key(|plan| plan.created_at);
     let mut account = Account::empty(settings, rng);
     let mut number = 0;
@@ -90,19 +88,12 @@ struct Plan {
 
 impl Plan {
     fn draw(n: usize, rng: &mut fastrand::Rng, now: DateTime<Utc>, days: u32) -> Self {
-        let (story, mode, private, old) = ALWAYS.get(n).copied().unwrap_or_else(|| {
-            (
-                draw_story(rng),
-                draw_mode(rng),
-                rng.u32(..100) < 6,
-                rng.u32(..100) < 3,
-            )
-        });
-        // Mild ones are common, the worst are rare.
-        let severity = [0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4]
-            .get(rng.usize(..13))
+        let (story, mode, private, old) = ALWAYS
+            .get(n)
             .copied()
-            .unwrap_or(0);
+            .unwrap_or_else(|| (draw_story(rng), draw_mode(rng), rng.u32(..100) < 6, rng.u32(..100) < 3));
+        // Mild ones are common, the worst are rare.
+        let severity = [0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4].get(rng.usize(..13)).copied().unwrap_or(0);
         let steps = if mode == Mode::Retrospective {
             vec![(Duration::zero(), Stage::Closed)]
         } else {
@@ -119,13 +110,7 @@ impl Plan {
             _ => rng.i64(0..(i64::from(days) * day - length - day).max(1)) + 900,
         };
         let age = Duration::seconds(length + since_last) + Duration::milliseconds(rng.i64(0..1_000));
-        Self {
-            mode,
-            private,
-            severity,
-            created_at: now - age,
-            steps,
-        }
+        Self { mode, private, severity, created_at: now - age, steps }
     }
 }
 
@@ -154,10 +139,7 @@ fn draw_mode(rng: &mut fastrand::Rng) -> Mode {
 }
 
 fn draw_steps(story: Story, severity: usize, rng: &mut fastrand::Rng) -> Vec<(Duration, Stage)> {
-    let mut walk = Walk {
-        steps: Vec::new(),
-        at: Duration::zero(),
-    };
+    let mut walk = Walk { steps: Vec::new(), at: Duration::zero() };
     let through_triage = rng.u32(..4) == 0;
     let open = |walk: &mut Walk, rng: &mut fastrand::Rng| {
         if through_triage {
@@ -175,11 +157,7 @@ fn draw_steps(story: Story, severity: usize, rng: &mut fastrand::Rng) -> Vec<(Du
         }
         Story::Canceled | Story::Merged => {
             open(&mut walk, rng);
-            let end = if story == Story::Merged {
-                Stage::Merged
-            } else {
-                Stage::Canceled
-            };
+            let end = if story == Story::Merged { Stage::Merged } else { Stage::Canceled };
             walk.after(rng.i64(120..2_400), end);
         }
         Story::Live => {
@@ -227,15 +205,9 @@ impl Walk {
     /// From the discovery of the cause to the end of the impact. The worse it is, the more people help, so
     /// typical times shrink with severity; the tail is long everywhere.
     fn repair(&mut self, severity: usize, rng: &mut fastrand::Rng) {
-        let minutes = [240.0, 120.0, 75.0, 55.0, 45.0]
-            .get(severity)
-            .copied()
-            .unwrap_or(60.0);
+        let minutes = [240.0, 120.0, 75.0, 55.0, 45.0].get(severity).copied().unwrap_or(60.0);
         let spread: f64 = (0..4).map(|_| rng.f64()).sum::<f64>() - 2.0;
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "a repair time in seconds, far below the limit"
-        )]
+        #[allow(clippy::cast_possible_truncation, reason = "a repair time in seconds, far below the limit")]
         let seconds = (minutes * 60.0 * (spread * 1.3).exp()) as i64;
         self.after(rng.i64(180..1_800), Stage::Fixing);
         if rng.u32(..5) > 0 {
@@ -266,14 +238,8 @@ fn play(account: &mut Account, plan: &Plan, number: u64, now: DateTime<Utc>) {
     let services: Vec<_> = (0..n_services)
         .filter_map(|n| pick(&settings.services, first_service.wrapping_add(n * 5)).cloned())
         .collect();
-    let subject = services
-        .first()
-        .map_or("the office network", |service| &service.name)
-        .to_owned();
-    let name = format!(
-        "{subject} {}",
-        pick(words::SYMPTOMS, symptom).unwrap_or(&"is down")
-    );
+    let subject = services.first().map_or("the office network", |service| &service.name).to_owned();
+    let name = format!("{subject} {}", pick(words::SYMPTOMS, symptom).unwrap_or(&"is down"));
     let severity: Option<Arc<Severity>> = settings.severities.get(plan.severity).cloned();
     let (lead, reporter) = (user(who), user(second));
     let creator = match opened_by {
@@ -282,11 +248,7 @@ fn play(account: &mut Account, plan: &Plan, number: u64, now: DateTime<Utc>) {
         _ => reporter.clone().map_or(Actor::ApiKey, Actor::User),
     };
     let first_stage = plan.steps.first().map_or(Stage::Triage, |(_, stage)| *stage);
-    let kind = if plan.private {
-        &settings.security_type
-    } else {
-        &settings.default_type
-    };
+    let kind = if plan.private { &settings.security_type } else { &settings.default_type };
     let incident = Incident {
         id,
         number,
@@ -295,24 +257,12 @@ fn play(account: &mut Account, plan: &Plan, number: u64, now: DateTime<Utc>) {
         private: plan.private,
         mode: plan.mode,
         stage: first_stage,
-        severity: if first_stage == Stage::Triage {
-            None
-        } else {
-            severity.clone()
-        },
+        severity: if first_stage == Stage::Triage { None } else { severity.clone() },
         kind: Arc::clone(kind),
         creator: creator.clone(),
-        lead: if first_stage == Stage::Triage {
-            None
-        } else {
-            lead.clone()
-        },
+        lead: if first_stage == Stage::Triage { None } else { lead.clone() },
         reporter,
-        communications: if third.is_multiple_of(3) {
-            user(third)
-        } else {
-            None
-        },
+        communications: if third.is_multiple_of(3) { user(third) } else { None },
         services,
         impact: has_impact.then_some(impact),
         customers: (has_impact && plan.severity > 1).then_some(customers),
@@ -343,11 +293,8 @@ fn play(account: &mut Account, plan: &Plan, number: u64, now: DateTime<Utc>) {
         // One update in six says nothing and only moves the status.
         let message = (text_choice % 6 > 0 || step == 0).then(|| template.replace("{service}", &subject));
         resolved_before |= stage.category() == "learning";
-        let updater = if step == 0 {
-            creator.clone()
-        } else {
-            lead.clone().map_or(Actor::Workflow, Actor::User)
-        };
+        let updater =
+            if step == 0 { creator.clone() } else { lead.clone().map_or(Actor::Workflow, Actor::User) };
         account.note(position, at, updater, message, None);
     }
     let Some(incident) = account.incidents.get_mut(position) else {
@@ -370,9 +317,9 @@ fn play(account: &mut Account, plan: &Plan, number: u64, now: DateTime<Utc>) {
             incident.stamps.set(Stamp::Fixed, None);
         }
         // Somebody mistyped the day: resolved before it started.
-        130..135 if resolved => incident
-            .stamps
-            .set(Stamp::Resolved, Some(created_at - lag - Duration::days(1))),
+        130..135 if resolved => {
+            incident.stamps.set(Stamp::Resolved, Some(created_at - lag - Duration::days(1)))
+        }
         // A field was edited later, which moves `updated_at` and nothing else.
         135..400 => {
             let room = (now - incident.updated_at).num_seconds().min(172_800);
@@ -416,11 +363,8 @@ fn point_merged_at_a_survivor(account: &mut Account) {
             continue;
         }
         let (before, after) = account.incidents.split_at_checked(position).unwrap_or_default();
-        let target = before
-            .iter()
-            .rev()
-            .find(|other| survives(other))
-            .or_else(|| after.iter().find(|o| survives(o)));
+        let target =
+            before.iter().rev().find(|other| survives(other)).or_else(|| after.iter().find(|o| survives(o)));
         if let (Some(target), Some(last)) = (target, incident.updates.last()) {
             pointers.push((*last, target.id.clone()));
         }
@@ -441,11 +385,7 @@ mod tests {
     }
 
     fn bytes(account: &Account) -> Vec<Bytes> {
-        account
-            .incidents
-            .iter()
-            .map(|incident| incident.json.clone())
-            .collect()
+        account.incidents.iter().map(|incident| incident.json.clone()).collect()
     }
 
     #[test]
@@ -454,11 +394,7 @@ mod tests {
         assert_eq!(bytes(&first), bytes(&account(200, 7, now(), 90)));
         assert_ne!(bytes(&first), bytes(&account(200, 8, now(), 90)));
         let said = |account: &Account| -> Vec<String> {
-            account
-                .updates
-                .iter()
-                .map(|update| account.update_json(update))
-                .collect()
+            account.updates.iter().map(|update| account.update_json(update)).collect()
         };
         assert_eq!(said(&first), said(&account(200, 7, now(), 90)));
     }
@@ -468,13 +404,7 @@ mod tests {
         let account = account(20, 1, now(), 90);
         for stage in Stage::ALL {
             let category = stage.category();
-            assert!(
-                account
-                    .incidents
-                    .iter()
-                    .any(|one| one.stage.category() == category),
-                "{category}"
-            );
+            assert!(account.incidents.iter().any(|one| one.stage.category() == category), "{category}");
         }
         for mode in [Mode::Standard, Mode::Retrospective, Mode::Test, Mode::Tutorial] {
             assert!(account.incidents.iter().any(|one| one.mode == mode), "{mode:?}");
@@ -490,11 +420,7 @@ mod tests {
         for seed in 0..5 {
             let account = account(400, seed, now(), 90);
             for one in &account.incidents {
-                assert!(
-                    one.created_at <= one.updated_at && one.updated_at <= now(),
-                    "{}",
-                    one.name
-                );
+                assert!(one.created_at <= one.updated_at && one.updated_at <= now(), "{}", one.name);
                 assert!(one.updated_at <= one.last_activity_at && one.last_activity_at <= now());
             }
             assert!(account.updates.iter().all(|update| update.created_at <= now()));
@@ -506,11 +432,8 @@ mod tests {
         let account = account(500, 3, now(), 90);
         let merged = account.incidents.iter().filter(|one| one.stage == Stage::Merged);
         for one in merged {
-            let pointer = one
-                .updates
-                .iter()
-                .filter_map(|slot| account.updates[*slot].merged_into.as_ref())
-                .last();
+            let pointer =
+                one.updates.iter().filter_map(|slot| account.updates[*slot].merged_into.as_ref()).last();
             let target = account.find(pointer.expect("a pointer")).expect("a target");
             assert_ne!(target.stage, Stage::Merged);
         }

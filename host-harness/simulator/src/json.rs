@@ -108,10 +108,7 @@ where
 }
 
 fn push_text(out: &mut String, text: &str) {
-    if text
-        .bytes()
-        .any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\')
-    {
+    if text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
         out.push_str(&serde_json::Value::from(text).to_string());
     } else {
         out.push('"');
@@ -133,9 +130,6 @@ mod tests {
             .array("d", ["1", "2"])
             .close();
         let value: serde_json::Value = serde_json::from_str(&object).unwrap();
-        assert_eq!(
-            value,
-            serde_json::json!({"a": "say \"hi\"\n", "b": {"x": 1}, "d": [1, 2]})
-        );
+        assert_eq!(value, serde_json::json!({"a": "say \"hi\"\n", "b": {"x": 1}, "d": [1, 2]}));
     }
 }

@@ -158,19 +158,14 @@ impl Drop for Inner {
 
 impl fmt::Debug for Simulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Simulator")
-            .field("address", &self.0.address)
-            .finish_non_exhaustive()
+        f.debug_struct("Simulator").field("address", &self.0.address).finish_non_exhaustive()
     }
 }
 
 impl Simulator {
     /// Generates the account and starts to listen. Needs a running tokio runtime with I/O and time.
     pub async fn start(options: Options) -> Result<Self, SimulatorError> {
-        let failed = |source| SimulatorError::Listen {
-            address: options.listen,
-            source,
-        };
+        let failed = |source| SimulatorError::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let account = generate::account(options.incidents, options.seed, options.now, options.days);
@@ -180,24 +175,13 @@ impl Simulator {
         let server = tokio::spawn(server::serve(listener, Arc::clone(&service)));
         tracing::info!(%address, incidents = options.incidents, seed = options.seed, "simulator is up");
         let server = Mutex::new(Some(server));
-        Ok(Self(Arc::new(Inner {
-            address,
-            service,
-            sender,
-            shutdown,
-            server,
-        })))
+        Ok(Self(Arc::new(Inner { address, service, sender, shutdown, server })))
     }
 
     /// Stops listening and drops the webhooks that still wait.
     pub async fn stop(&self) {
         self.0.shutdown.send_replace(true);
-        let server = self
-            .0
-            .server
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let server = self.0.server.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut server) = server
             && tokio::time::timeout(STOP_PATIENCE, &mut server).await.is_err()
         {
@@ -264,10 +248,7 @@ impl Simulator {
     /// The ids of all incidents, oldest first, whatever their visibility, mode and status.
     pub fn incident_ids(&self) -> Vec<String> {
         self.read(|account| {
-            let living = account
-                .order
-                .iter()
-                .filter_map(|position| account.living(*position));
+            let living = account.order.iter().filter_map(|position| account.living(*position));
             living.map(|incident| incident.id.clone()).collect()
         })
     }
@@ -275,12 +256,7 @@ impl Simulator {
     /// Names and e-mail addresses of everybody, leavers included.
     pub fn users(&self) -> Vec<(String, String)> {
         self.read(|account| {
-            account
-                .settings
-                .users
-                .iter()
-                .map(|user| (user.name.clone(), user.email.clone()))
-                .collect()
+            account.settings.users.iter().map(|user| (user.name.clone(), user.email.clone())).collect()
         })
     }
 
@@ -288,22 +264,13 @@ impl Simulator {
     pub fn services(&self) -> Vec<(String, String)> {
         self.read(|account| {
             let services = account.settings.services.iter();
-            services
-                .map(|service| (service.name.clone(), service.external_id.clone()))
-                .collect()
+            services.map(|service| (service.name.clone(), service.external_id.clone())).collect()
         })
     }
 
     /// Names of the severities, mildest first.
     pub fn severities(&self) -> Vec<String> {
-        self.read(|account| {
-            account
-                .settings
-                .severities
-                .iter()
-                .map(|one| one.name.clone())
-                .collect()
-        })
+        self.read(|account| account.settings.severities.iter().map(|one| one.name.clone()).collect())
     }
 
     /// Plans a failure.
@@ -340,12 +307,7 @@ impl Simulator {
         &self,
         change: impl FnOnce(&mut Account) -> Result<Vec<Event>, LifeError>,
     ) -> Result<(), SimulatorError> {
-        let mut account = self
-            .0
-            .service
-            .account
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut account = self.0.service.account.write().unwrap_or_else(PoisonError::into_inner);
         let events = change(&mut account)?;
         // Queued under the lock: events leave in the order in which the account moved.
         self.0.sender.enqueue(events);
@@ -353,13 +315,6 @@ impl Simulator {
     }
 
     fn read<T>(&self, look: impl FnOnce(&Account) -> T) -> T {
-        look(
-            &self
-                .0
-                .service
-                .account
-                .read()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        look(&self.0.service.account.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -27,10 +27,7 @@ pub struct RateLimits {
 
 impl Default for RateLimits {
     fn default() -> Self {
-        Self {
-            incident_list_per_minute: 60,
-            per_key_per_minute: 1_200,
-        }
+        Self { incident_list_per_minute: 60, per_key_per_minute: 1_200 }
     }
 }
 
@@ -72,10 +69,7 @@ struct KeyBuckets {
 
 impl Limiter {
     pub(crate) fn new(limits: RateLimits) -> Self {
-        Self {
-            limits,
-            keys: HashMap::new(),
-        }
+        Self { limits, keys: HashMap::new() }
     }
 
     /// Admits or refuses one request of `key` at `now`.
@@ -91,29 +85,16 @@ impl Limiter {
             Draw::Key => vec![&mut buckets.key],
             Draw::IncidentList => vec![&mut buckets.key, &mut buckets.list],
         };
-        let retry_in = drawn
-            .iter()
-            .map(|bucket| bucket.wait())
-            .max()
-            .filter(|wait| !wait.is_zero());
+        let retry_in = drawn.iter().map(|bucket| bucket.wait()).max().filter(|wait| !wait.is_zero());
         if retry_in.is_none() {
             drawn.iter_mut().for_each(|bucket| bucket.spend());
         }
-        let windows: String = drawn
-            .iter()
-            .map(|bucket| format!(", {};window={}", bucket.capacity, WINDOW.as_secs()))
-            .collect();
+        let windows: String =
+            drawn.iter().map(|bucket| format!(", {};window={}", bucket.capacity, WINDOW.as_secs())).collect();
         let binding = drawn.iter().min_by_key(|bucket| bucket.remaining());
-        let (limit, remaining, full_in) = binding.map_or((0, 0, WINDOW), |bucket| {
-            (bucket.capacity, bucket.remaining(), bucket.debt)
-        });
-        Allowance {
-            limit_header: format!("{limit}{windows}"),
-            limit,
-            remaining,
-            full_in,
-            retry_in,
-        }
+        let (limit, remaining, full_in) =
+            binding.map_or((0, 0, WINDOW), |bucket| (bucket.capacity, bucket.remaining(), bucket.debt));
+        Allowance { limit_header: format!("{limit}{windows}"), limit, remaining, full_in, retry_in }
     }
 }
 
@@ -128,11 +109,7 @@ struct Bucket {
 
 impl Bucket {
     fn full(capacity: u32, now: Instant) -> Self {
-        Self {
-            capacity,
-            debt: Duration::ZERO,
-            as_of: now,
-        }
+        Self { capacity, debt: Duration::ZERO, as_of: now }
     }
 
     /// The refill time of one request; a bucket of nothing never affords one.
@@ -141,9 +118,7 @@ impl Bucket {
     }
 
     fn refill(&mut self, now: Instant) {
-        self.debt = self
-            .debt
-            .saturating_sub(now.saturating_duration_since(self.as_of));
+        self.debt = self.debt.saturating_sub(now.saturating_duration_since(self.as_of));
         self.as_of = self.as_of.max(now);
     }
 
@@ -166,20 +141,14 @@ mod tests {
     use super::*;
 
     fn limiter(list: u32, key: u32) -> Limiter {
-        Limiter::new(RateLimits {
-            incident_list_per_minute: list,
-            per_key_per_minute: key,
-        })
+        Limiter::new(RateLimits { incident_list_per_minute: list, per_key_per_minute: key })
     }
 
     #[test]
     fn the_first_list_request_carries_the_documented_header() {
         let allowance = limiter(60, 1_200).admit("key", Draw::IncidentList, Instant::now());
         assert_eq!(allowance.limit_header, "60, 1200;window=60, 60;window=60");
-        assert_eq!(
-            (allowance.limit, allowance.remaining, allowance.retry_in),
-            (60, 59, None)
-        );
+        assert_eq!((allowance.limit, allowance.remaining, allowance.retry_in), (60, 59, None));
         assert_eq!(allowance.full_in, Duration::from_secs(1));
     }
 

@@ -33,19 +33,11 @@ pub(crate) struct Invalid {
 
 impl Invalid {
     pub(crate) fn new(field: &str, message: impl Into<String>) -> Self {
-        Self {
-            field: field.to_owned(),
-            code: "invalid_value",
-            message: message.into(),
-        }
+        Self { field: field.to_owned(), code: "invalid_value", message: message.into() }
     }
 
     pub(crate) fn required(field: &str) -> Self {
-        Self {
-            field: field.to_owned(),
-            code: "is_required",
-            message: format!("{field} is required"),
-        }
+        Self { field: field.to_owned(), code: "is_required", message: format!("{field} is required") }
     }
 }
 
@@ -108,9 +100,7 @@ fn decoded(text: &str) -> String {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 /// Which way the list runs.
@@ -134,40 +124,15 @@ pub(crate) struct ListQuery {
 
 #[derive(Debug)]
 enum Filter {
-    Category {
-        values: Vec<String>,
-        within: bool,
-    },
-    Status {
-        ids: Vec<String>,
-        within: bool,
-    },
-    Type {
-        ids: Vec<String>,
-        within: bool,
-    },
+    Category { values: Vec<String>, within: bool },
+    Status { ids: Vec<String>, within: bool },
+    Type { ids: Vec<String>, within: bool },
     Mode(Vec<Mode>),
-    Severity {
-        ids: Vec<String>,
-        within: bool,
-    },
-    SeverityRank {
-        rank: usize,
-        at_least: bool,
-    },
-    Days {
-        field: DateField,
-        from: NaiveDate,
-        to: NaiveDate,
-    },
-    Role {
-        id: String,
-        test: Among,
-    },
-    Field {
-        id: String,
-        test: Among,
-    },
+    Severity { ids: Vec<String>, within: bool },
+    SeverityRank { rank: usize, at_least: bool },
+    Days { field: DateField, from: NaiveDate, to: NaiveDate },
+    Role { id: String, test: Among },
+    Field { id: String, test: Among },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,10 +164,7 @@ impl ListQuery {
             None | Some("created_at_newest_first") => Order::NewestFirst,
             Some("created_at_oldest_first") => Order::OldestFirst,
             Some(_) => {
-                return Err(Invalid::new(
-                    "sort_by",
-                    "sort_by must be one of the documented orders",
-                ));
+                return Err(Invalid::new("sort_by", "sort_by must be one of the documented orders"));
             }
         };
         let any = match query.get("filter_mode") {
@@ -264,9 +226,7 @@ impl Operations {
             let Some((field, operator)) = key.strip_suffix(']').and_then(|key| key.rsplit_once('[')) else {
                 continue;
             };
-            let known = grouped
-                .iter_mut()
-                .find(|(one, other, _)| one == field && other == operator);
+            let known = grouped.iter_mut().find(|(one, other, _)| one == field && other == operator);
             match known {
                 Some((_, _, values)) => values.push(value.clone()),
                 None => grouped.push((field.to_owned(), operator.to_owned(), vec![value.clone()])),
@@ -291,18 +251,9 @@ fn understand(
     };
     let ids = values.to_vec();
     match name {
-        "status_category" => Ok(Filter::Category {
-            values: ids,
-            within: within.ok_or_else(refused)?,
-        }),
-        "status" => Ok(Filter::Status {
-            ids,
-            within: within.ok_or_else(refused)?,
-        }),
-        "incident_type" => Ok(Filter::Type {
-            ids,
-            within: within.ok_or_else(refused)?,
-        }),
+        "status_category" => Ok(Filter::Category { values: ids, within: within.ok_or_else(refused)? }),
+        "status" => Ok(Filter::Status { ids, within: within.ok_or_else(refused)? }),
+        "incident_type" => Ok(Filter::Type { ids, within: within.ok_or_else(refused)? }),
         "mode" if within == Some(true) => {
             let parse = |text: &String| {
                 Mode::parse(text).ok_or_else(|| Invalid::new(name, format!("no mode {text}")))
@@ -312,15 +263,9 @@ fn understand(
         "severity" => match (within, operator) {
             (Some(within), _) => Ok(Filter::Severity { ids, within }),
             (None, "gte" | "lte") => {
-                let known = settings
-                    .severities
-                    .iter()
-                    .find(|severity| Some(&severity.id) == values.first());
+                let known = settings.severities.iter().find(|severity| Some(&severity.id) == values.first());
                 let rank = known.ok_or_else(|| Invalid::new(name, "no such severity"))?.rank;
-                Ok(Filter::SeverityRank {
-                    rank,
-                    at_least: operator == "gte",
-                })
+                Ok(Filter::SeverityRank { rank, at_least: operator == "gte" })
             }
             _ => Err(refused()),
         },
@@ -335,11 +280,7 @@ fn understand(
                 _ => return Err(refused()),
             };
             let id = inner.to_owned();
-            Ok(if name == "incident_role" {
-                Filter::Role { id, test }
-            } else {
-                Filter::Field { id, test }
-            })
+            Ok(if name == "incident_role" { Filter::Role { id, test } } else { Filter::Field { id, test } })
         }
         _ => Err(refused()),
     }
@@ -360,10 +301,7 @@ fn days(name: &str, field: DateField, operator: &str, values: &[String]) -> Resu
             (day(from)?, day(to)?)
         }
         _ => {
-            return Err(Invalid::new(
-                name,
-                format!("{operator} is not an operator of {name}"),
-            ));
+            return Err(Invalid::new(name, format!("{operator} is not an operator of {name}")));
         }
     };
     if from > to {
@@ -374,11 +312,7 @@ fn days(name: &str, field: DateField, operator: &str, values: &[String]) -> Resu
 
 fn parse_day(text: &str) -> Option<NaiveDate> {
     let date = text.parse::<NaiveDate>().ok();
-    date.or_else(|| {
-        DateTime::parse_from_rfc3339(text)
-            .ok()
-            .map(|at| at.with_timezone(&Utc).date_naive())
-    })
+    date.or_else(|| DateTime::parse_from_rfc3339(text).ok().map(|at| at.with_timezone(&Utc).date_naive()))
 }
 
 impl Filter {
@@ -388,27 +322,16 @@ impl Filter {
                 values.iter().any(|value| value == incident.stage.category()) == *within
             }
             Self::Status { ids, within } => {
-                let id = settings
-                    .statuses
-                    .iter()
-                    .find(|(stage, _)| *stage == incident.stage);
+                let id = settings.statuses.iter().find(|(stage, _)| *stage == incident.stage);
                 id.is_some_and(|(_, part)| ids.contains(&part.id)) == *within
             }
             Self::Type { ids, within } => ids.contains(&incident.kind.id) == *within,
             Self::Mode(modes) => modes.contains(&incident.mode),
             Self::Severity { ids, within } => {
-                incident
-                    .severity
-                    .as_ref()
-                    .is_some_and(|severity| ids.contains(&severity.id))
-                    == *within
+                incident.severity.as_ref().is_some_and(|severity| ids.contains(&severity.id)) == *within
             }
             Self::SeverityRank { rank, at_least } => incident.severity.as_ref().is_some_and(|severity| {
-                if *at_least {
-                    severity.rank >= *rank
-                } else {
-                    severity.rank <= *rank
-                }
+                if *at_least { severity.rank >= *rank } else { severity.rank <= *rank }
             }),
             Self::Days { field, from, to } => {
                 let at = match field {
@@ -439,21 +362,11 @@ impl Filter {
 fn field_values<'a>(id: &str, incident: &'a Incident, settings: &'a Settings) -> Vec<&'a str> {
     let fields = &settings.fields;
     if id == fields.services.id {
-        incident
-            .services
-            .iter()
-            .map(|service| service.id.as_str())
-            .collect()
+        incident.services.iter().map(|service| service.id.as_str()).collect()
     } else if id == fields.teams.id {
-        incident
-            .services
-            .iter()
-            .map(|service| service.team.id.as_str())
-            .collect()
+        incident.services.iter().map(|service| service.team.id.as_str()).collect()
     } else if id == fields.impact.id {
-        let option = incident
-            .impact
-            .and_then(|position| fields.impact_options.get(position));
+        let option = incident.impact.and_then(|position| fields.impact_options.get(position));
         option.map(|option| option.id.as_str()).into_iter().collect()
     } else {
         Vec::new()

@@ -13,11 +13,7 @@ use crate::{
 impl Account {
     /// The incident as the created and updated events show it: with what was said last.
     pub(crate) fn webhook_incident(&self, incident: &Incident) -> String {
-        let mut said = incident
-            .updates
-            .iter()
-            .rev()
-            .filter_map(|slot| self.updates.get(*slot));
+        let mut said = incident.updates.iter().rev().filter_map(|slot| self.updates.get(*slot));
         let mut object = incident.fields(&self.settings);
         if let Some(message) = said.find_map(|update| update.message.as_deref()) {
             object = object.text("most_recent_update_message", message);
@@ -26,10 +22,7 @@ impl Account {
     }
 
     pub(crate) fn update_json(&self, update: &Update) -> String {
-        let incident_id = self
-            .incidents
-            .get(update.incident)
-            .map_or("", |incident| &incident.id);
+        let incident_id = self.incidents.get(update.incident).map_or("", |incident| &incident.id);
         let mut object = Object::with_capacity(900)
             .text("id", &update.id)
             .text("incident_id", incident_id)
@@ -52,10 +45,7 @@ impl Incident {
 
     fn fields(&self, settings: &Settings) -> Object {
         let reference = format!("INC-{}", self.number);
-        let permalink = format!(
-            "https://app.incident.io/{}/incidents/{}",
-            settings.slug, self.number
-        );
+        let permalink = format!("https://app.incident.io/{}/incidents/{}", settings.slug, self.number);
         let channel_name = self
             .slack_channel
             .as_ref()
@@ -77,24 +67,14 @@ impl Incident {
             .raw("incident_status", settings.status_json(self.stage))
             .raw("incident_type", &self.kind.json)
             .raw("creator", &self.creator.to_json(settings))
-            .array(
-                "incident_role_assignments",
-                assignments.map(|(role, user)| assignment(role, user)),
-            )
+            .array("incident_role_assignments", assignments.map(|(role, user)| assignment(role, user)))
             .array("custom_field_entries", self.custom_fields(settings))
             .array("incident_timestamp_values", self.timestamp_values(settings))
             .text("slack_team_id", &settings.slack_team_id)
             .text("slack_channel_id", self.slack_channel.as_deref().unwrap_or(""))
             .optional("slack_channel_name", channel_name.as_deref())
             .array("team_ids", team_ids)
-            .raw(
-                "has_debrief",
-                if self.stamps.get(Stamp::Reviewed).is_some() {
-                    "true"
-                } else {
-                    "false"
-                },
-            )
+            .raw("has_debrief", if self.stamps.get(Stamp::Reviewed).is_some() { "true" } else { "false" })
             .time("created_at", self.created_at)
             .time("updated_at", self.updated_at)
             .time("last_activity_at", self.last_activity_at);
@@ -117,26 +97,13 @@ impl Incident {
     fn custom_fields(&self, settings: &Settings) -> [String; 4] {
         let fields = &settings.fields;
         let entry = |field: &Part, values: String| {
-            Object::with_capacity(1_200)
-                .raw("custom_field", &field.json)
-                .raw("values", &values)
-                .close()
+            Object::with_capacity(1_200).raw("custom_field", &field.json).raw("values", &values).close()
         };
-        let impact = self
-            .impact
-            .and_then(|position| fields.impact_options.get(position));
-        let customers = self
-            .customers
-            .map(|n| Object::new().text("value_numeric", &n.to_string()).close());
+        let impact = self.impact.and_then(|position| fields.impact_options.get(position));
+        let customers = self.customers.map(|n| Object::new().text("value_numeric", &n.to_string()).close());
         [
-            entry(
-                &fields.services,
-                array(self.services.iter().map(|service| &service.json)),
-            ),
-            entry(
-                &fields.teams,
-                array(self.teams().into_iter().map(|team| &team.json)),
-            ),
+            entry(&fields.services, array(self.services.iter().map(|service| &service.json))),
+            entry(&fields.teams, array(self.teams().into_iter().map(|team| &team.json))),
             entry(&fields.impact, array(impact.map(|option| &option.json))),
             entry(&fields.customers, array(customers)),
         ]
@@ -146,9 +113,7 @@ impl Incident {
         settings.stamps.iter().map(|(stamp, part)| {
             let object = Object::with_capacity(160).raw("incident_timestamp", &part.json);
             match self.stamps.get(*stamp) {
-                Some(at) => object
-                    .raw("value", &Object::new().time("value", at).close())
-                    .close(),
+                Some(at) => object.raw("value", &Object::new().time("value", at).close()).close(),
                 None => object.close(),
             }
         })

@@ -106,12 +106,9 @@ impl Service {
 pub(crate) async fn serve(listener: TcpListener, service: Arc<Service>) -> io::Result<()> {
     let shutdown = over(service.shutdown.clone());
     let router = Router::new().fallback(handle).with_state(service);
-    axum::serve(
-        Door(listener),
-        router.into_make_service_with_connect_info::<KillSwitch>(),
-    )
-    .with_graceful_shutdown(shutdown)
-    .await
+    axum::serve(Door(listener), router.into_make_service_with_connect_info::<KillSwitch>())
+        .with_graceful_shutdown(shutdown)
+        .await
 }
 
 /// Resolves when the simulator ends, by word or because nobody holds it any more.
@@ -121,10 +118,7 @@ pub(crate) async fn over(mut shutdown: watch::Receiver<bool>) {
 
 async fn handle(State(service): State<Arc<Service>>, request: Request) -> Response {
     let request = request.into_parts().0;
-    let switch = request
-        .extensions
-        .get::<ConnectInfo<KillSwitch>>()
-        .map(|info| info.0.clone());
+    let switch = request.extensions.get::<ConnectInfo<KillSwitch>>().map(|info| info.0.clone());
     let path = request.uri.path().to_owned();
     let query = request.uri.query().unwrap_or("").to_owned();
     let effect = service.faults().take(&path);
@@ -150,29 +144,19 @@ async fn handle(State(service): State<Arc<Service>>, request: Request) -> Respon
             return Response::new(Body::empty());
         }
         Some(Effect::Status { status, body }) => {
-            let body = if body.is_null() {
-                Bytes::new()
-            } else {
-                Bytes::from(body.to_string())
-            };
+            let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
             Reply::new(Answer { status, body })
         }
         Some(Effect::RateLimited { retry_after }) => {
-            let mut reply = Reply::new(api::rate_limited(
-                60,
-                &time_text(wall_clock()),
-                &service.request_id(),
-            ));
+            let mut reply =
+                Reply::new(api::rate_limited(60, &time_text(wall_clock()), &service.request_id()));
             if let Some(text) = retry_after {
                 reply.header("retry-after", &text);
             }
             reply
         }
         Some(Effect::Body(value)) => Reply::new(ok(value)),
-        Some(Effect::Bytes(bytes)) => Reply::new(Answer {
-            status: 200,
-            body: Bytes::from(bytes),
-        }),
+        Some(Effect::Bytes(bytes)) => Reply::new(Answer { status: 200, body: Bytes::from(bytes) }),
         Some(on_the_answer) => {
             let mut reply = judge(&service, &request.method, &path, &query, &request.headers);
             reply.spoil(on_the_answer);
@@ -187,32 +171,18 @@ fn judge(service: &Service, method: &Method, path: &str, query: &str, headers: &
     let request_id = service.request_id();
     let Some(key) = bearer(headers) else {
         let message = "No authorization material provided in request";
-        return Reply::new(api::error(
-            401,
-            "missing_authorization_material",
-            message,
-            &request_id,
-        ));
+        return Reply::new(api::error(401, "missing_authorization_material", message, &request_id));
     };
     let Some(roles) = service.keys.roles(key) else {
         let message = "The API key provided is not valid";
         return Reply::new(api::error(401, "unauthenticated", message, &request_id));
     };
     let route = Route::parse(path);
-    let draw = if route == Some(Route::Incidents) {
-        Draw::IncidentList
-    } else {
-        Draw::Key
-    };
+    let draw = if route == Some(Route::Incidents) { Draw::IncidentList } else { Draw::Key };
     let allowance = service.limiter.as_ref().map(|limiter| {
-        limiter
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .admit(key, draw, Instant::now())
+        limiter.lock().unwrap_or_else(PoisonError::into_inner).admit(key, draw, Instant::now())
     });
-    let refused = allowance
-        .as_ref()
-        .and_then(|allowance| Some((allowance.limit, allowance.retry_in?)));
+    let refused = allowance.as_ref().and_then(|allowance| Some((allowance.limit, allowance.retry_in?)));
     let answer = match (refused, route) {
         (Some((limit, wait)), _) => api::rate_limited(limit, &time_text(wall_clock() + wait), &request_id),
         (None, None) => api::error(404, "not_found", "No such endpoint", &request_id),
@@ -224,10 +194,7 @@ fn judge(service: &Service, method: &Method, path: &str, query: &str, headers: &
             api::answer(&account, &route, &Query::parse(query), &roles, &request_id)
         }
     };
-    let mut reply = Reply {
-        authorized: true,
-        ..Reply::new(answer)
-    };
+    let mut reply = Reply { authorized: true, ..Reply::new(answer) };
     if let Some(allowance) = allowance {
         reply.allowance(&allowance);
     }
@@ -238,23 +205,15 @@ fn judge(service: &Service, method: &Method, path: &str, query: &str, headers: &
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| token.trim())
-        .filter(|token| !token.is_empty())
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
 }
 
 fn ok(body: Value) -> Answer {
-    Answer {
-        status: 200,
-        body: Bytes::from(body.to_string()),
-    }
+    Answer { status: 200, body: Bytes::from(body.to_string()) }
 }
 
 fn wall_clock() -> DateTime<Utc> {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     DateTime::from_timestamp(i64::try_from(since.as_secs()).unwrap_or(0), 0).unwrap_or_default()
 }
 
@@ -280,12 +239,7 @@ struct Reply {
 
 impl Reply {
     fn new(answer: Answer) -> Self {
-        Self {
-            answer,
-            content_type: "application/json".to_owned(),
-            headers: Vec::new(),
-            authorized: false,
-        }
+        Self { answer, content_type: "application/json".to_owned(), headers: Vec::new(), authorized: false }
     }
 
     fn header(&mut self, name: &'static str, value: &str) {
@@ -368,13 +322,7 @@ impl Listener for Door {
         let (stream, peer) = Listener::accept(&mut self.0).await;
         // Answers are small and whole; waiting to fill a packet only slows a client that asks page by page.
         let _best_effort = stream.set_nodelay(true);
-        (
-            Wire {
-                stream,
-                switch: KillSwitch::default(),
-            },
-            peer,
-        )
+        (Wire { stream, switch: KillSwitch::default() }, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

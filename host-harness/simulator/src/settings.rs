@@ -117,11 +117,7 @@ impl Settings {
         let mut part = |name: &str, fields: Value| {
             let id = ulid(rng, born);
             let json = merged(&[json!({"id": id, "name": name}), stamp_pair.clone(), fields]);
-            Part {
-                id,
-                name: name.to_owned(),
-                json,
-            }
+            Part { id, name: name.to_owned(), json }
         };
 
         let statuses = Stage::ALL
@@ -148,10 +144,7 @@ impl Settings {
             })
         };
         let default_type = Arc::new(part("Default", kind("", true, false)));
-        let security_type = Arc::new(part(
-            "Security",
-            kind("Anything that needs confidence.", false, true),
-        ));
+        let security_type = Arc::new(part("Security", kind("Anything that needs confidence.", false, true)));
         let mut role = |name: &str, role_type: &str, shortform: &str| {
             let fields = json!({
                 "role_type": role_type, "shortform": shortform, "description": format!("The {name} of the incident"),
@@ -172,14 +165,7 @@ impl Settings {
             .map(|(rank, stamp)| {
                 let id = ulid(rng, born);
                 let json = json!({"id": id, "name": stamp.name(), "rank": rank}).to_string();
-                (
-                    stamp,
-                    Part {
-                        id,
-                        name: stamp.name().to_owned(),
-                        json,
-                    },
-                )
+                (stamp, Part { id, name: stamp.name().to_owned(), json })
             })
             .collect();
         let users = words::PEOPLE
@@ -218,24 +204,15 @@ impl Settings {
 
     /// The JSON of a status; every stage has one.
     pub(crate) fn status_json(&self, stage: Stage) -> &str {
-        self.statuses
-            .iter()
-            .find(|(known, _)| *known == stage)
-            .map_or("null", |(_, part)| &part.json)
+        self.statuses.iter().find(|(known, _)| *known == stage).map_or("null", |(_, part)| &part.json)
     }
 
     pub(crate) fn severity_named(&self, name: &str) -> Option<Arc<Severity>> {
-        self.severities
-            .iter()
-            .find(|severity| severity.name.eq_ignore_ascii_case(name))
-            .cloned()
+        self.severities.iter().find(|severity| severity.name.eq_ignore_ascii_case(name)).cloned()
     }
 
     pub(crate) fn user_by_email(&self, email: &str) -> Option<Arc<User>> {
-        self.users
-            .iter()
-            .find(|user| user.email.eq_ignore_ascii_case(email))
-            .cloned()
+        self.users.iter().find(|user| user.email.eq_ignore_ascii_case(email)).cloned()
     }
 
     pub(crate) fn service_named(&self, name: &str) -> Option<Arc<Service>> {
@@ -246,11 +223,7 @@ impl Settings {
 fn user(rng: &mut fastrand::Rng, born: DateTime<Utc>, position: usize, first: &str, last: &str) -> User {
     let id = ulid(rng, born);
     let name = format!("{first} {last}");
-    let plain: String = first
-        .to_lowercase()
-        .chars()
-        .filter(char::is_ascii_alphabetic)
-        .collect();
+    let plain: String = first.to_lowercase().chars().filter(char::is_ascii_alphabetic).collect();
     let email = format!("{plain}{position}@northwind.example");
     let slack_user_id = format!("U0{}", token(rng, 9));
     let active = position % 11 != 10;
@@ -270,15 +243,7 @@ fn user(rng: &mut fastrand::Rng, born: DateTime<Utc>, position: usize, first: &s
             "seats": {"on_call": "full_access", "response": if active { "full_access" } else { "none" }},
         }),
     ]);
-    User {
-        id,
-        name,
-        email,
-        slack_user_id,
-        active,
-        json: shown.to_string(),
-        listed,
-    }
+    User { id, name, email, slack_user_id, active, json: shown.to_string(), listed }
 }
 
 struct Catalog {
@@ -302,14 +267,7 @@ impl Catalog {
                 let entry = json!({"id": id, "name": name, "external_id": external, "aliases": []});
                 let listed = listed_entry(&entry, &team_type, rank, born, json!({}));
                 let json = json!({"value_catalog_entry": entry}).to_string();
-                (
-                    Arc::new(Part {
-                        id,
-                        name: (*name).to_owned(),
-                        json,
-                    }),
-                    listed,
-                )
+                (Arc::new(Part { id, name: (*name).to_owned(), json }), listed)
             })
             .collect();
         let (teams, teams_listed): (Vec<_>, Vec<_>) = team_parts.into_iter().unzip();
@@ -321,11 +279,7 @@ impl Catalog {
                 let id = ulid(rng, born);
                 let entry = json!({"id": id, "name": name, "external_id": external_id, "aliases": [alias]});
                 let mut attributes = json!({});
-                set(
-                    &mut attributes,
-                    &owner,
-                    json!({"value": {"label": team.name, "literal": team.id}}),
-                );
+                set(&mut attributes, &owner, json!({"value": {"label": team.name, "literal": team.id}}));
                 set(&mut attributes, &tier, json!({"value": {"label": tier_name}}));
                 let listed = listed_entry(&entry, &service_type, rank, born, attributes);
                 Some(Arc::new(Service {
@@ -349,14 +303,8 @@ impl Catalog {
             teams,
             teams_listed,
             services,
-            service_type: CatalogType {
-                id: service_type,
-                json: service_json,
-            },
-            team_type: CatalogType {
-                id: team_type,
-                json: team_json,
-            },
+            service_type: CatalogType { id: service_type, json: service_json },
+            team_type: CatalogType { id: team_type, json: team_json },
         }
     }
 }
@@ -415,22 +363,12 @@ impl Fields {
             name: name.to_owned(),
             json: shown.to_string(),
         };
-        let services = field(
-            rng,
-            "Affected services",
-            "multi_select",
-            Some(&catalog.service_type),
-        );
+        let services = field(rng, "Affected services", "multi_select", Some(&catalog.service_type));
         let teams = field(rng, "Affected teams", "multi_select", Some(&catalog.team_type));
         let (impact_id, mut impact_shown) = field(rng, "Impact", "single_select", None);
         let customers = field(rng, "Customers affected", "numeric", None);
-        let choices = [
-            "Full production outage",
-            "Increased errors",
-            "Increased latency",
-            "Data loss",
-            "Near miss",
-        ];
+        let choices =
+            ["Full production outage", "Increased errors", "Increased latency", "Data loss", "Near miss"];
         let mut options = Vec::new();
         let impact_options = choices
             .iter()
@@ -441,11 +379,7 @@ impl Fields {
                     json!({"id": id, "custom_field_id": impact_id, "sort_key": sort_key, "value": value});
                 options.push(option.clone());
                 let json = json!({"value_option": option}).to_string();
-                Part {
-                    id,
-                    name: (*value).to_owned(),
-                    json,
-                }
+                Part { id, name: (*value).to_owned(), json }
             })
             .collect();
         set(&mut impact_shown, "options", options.into());
@@ -464,10 +398,7 @@ impl Fields {
 pub(crate) fn ulid(rng: &mut fastrand::Rng, at: DateTime<Utc>) -> String {
     let millis = u128::from(at.timestamp_millis().unsigned_abs()) & ((1 << 48) - 1);
     let bits = (millis << 80) | (rng.u128(..) >> 48);
-    (0..26)
-        .rev()
-        .map(|place| crockford((bits >> (place * 5)) & 31))
-        .collect()
+    (0..26).rev().map(|place| crockford((bits >> (place * 5)) & 31)).collect()
 }
 
 /// Capital letters and digits, as in Slack's ids.
@@ -477,9 +408,7 @@ pub(crate) fn token(rng: &mut fastrand::Rng, length: usize) -> String {
 
 fn crockford(value: u128) -> char {
     let position = usize::try_from(value).unwrap_or(0);
-    b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-        .get(position)
-        .map_or('0', |byte| char::from(*byte))
+    b"0123456789ABCDEFGHJKMNPQRSTVWXYZ".get(position).map_or('0', |byte| char::from(*byte))
 }
 
 fn parsed(json: &str) -> Value {
@@ -495,10 +424,5 @@ fn set(object: &mut Value, key: &str, value: Value) {
 /// The properties of all objects in one.
 fn merged(objects: &[Value]) -> String {
     let properties = objects.iter().filter_map(Value::as_object).flatten();
-    Value::Object(
-        properties
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect(),
-    )
-    .to_string()
+    Value::Object(properties.map(|(key, value)| (key.clone(), value.clone())).collect()).to_string()
 }

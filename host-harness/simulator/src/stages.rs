@@ -72,9 +72,7 @@ impl Stage {
             "post-incident" => "learning",
             other => other,
         };
-        let named = Self::ALL
-            .into_iter()
-            .find(|stage| stage.name().eq_ignore_ascii_case(text));
+        let named = Self::ALL.into_iter().find(|stage| stage.name().eq_ignore_ascii_case(text));
         named.or_else(|| Self::ALL.into_iter().find(|stage| stage.category() == text))
     }
 
@@ -160,8 +158,6 @@ impl Stamp {
     }
 
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|stamp| stamp.name().eq_ignore_ascii_case(name.trim()))
+        Self::ALL.into_iter().find(|stamp| stamp.name().eq_ignore_ascii_case(name.trim()))
     }
 }

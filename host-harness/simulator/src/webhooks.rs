@@ -53,9 +53,7 @@ impl WebhookTarget {
 
     /// 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h.
     pub fn svix_schedule() -> Vec<Duration> {
-        [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000]
-            .map(Duration::from_secs)
-            .to_vec()
+        [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000].map(Duration::from_secs).to_vec()
     }
 }
 
@@ -166,11 +164,7 @@ impl Sender {
             .map_err(SimulatorError::Client)?;
         let rng = fastrand::Rng::with_seed(seed);
         let shared = Arc::new(Shared {
-            book: Mutex::new(Book {
-                target: None,
-                rng,
-                sent: Vec::new(),
-            }),
+            book: Mutex::new(Book { target: None, rng, sent: Vec::new() }),
             client,
             pending: watch::Sender::new(0),
             attempts: Semaphore::new(CONCURRENT_ATTEMPTS),
@@ -195,10 +189,7 @@ impl Sender {
         let mut book = self.shared.book();
         let Some(target) = book.target.clone() else { return };
         for event in events {
-            let id = format!(
-                "msg_{}",
-                (0..27).map(|_| book.rng.alphanumeric()).collect::<String>()
-            );
+            let id = format!("msg_{}", (0..27).map(|_| book.rng.alphanumeric()).collect::<String>());
             let entry = book.sent.len();
             book.sent.push(SentDelivery {
                 id: id.clone(),
@@ -207,12 +198,7 @@ impl Sender {
                 last_status: None,
                 body: event.body.to_vec(),
             });
-            self.push(Job {
-                entry,
-                id,
-                body: event.body,
-                target: target.clone(),
-            });
+            self.push(Job { entry, id, body: event.body, target: target.clone() });
         }
     }
 
@@ -223,16 +209,8 @@ impl Sender {
         let (Some((entry, sent)), Some(target)) = (found, &book.target) else {
             return false;
         };
-        let target = WebhookTarget {
-            retry_delays: Vec::new(),
-            ..target.clone()
-        };
-        self.push(Job {
-            entry,
-            id: id.to_owned(),
-            body: Bytes::from(sent.body.clone()),
-            target,
-        });
+        let target = WebhookTarget { retry_delays: Vec::new(), ..target.clone() };
+        self.push(Job { entry, id: id.to_owned(), body: Bytes::from(sent.body.clone()), target });
         true
     }
 
@@ -295,9 +273,7 @@ async fn deliver(shared: Arc<Shared>, job: Job) {
         tracing::debug!(id = %job.id, status = ?outcome.status, ?delay, "webhook not taken, will retry");
         tokio::time::sleep(delay).await;
     }
-    shared
-        .pending
-        .send_modify(|pending| *pending = pending.saturating_sub(1));
+    shared.pending.send_modify(|pending| *pending = pending.saturating_sub(1));
 }
 
 struct Outcome {
@@ -306,26 +282,17 @@ struct Outcome {
 }
 
 async fn attempt(shared: &Shared, job: &Job) -> Outcome {
-    let failed = Outcome {
-        status: None,
-        over: false,
-    };
+    let failed = Outcome { status: None, over: false };
     let Ok(_permit) = shared.attempts.acquire().await else {
         return failed;
     };
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let timestamp = i64::try_from(now).unwrap_or(i64::MAX);
     let Ok(signature) = sign(&job.target.secret, &job.id, timestamp, &job.body) else {
         return failed;
     };
-    let mut request = shared
-        .client
-        .post(&job.target.url)
-        .header("content-type", "application/json")
-        .body(job.body.clone());
+    let mut request =
+        shared.client.post(&job.target.url).header("content-type", "application/json").body(job.body.clone());
     for prefix in job.target.family.prefixes() {
         request = request
             .header(format!("{prefix}-id"), &job.id)

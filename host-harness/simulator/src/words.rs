@@ -39,14 +39,7 @@ pub(crate) const PEOPLE: &[(&str, &str)] = &[
 ];
 
 /// Team names; the services below name one by position.
-pub(crate) const TEAMS: &[&str] = &[
-    "Payments",
-    "Platform",
-    "Storefront",
-    "Data",
-    "Identity",
-    "Logistics",
-];
+pub(crate) const TEAMS: &[&str] = &["Payments", "Platform", "Storefront", "Data", "Identity", "Logistics"];
 
 /// A service: name, the id it has in the foreign catalog, an alias, its team and its tier.
 pub(crate) const SERVICES: &[(&str, &str, &str, usize, &str)] = &[
@@ -78,19 +71,10 @@ pub(crate) const SERVICES: &[(&str, &str, &str, usize, &str)] = &[
 
 /// The organisation's own severities, mildest first: (name, description).
 pub(crate) const SEVERITIES: &[(&str, &str)] = &[
-    (
-        "Notice",
-        "Nobody outside the team can tell. Handle within working hours.",
-    ),
-    (
-        "Degraded",
-        "Something is slower or rougher than it should be; customers can still do everything.",
-    ),
+    ("Notice", "Nobody outside the team can tell. Handle within working hours."),
+    ("Degraded", "Something is slower or rougher than it should be; customers can still do everything."),
     ("Partial outage", "One feature or one region does not work."),
-    (
-        "Major outage",
-        "A core journey fails for many customers. Everyone on call joins.",
-    ),
+    ("Major outage", "A core journey fails for many customers. Everyone on call joins."),
     ("Blackout", "Nothing works, or data is at risk. Wake everybody."),
 ];
 
@@ -150,10 +134,8 @@ pub(crate) const RESOLVED: &[&str] = &[
     "Impact is over. Thanks to everybody who joined at short notice.",
 ];
 
-pub(crate) const CLOSING: &[&str] = &[
-    "The debrief is done and the follow-ups are filed.",
-    "Closing: nothing left to do here.",
-];
+pub(crate) const CLOSING: &[&str] =
+    &["The debrief is done and the follow-ups are filed.", "Closing: nothing left to do here."];
 
 pub(crate) const REOPENED: &[&str] = &[
     "The errors on {service} are back; reopening.",

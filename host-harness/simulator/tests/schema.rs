@@ -27,10 +27,7 @@ impl Schema {
 
     fn validator(&self, name: &str) -> jsonschema::Validator {
         let schema = json!({"$ref": format!("#/components/schemas/{name}"), "components": self.components});
-        jsonschema::options()
-            .should_validate_formats(true)
-            .build(&schema)
-            .unwrap()
+        jsonschema::options().should_validate_formats(true).build(&schema).unwrap()
     }
 
     /// The schema named for a status of a path.
@@ -38,12 +35,7 @@ impl Schema {
         let response = &self.document["paths"][path]["get"]["responses"][status.to_string()];
         let reference = response["content"]["application/json"]["schema"]["$ref"].as_str();
         let reference = reference.or_else(|| response["$ref"].as_str());
-        reference
-            .unwrap_or_else(|| panic!("{path} has no {status}"))
-            .rsplit('/')
-            .next()
-            .unwrap()
-            .to_owned()
+        reference.unwrap_or_else(|| panic!("{path} has no {status}")).rsplit('/').next().unwrap().to_owned()
     }
 }
 
@@ -71,10 +63,7 @@ struct Check {
 
 impl Check {
     fn new() -> Self {
-        Self {
-            schema: Schema::load(),
-            validators: BTreeMap::new(),
-        }
+        Self { schema: Schema::load(), validators: BTreeMap::new() }
     }
 
     #[track_caller]
@@ -86,8 +75,7 @@ impl Check {
     #[track_caller]
     fn named(&mut self, name: &str, what: &str, body: &Value) {
         if !self.validators.contains_key(name) {
-            self.validators
-                .insert(name.to_owned(), self.schema.validator(name));
+            self.validators.insert(name.to_owned(), self.schema.validator(name));
         }
         let errors: Vec<String> = self.validators[name]
             .iter_errors(body)
@@ -126,38 +114,19 @@ async fn check_all(check: &mut Check, simulator: &Simulator) {
     for page in client.pages("/v2/users?include_inactive=true", 10).await {
         check.response("/v2/users", 200, &page);
     }
-    check.response(
-        "/v2/users",
-        200,
-        &client.get("/v2/users?page_size=1000").await.body,
-    );
-    for kind in client.get("/v3/catalog_types").await.body["catalog_types"]
-        .as_array()
-        .unwrap()
-    {
-        let path = format!(
-            "/v3/catalog_entries?catalog_type_id={}",
-            kind["id"].as_str().unwrap()
-        );
+    check.response("/v2/users", 200, &client.get("/v2/users?page_size=1000").await.body);
+    for kind in client.get("/v3/catalog_types").await.body["catalog_types"].as_array().unwrap() {
+        let path = format!("/v3/catalog_entries?catalog_type_id={}", kind["id"].as_str().unwrap());
         for page in client.pages(&path, 10).await {
             check.response("/v3/catalog_entries", 200, &page);
         }
     }
     for id in simulator.incident_ids() {
-        check.response(
-            "/v2/incidents/{id}",
-            200,
-            &client.get(&format!("/v2/incidents/{id}")).await.body,
-        );
-        for page in client
-            .pages(&format!("/v2/incident_timeline_items?incident_id={id}"), 2)
-            .await
-        {
+        check.response("/v2/incidents/{id}", 200, &client.get(&format!("/v2/incidents/{id}")).await.body);
+        for page in client.pages(&format!("/v2/incident_timeline_items?incident_id={id}"), 2).await {
             check.response("/v2/incident_timeline_items", 200, &page);
         }
-        let updates = client
-            .get(&format!("/v2/incident_updates?incident_id={id}"))
-            .await;
+        let updates = client.get(&format!("/v2/incident_updates?incident_id={id}")).await;
         check.response("/v2/incident_updates", 200, &updates.body);
     }
 }
@@ -175,17 +144,10 @@ fn live_a_life(simulator: &Simulator) {
         private,
         ..NewIncident::default()
     };
-    let open = simulator
-        .declare(new(severities.last(), false), minute(1))
-        .unwrap();
+    let open = simulator.declare(new(severities.last(), false), minute(1)).unwrap();
     let triage = simulator.declare(new(None, false), minute(2)).unwrap();
-    let hidden = simulator
-        .declare(new(severities.first(), true), minute(3))
-        .unwrap();
-    for (n, status) in ["Fixing", "Monitoring", "learning", "live", "Closed", "paused"]
-        .iter()
-        .enumerate()
-    {
+    let hidden = simulator.declare(new(severities.first(), true), minute(3)).unwrap();
+    for (n, status) in ["Fixing", "Monitoring", "learning", "live", "Closed", "paused"].iter().enumerate() {
         let change = Change {
             status: Some((*status).to_owned()),
             message: (n % 2 == 0).then(|| format!("now {status}")),
@@ -194,9 +156,7 @@ fn live_a_life(simulator: &Simulator) {
             ..Change::default()
         };
         for id in [&open, &hidden] {
-            simulator
-                .update(id, change.clone(), minute(10 + i64::try_from(n).unwrap()))
-                .unwrap();
+            simulator.update(id, change.clone(), minute(10 + i64::try_from(n).unwrap())).unwrap();
         }
     }
     simulator.assign(&open, &users[2].1, minute(20)).unwrap();
@@ -268,39 +228,16 @@ async fn every_error_body_validates() {
     let mut check = Check::new();
     let mut options = Options::new(20, 5, now());
     options.keys = Keys::Listed([("reader".to_owned(), vec!["viewer".to_owned()])].into());
-    options.limits = Some(RateLimits {
-        incident_list_per_minute: 1,
-        per_key_per_minute: 1_000,
-    });
+    options.limits = Some(RateLimits { incident_list_per_minute: 1, per_key_per_minute: 1_000 });
     let simulator = Simulator::start(options).await.unwrap();
     let reader = Client::new(&simulator, Some("reader"));
     let cases = [
-        (
-            Client::new(&simulator, None).get("/v1/identity").await,
-            "/v1/identity",
-            401,
-        ),
-        (
-            Client::new(&simulator, Some("x")).get("/v1/identity").await,
-            "/v1/identity",
-            401,
-        ),
+        (Client::new(&simulator, None).get("/v1/identity").await, "/v1/identity", 401),
+        (Client::new(&simulator, Some("x")).get("/v1/identity").await, "/v1/identity", 401),
         (reader.get("/v3/catalog_types").await, "/v3/catalog_types", 403),
-        (
-            reader.get("/v2/incidents/nothing").await,
-            "/v2/incidents/{id}",
-            404,
-        ),
-        (
-            reader.get("/v2/incident_timeline_items").await,
-            "/v2/incident_timeline_items",
-            422,
-        ),
-        (
-            reader.get("/v2/incidents?after=nothing").await,
-            "/v2/incidents",
-            422,
-        ),
+        (reader.get("/v2/incidents/nothing").await, "/v2/incidents/{id}", 404),
+        (reader.get("/v2/incident_timeline_items").await, "/v2/incident_timeline_items", 422),
+        (reader.get("/v2/incidents?after=nothing").await, "/v2/incidents", 422),
         (reader.get("/v2/incidents").await, "/v2/incidents", 429),
     ];
     for (got, path, status) in cases {

@@ -42,12 +42,7 @@ impl Receiver {
 
 async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> (StatusCode, HeaderMap) {
     receiver.seen.lock().unwrap().push((headers, body));
-    let (status, abort) = receiver
-        .answers
-        .lock()
-        .unwrap()
-        .pop_front()
-        .unwrap_or((200, false));
+    let (status, abort) = receiver.answers.lock().unwrap().pop_front().unwrap_or((200, false));
     let mut reply = HeaderMap::new();
     if abort {
         reply.insert("webhook-delivery", "abort-message".parse().unwrap());
@@ -95,12 +90,7 @@ fn the_published_vectors_are_reproduced() {
     for vector in vectors["signing_vectors"].as_array().unwrap() {
         let text = |key: &str| vector[key].as_str().unwrap();
         let timestamp = vector["timestamp"].as_i64().unwrap();
-        let signed = sign(
-            text("secret"),
-            text("msg_id"),
-            timestamp,
-            text("payload").as_bytes(),
-        );
+        let signed = sign(text("secret"), text("msg_id"), timestamp, text("payload").as_bytes());
         if text("secret").starts_with("whsk_") {
             // An asymmetric key; a sender that took it would sign with the wrong scheme.
             assert!(signed.is_err());
@@ -168,13 +158,7 @@ async fn retries_end_with_the_schedule_or_when_asked() {
     let patient = simulator(&url, HeaderFamily::Webhook, 2).await;
     patient.declare(new(false), now()).unwrap();
     patient.settle().await;
-    assert_eq!(
-        (
-            patient.deliveries()[0].attempts,
-            patient.deliveries()[0].last_status
-        ),
-        (3, Some(500))
-    );
+    assert_eq!((patient.deliveries()[0].attempts, patient.deliveries()[0].last_status), (3, Some(500)));
 
     let (_receiver, url) = Receiver::start(&[(500, true)]).await;
     let told = simulator(&url, HeaderFamily::Webhook, 5).await;
@@ -192,11 +176,8 @@ async fn a_resend_keeps_the_id() {
     let id = simulator.deliveries()[0].id.clone();
     assert!(simulator.resend(&id) && !simulator.resend("msg_unknown"));
     simulator.settle().await;
-    let ids: Vec<String> = receiver
-        .seen()
-        .iter()
-        .map(|(headers, _)| header(headers, "webhook-id").to_owned())
-        .collect();
+    let ids: Vec<String> =
+        receiver.seen().iter().map(|(headers, _)| header(headers, "webhook-id").to_owned()).collect();
     assert_eq!(ids, [id.clone(), id]);
 }
 
@@ -224,13 +205,7 @@ async fn public_events_carry_the_incident_and_private_ones_its_id() {
     simulator.update(&id, change.clone(), now()).unwrap();
     let changed = events().await;
     let kinds: Vec<&str> = changed.iter().map(|(kind, _)| kind.as_str()).collect();
-    assert_eq!(
-        kinds,
-        [
-            "public_incident.incident_status_updated_v2",
-            "public_incident.incident_updated_v2"
-        ]
-    );
+    assert_eq!(kinds, ["public_incident.incident_status_updated_v2", "public_incident.incident_updated_v2"]);
     assert_eq!(changed[0].1["previous_status"]["name"], "Investigating");
     assert_eq!(changed[0].1["new_status"]["name"], "Monitoring");
     assert_eq!(changed[0].1["message"], "it holds");
@@ -256,9 +231,5 @@ async fn without_a_target_nothing_is_sent_or_kept() {
     simulator.declare(new(false), now()).unwrap();
     simulator.settle().await;
     assert!(simulator.deliveries().is_empty());
-    assert!(
-        simulator
-            .set_webhook(Some(WebhookTarget::new("http://127.0.0.1:9/", "whsec_")))
-            .is_err()
-    );
+    assert!(simulator.set_webhook(Some(WebhookTarget::new("http://127.0.0.1:9/", "whsec_"))).is_err());
 }

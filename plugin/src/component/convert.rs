@@ -39,57 +39,37 @@ mirror!(signature::Rejection, wit::Rejection: MissingHeader, MalformedHeader, Ba
 
 impl From<types::IncidentKey> for model::IncidentKey {
     fn from(key: types::IncidentKey) -> Self {
-        Self {
-            source: key.source,
-            id: key.id,
-        }
+        Self { source: key.source, id: key.id }
     }
 }
 
 impl From<model::IncidentKey> for types::IncidentKey {
     fn from(key: model::IncidentKey) -> Self {
-        Self {
-            source: key.source,
-            id: key.id,
-        }
+        Self { source: key.source, id: key.id }
     }
 }
 
 impl From<types::Severity> for model::Severity {
     fn from(severity: types::Severity) -> Self {
-        Self {
-            id: severity.id,
-            name: severity.name,
-            rank: severity.rank,
-        }
+        Self { id: severity.id, name: severity.name, rank: severity.rank }
     }
 }
 
 impl From<model::Severity> for types::Severity {
     fn from(severity: model::Severity) -> Self {
-        Self {
-            id: severity.id,
-            name: severity.name,
-            rank: severity.rank,
-        }
+        Self { id: severity.id, name: severity.name, rank: severity.rank }
     }
 }
 
 impl From<types::DerivedTime> for model::DerivedTime {
     fn from(time: types::DerivedTime) -> Self {
-        Self {
-            at: time.at,
-            rule: Cow::Owned(time.rule),
-        }
+        Self { at: time.at, rule: Cow::Owned(time.rule) }
     }
 }
 
 impl From<model::DerivedTime> for types::DerivedTime {
     fn from(time: model::DerivedTime) -> Self {
-        Self {
-            at: time.at,
-            rule: time.rule.into_owned(),
-        }
+        Self { at: time.at, rule: time.rule.into_owned() }
     }
 }
 
@@ -185,35 +165,25 @@ impl From<model::TimelineEvent> for types::TimelineEvent {
 
 impl From<storage::StoredIncident> for port::Stored {
     fn from(stored: storage::StoredIncident) -> Self {
-        Self {
-            incident: stored.incident.into(),
-            facts: stored.facts,
-            revision: stored.revision,
-        }
+        Self { incident: stored.incident.into(), facts: stored.facts, revision: stored.revision }
     }
 }
 
 impl From<port::Change> for storage::Change {
     fn from(change: port::Change) -> Self {
         match change {
-            port::Change::PutIncident {
-                incident,
-                facts,
-                revisit,
-                base,
-            } => storage::Change::PutIncident(storage::IncidentWrite {
-                incident: incident.into(),
-                facts,
-                revisit,
-                base,
-            }),
+            port::Change::PutIncident { incident, facts, revisit, base } => {
+                storage::Change::PutIncident(storage::IncidentWrite {
+                    incident: incident.into(),
+                    facts,
+                    revisit,
+                    base,
+                })
+            }
             port::Change::PutTimelineEvent(event) => storage::Change::PutTimelineEvent(event.into()),
             port::Change::ReplaceTimeline(incident, events) => {
                 let events = events.into_iter().map(Into::into).collect();
-                storage::Change::ReplaceTimeline(storage::Timeline {
-                    incident: incident.into(),
-                    events,
-                })
+                storage::Change::ReplaceTimeline(storage::Timeline { incident: incident.into(), events })
             }
             port::Change::SetState(key, value) => storage::Change::SetState((key.into(), value)),
         }
@@ -245,11 +215,7 @@ impl From<storage::StorageError> for port::StorageError {
 
 impl From<port::ServiceName> for directory::ServiceName {
     fn from(name: port::ServiceName) -> Self {
-        Self {
-            name: name.name,
-            external_id: name.external_id,
-            aliases: name.aliases,
-        }
+        Self { name: name.name, external_id: name.external_id, aliases: name.aliases }
     }
 }
 
@@ -349,10 +315,7 @@ impl From<model::Step> for wit::Step {
 
 impl From<severity::Mapping> for wit::Mapping {
     fn from(mapping: severity::Mapping) -> Self {
-        Self {
-            priority: mapping.priority.map(Into::into),
-            rule: mapping.rule.into(),
-        }
+        Self { priority: mapping.priority.map(Into::into), rule: mapping.rule.into() }
     }
 }
 
@@ -405,10 +368,7 @@ impl From<mttr::Report> for wit::MttrReport {
             by_source: b.by_source,
         };
         let slices = |slices: Vec<mttr::Slice>| slices.into_iter().map(Into::into).collect();
-        let exclusion = |e: mttr::Exclusion| wit::Exclusion {
-            reason: e.reason.into(),
-            count: e.count,
-        };
+        let exclusion = |e: mttr::Exclusion| wit::Exclusion { reason: e.reason.into(), count: e.count };
         Self {
             overall: r.overall.into(),
             trend: r.trend.into_iter().map(bucket).collect(),

@@ -61,10 +61,7 @@ pub(super) fn fetch(requests: &[Request]) -> Vec<Result<Response, Failure>> {
         flights = going;
     }
     let missing = || Err(Failure::Broken("no answer".to_string()));
-    answers
-        .into_iter()
-        .map(|answer| answer.unwrap_or_else(missing))
-        .collect()
+    answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect()
 }
 
 fn settle(
@@ -77,19 +74,25 @@ fn settle(
     }
 }
 
-/// One request. Fields are dropped in order: a child resource goes before what it was made from.
+/// One request.
 enum Flight {
-    Sent {
-        ready: Pollable,
-        future: FutureIncomingResponse,
-    },
-    Reading {
-        ready: Pollable,
-        stream: InputStream,
-        _body: IncomingBody,
-        _response: IncomingResponse,
-        got: Response,
-    },
+    Sent(Sent),
+    Reading(Reading, Response),
+}
+
+/// Fields are dropped in order, and a resource must go before the one that it was made from. So these are
+/// never taken apart.
+struct Sent {
+    ready: Pollable,
+    future: FutureIncomingResponse,
+}
+
+/// See [`Sent`].
+struct Reading {
+    ready: Pollable,
+    stream: InputStream,
+    _body: IncomingBody,
+    _response: IncomingResponse,
 }
 
 enum Progress {
@@ -112,32 +115,28 @@ impl Flight {
         outgoing.set_method(&Method::Get).map_err(broken)?;
         outgoing.set_scheme(Some(&scheme)).map_err(broken)?;
         outgoing.set_authority(Some(authority)).map_err(broken)?;
-        outgoing
-            .set_path_with_query(Some(&request.path_and_query))
-            .map_err(broken)?;
+        outgoing.set_path_with_query(Some(&request.path_and_query)).map_err(broken)?;
         let options = RequestOptions::new();
         // A host that knows no such option keeps its own limits.
         let _ = options.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let _ = options.set_first_byte_timeout(Some(ANSWER_TIMEOUT));
         let _ = options.set_between_bytes_timeout(Some(ANSWER_TIMEOUT));
         let future = outgoing_handler::handle(outgoing, Some(options)).map_err(failure)?;
-        Ok(Flight::Sent {
-            ready: future.subscribe(),
-            future,
-        })
+        Ok(Flight::Sent(Sent { ready: future.subscribe(), future }))
     }
 
     fn pollable(&self) -> &Pollable {
         match self {
-            Flight::Sent { ready, .. } | Flight::Reading { ready, .. } => ready,
+            Flight::Sent(sent) => &sent.ready,
+            Flight::Reading(reading, _) => &reading.ready,
         }
     }
 
     fn advance(self) -> Result<Progress, Failure> {
         match self {
-            Flight::Sent { ready, future } => {
-                let Some(answer) = future.get() else {
-                    return Ok(Progress::Going(Flight::Sent { ready, future }));
+            Flight::Sent(sent) => {
+                let Some(answer) = sent.future.get() else {
+                    return Ok(Progress::Going(Flight::Sent(sent)));
                 };
                 let twice = |()| Failure::Broken("the answer was taken twice".to_string());
                 let response = answer.map_err(twice)?.map_err(failure)?;
@@ -147,37 +146,14 @@ impl Flight {
                 let unreadable = |()| Failure::Broken("the answer has no readable body".to_string());
                 let body = response.consume().map_err(unreadable)?;
                 let stream = body.stream().map_err(unreadable)?;
-                let got = Response {
-                    status,
-                    retry_after,
-                    body: Vec::new(),
-                };
-                let ready = stream.subscribe();
-                Flight::Reading {
-                    ready,
-                    stream,
-                    _body: body,
-                    _response: response,
-                    got,
-                }
-                .advance()
+                let got = Response { status, retry_after, body: Vec::new() };
+                let reading = Reading { ready: stream.subscribe(), stream, _body: body, _response: response };
+                Flight::Reading(reading, got).advance()
             }
-            Flight::Reading {
-                ready,
-                stream,
-                _body,
-                _response,
-                mut got,
-            } => loop {
-                match stream.read(CHUNK) {
+            Flight::Reading(reading, mut got) => loop {
+                match reading.stream.read(CHUNK) {
                     Ok(chunk) if chunk.is_empty() => {
-                        return Ok(Progress::Going(Flight::Reading {
-                            ready,
-                            stream,
-                            _body,
-                            _response,
-                            got,
-                        }));
+                        return Ok(Progress::Going(Flight::Reading(reading, got)));
                     }
                     Ok(chunk) if got.body.len() + chunk.len() > LARGEST_BODY => {
                         return Err(Failure::TooLarge);

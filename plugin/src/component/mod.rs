@@ -74,14 +74,8 @@ impl wit::Guest for Plugin {
     }
 
     fn verify_webhook(delivery: wit::Delivery) -> Result<wit::Verified, wit::Rejection> {
-        let headers: Vec<signature::Header<'_>> = delivery
-            .headers
-            .iter()
-            .map(|h| signature::Header {
-                name: &h.name,
-                value: &h.value,
-            })
-            .collect();
+        let headers: Vec<signature::Header<'_>> =
+            delivery.headers.iter().map(|h| signature::Header { name: &h.name, value: &h.value }).collect();
         let secrets = Host.secrets(WEBHOOK_SECRET);
         let signed = signature::verify(&secrets, &headers, &delivery.body, Host.now().div_euclid(SECOND))?;
         let envelope = webhook::event::envelope(&delivery.body).map_err(|_| wit::Rejection::MalformedBody)?;
@@ -104,34 +98,24 @@ impl wit::Guest for Plugin {
     fn backfill(request: wit::BackfillRequest) -> Result<wit::Step, wit::Error> {
         match request.source {
             wit::BackfillSource::Incidentio => {
-                let window = backfill::Window {
-                    since: request.since,
-                    until: request.until,
-                };
+                let window = backfill::Window { since: request.since, until: request.until };
                 Ok(backfill::backfill(&mut Host, window, request.dry_run)?.into())
             }
-            wit::BackfillSource::Opsgenie | wit::BackfillSource::OpsgenieRecords(_) => Err(
-                wit::Error::Invalid("this version imports no Opsgenie history yet".to_string()),
-            ),
+            wit::BackfillSource::Opsgenie | wit::BackfillSource::OpsgenieRecords(_) => {
+                Err(wit::Error::Invalid("this version imports no Opsgenie history yet".to_string()))
+            }
         }
     }
 
     fn map_severity(severity: wit::Severity) -> Result<wit::Mapping, wit::Error> {
         let context = Context::load(&mut Host)?;
         let known = context.account.known_severities();
-        let mapping = severity::map(
-            Some(&severity.into()),
-            &context.settings.severity_overrides,
-            &known,
-        );
+        let mapping = severity::map(Some(&severity.into()), &context.settings.severity_overrides, &known);
         Ok(mapping.into())
     }
 
     fn compute_mttr(query: wit::MttrQuery) -> Result<wit::MttrReport, wit::Error> {
-        Ok(mttr::compute(&query.into(), &mut |since, until, after| {
-            Host.samples(since, until, after)
-        })?
-        .into())
+        Ok(mttr::compute(&query.into(), &mut |since, until, after| Host.samples(since, until, after))?.into())
     }
 }
 
@@ -142,9 +126,7 @@ impl World for Host {
     fn now(&self) -> Timestamp {
         let now = wasi::clocks::wall_clock::now();
         let seconds = Timestamp::try_from(now.seconds).unwrap_or(Timestamp::MAX / SECOND);
-        seconds
-            .saturating_mul(SECOND)
-            .saturating_add(Timestamp::from(now.nanoseconds) / 1_000)
+        seconds.saturating_mul(SECOND).saturating_add(Timestamp::from(now.nanoseconds) / 1_000)
     }
 
     fn fetch(&mut self, requests: &[Request]) -> Vec<Result<Response, Failure>> {
@@ -168,10 +150,7 @@ impl World for Host {
 
     fn to_revisit(&mut self, source: &str, limit: u32) -> Result<Revisits, StorageError> {
         let page = imports::storage::to_revisit(source, limit)?;
-        Ok(Revisits {
-            keys: page.keys.into_iter().map(Into::into).collect(),
-            total: page.total,
-        })
+        Ok(Revisits { keys: page.keys.into_iter().map(Into::into).collect(), total: page.total })
     }
 
     fn samples(

@@ -19,24 +19,15 @@ static PANICKING: AtomicBool = AtomicBool::new(false);
 fn stop(info: &core::panic::PanicInfo<'_>) -> ! {
     // Telling of it allocates; should that be what fails, the second panic goes straight to the trap.
     if !PANICKING.swap(true, Ordering::Relaxed) {
-        let place = info
-            .location()
-            .map(|l| format!("{}:{}", l.file(), l.line()))
-            .unwrap_or_default();
-        let fields = [
-            ("panic".to_string(), info.message().to_string()),
-            ("at".to_string(), place),
-        ];
+        let place = info.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
+        let fields = [("panic".to_string(), info.message().to_string()), ("at".to_string(), place)];
         log(Level::Error, "the plugin panicked and stops", &fields);
     }
     unreachable()
 }
 
 // memcmp, memcpy and friends come from the target's libc.
-#[allow(
-    unsafe_code,
-    reason = "linking to libc is a promise that the compiler cannot check"
-)]
+#[allow(unsafe_code, reason = "linking to libc is a promise that the compiler cannot check")]
 #[link(name = "c")]
 unsafe extern "C" {}
 

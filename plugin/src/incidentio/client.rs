@@ -20,9 +20,8 @@ pub const ORIGIN: &str = "https://api.incident.io";
 pub const PAGE_SIZE: u32 = 250;
 
 /// Statuses fall into these; the organisation cannot add one, the provider can.
-pub const STATUS_CATEGORIES: [&str; 8] = [
-    "triage", "live", "learning", "paused", "closed", "declined", "canceled", "merged",
-];
+pub const STATUS_CATEGORIES: [&str; 8] =
+    ["triage", "live", "learning", "paused", "closed", "declined", "canceled", "merged"];
 
 const MODES: [&str; 4] = ["standard", "retrospective", "test", "tutorial"];
 
@@ -32,10 +31,7 @@ const LONGEST_WAIT_MS: u64 = 600_000;
 const DEFAULT_WAIT_MS: u64 = 15_000;
 
 fn get(path_and_query: String) -> Request {
-    Request {
-        origin: ORIGIN,
-        path_and_query,
-    }
+    Request { origin: ORIGIN, path_and_query }
 }
 
 /// `GET /v1/identity`: the credential check.
@@ -50,10 +46,7 @@ pub fn unpaged(path: &str) -> Request {
 
 /// `GET /v2/users`, leavers included.
 pub fn users(after: Option<&str>) -> Request {
-    get(with_after(
-        "/v2/users?page_size=1000&include_inactive=true".into(),
-        after,
-    ))
+    get(with_after("/v2/users?page_size=1000&include_inactive=true".into(), after))
 }
 
 /// `GET /v2/incidents/{id}`.
@@ -72,10 +65,7 @@ pub fn incidents(
     after: Option<&str>,
 ) -> Request {
     let mut path = format!("/v2/incidents?page_size={page_size}&sort_by=created_at_oldest_first");
-    let extra = categories
-        .iter()
-        .map(String::as_str)
-        .filter(|c| !STATUS_CATEGORIES.contains(c));
+    let extra = categories.iter().map(String::as_str).filter(|c| !STATUS_CATEGORIES.contains(c));
     for category in STATUS_CATEGORIES.into_iter().chain(extra) {
         path.push_str(&format!("&status_category%5Bone_of%5D={}", encoded(category)));
     }
@@ -83,11 +73,7 @@ pub fn incidents(
         path.push_str(&format!("&mode%5Bone_of%5D={mode}"));
     }
     // `gte` together with `lte` is a 422; a range compares whole days.
-    path.push_str(&format!(
-        "&updated_at%5Bdate_range%5D={}~{}",
-        time::day(from),
-        time::day(to)
-    ));
+    path.push_str(&format!("&updated_at%5Bdate_range%5D={}~{}", time::day(from), time::day(to)));
     get(with_after(path, after))
 }
 
@@ -102,10 +88,7 @@ pub fn updates(incident: Option<&str>, after: Option<&str>) -> Request {
 
 /// `GET /v2/incident_timeline_items` of one incident.
 pub fn timeline_items(incident: &str, after: Option<&str>) -> Request {
-    let path = format!(
-        "/v2/incident_timeline_items?page_size={PAGE_SIZE}&incident_id={}",
-        encoded(incident)
-    );
+    let path = format!("/v2/incident_timeline_items?page_size={PAGE_SIZE}&incident_id={}", encoded(incident));
     get(with_after(path, after))
 }
 
@@ -170,9 +153,7 @@ pub fn body(what: &str, answer: Result<Response, Failure>, now: Timestamp) -> Re
     let response = match answer {
         Ok(response) => response,
         Err(Failure::Refused(why)) => {
-            return Err(ApiError::Refused(format!(
-                "the host does not allow the request for {what}: {why}"
-            )));
+            return Err(ApiError::Refused(format!("the host does not allow the request for {what}: {why}")));
         }
         Err(Failure::Broken(why)) => {
             return Err(ApiError::Unavailable(format!(
@@ -206,9 +187,9 @@ pub fn body(what: &str, answer: Result<Response, Failure>, now: Timestamp) -> Re
         408 | 500..=599 => ApiError::Unavailable(format!(
             "incident.io failed on the request for {what} (HTTP {status}{detail})"
         )),
-        _ => ApiError::Rejected(format!(
-            "incident.io rejected the request for {what} (HTTP {status}{detail})"
-        )),
+        _ => {
+            ApiError::Rejected(format!("incident.io rejected the request for {what} (HTTP {status}{detail})"))
+        }
     })
 }
 
@@ -218,16 +199,11 @@ fn wait_ms(header: Option<&str>, said: &ErrorBody, now: Timestamp) -> u64 {
     let instant = |text: &str| {
         let at = time::parse_http_date(text).or_else(|| time::parse_rfc3339(text))?;
         // Rounded up: a millisecond early is a request refused.
-        u64::try_from(at.saturating_sub(now).max(0))
-            .ok()
-            .map(|us| us.div_ceil(SECOND.unsigned_abs() / 1_000))
+        u64::try_from(at.saturating_sub(now).max(0)).ok().map(|us| us.div_ceil(SECOND.unsigned_abs() / 1_000))
     };
     let from_header = header.and_then(|text| seconds(text).or_else(|| instant(text)));
     let from_body = || said.rate_limit.as_ref()?.retry_after.as_deref().and_then(instant);
-    from_header
-        .or_else(from_body)
-        .unwrap_or(DEFAULT_WAIT_MS)
-        .min(LONGEST_WAIT_MS)
+    from_header.or_else(from_body).unwrap_or(DEFAULT_WAIT_MS).min(LONGEST_WAIT_MS)
 }
 
 #[derive(Debug, Default)]
@@ -256,11 +232,7 @@ object!(RateLimit { "retry_after" => MaybeText retry_after });
 impl ErrorBody {
     /// What the provider says, to stand inside a sentence; empty if it says nothing.
     fn detail(&self) -> String {
-        let message = self
-            .errors
-            .iter()
-            .find_map(|e| e.message.as_deref())
-            .unwrap_or_default();
+        let message = self.errors.iter().find_map(|e| e.message.as_deref()).unwrap_or_default();
         let request = self.request_id.as_deref().unwrap_or_default();
         match (message.is_empty(), request.is_empty()) {
             (true, true) => String::new(),
@@ -274,10 +246,7 @@ impl ErrorBody {
 /// The account's slug from its dashboard address, the only identity that the API has.
 pub fn account_slug(dashboard_url: Option<&str>) -> Option<String> {
     let path = dashboard_url?.split_once("://")?.1.split_once('/')?.1;
-    path.split(['/', '?', '#'])
-        .next()
-        .filter(|slug| !slug.is_empty())
-        .map(ToString::to_string)
+    path.split(['/', '?', '#']).next().filter(|slug| !slug.is_empty()).map(ToString::to_string)
 }
 
 #[cfg(test)]
@@ -285,27 +254,17 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, retry_after: Option<&str>, body: &str) -> Result<Response, Failure> {
-        Ok(Response {
-            status,
-            retry_after: retry_after.map(Into::into),
-            body: body.as_bytes().to_vec(),
-        })
+        Ok(Response { status, retry_after: retry_after.map(Into::into), body: body.as_bytes().to_vec() })
     }
 
     #[test]
     fn a_list_request_names_every_category_and_mode() {
-        let request = incidents(
-            0,
-            crate::model::DAY,
-            &["hibernating".into(), "live".into()],
-            250,
-            Some("a/b"),
-        );
+        let request =
+            incidents(0, crate::model::DAY, &["hibernating".into(), "live".into()], 250, Some("a/b"));
         let path = request.path_and_query;
         for category in STATUS_CATEGORIES.into_iter().chain(["hibernating"]) {
             assert_eq!(
-                path.matches(&format!("status_category%5Bone_of%5D={category}"))
-                    .count(),
+                path.matches(&format!("status_category%5Bone_of%5D={category}")).count(),
                 1,
                 "{category}"
             );
@@ -341,42 +300,21 @@ mod tests {
         let now = time::parse_rfc3339("2025-04-17T11:17:00Z").unwrap();
         let wait = |header, said| body("x", answer(429, header, said), now).unwrap_err();
         assert_eq!(wait(Some("7"), ""), ApiError::RateLimited(7_000));
-        assert_eq!(
-            wait(Some("Thu, 17 Apr 2025 11:17:18 GMT"), ""),
-            ApiError::RateLimited(18_000)
-        );
-        assert_eq!(
-            wait(Some("Thu, 17 Apr 2025 11:17:18 UTC"), ""),
-            ApiError::RateLimited(18_000)
-        );
-        assert_eq!(
-            wait(Some("2025-04-17T11:17:00.0005Z"), ""),
-            ApiError::RateLimited(1)
-        );
+        assert_eq!(wait(Some("Thu, 17 Apr 2025 11:17:18 GMT"), ""), ApiError::RateLimited(18_000));
+        assert_eq!(wait(Some("Thu, 17 Apr 2025 11:17:18 UTC"), ""), ApiError::RateLimited(18_000));
+        assert_eq!(wait(Some("2025-04-17T11:17:00.0005Z"), ""), ApiError::RateLimited(1));
         let said = r#"{"rate_limit":{"retry_after":"2025-04-17T11:17:09Z"}}"#;
         assert_eq!(wait(None, said), ApiError::RateLimited(9_000));
-        assert_eq!(
-            wait(Some("soon"), "<html>"),
-            ApiError::RateLimited(DEFAULT_WAIT_MS)
-        );
-        assert_eq!(
-            wait(Some("99999999999999999999"), ""),
-            ApiError::RateLimited(DEFAULT_WAIT_MS)
-        );
+        assert_eq!(wait(Some("soon"), "<html>"), ApiError::RateLimited(DEFAULT_WAIT_MS));
+        assert_eq!(wait(Some("99999999999999999999"), ""), ApiError::RateLimited(DEFAULT_WAIT_MS));
         assert_eq!(wait(Some("86400"), ""), ApiError::RateLimited(LONGEST_WAIT_MS));
         assert_eq!(wait(Some("2020-01-01T00:00:00Z"), ""), ApiError::RateLimited(0));
     }
 
     #[test]
     fn the_account_is_the_first_path_segment_of_the_dashboard() {
-        assert_eq!(
-            account_slug(Some("https://app.incident.io/my-org")).as_deref(),
-            Some("my-org")
-        );
-        assert_eq!(
-            account_slug(Some("https://app.incident.io/my-org/x?y")).as_deref(),
-            Some("my-org")
-        );
+        assert_eq!(account_slug(Some("https://app.incident.io/my-org")).as_deref(), Some("my-org"));
+        assert_eq!(account_slug(Some("https://app.incident.io/my-org/x?y")).as_deref(), Some("my-org"));
         assert_eq!(account_slug(Some("https://app.incident.io/")), None);
         assert_eq!(account_slug(None), None);
     }

@@ -73,11 +73,7 @@ object!(Severity { "id" => MaybeText id, "name" => Text name, "rank" => Integer 
 impl From<&Severity> for crate::model::Severity {
     fn from(severity: &Severity) -> Self {
         let rank = severity.rank.and_then(|rank| i32::try_from(rank).ok());
-        Self {
-            id: severity.id.clone(),
-            name: severity.name.clone(),
-            rank,
-        }
+        Self { id: severity.id.clone(), name: severity.name.clone(), rank }
     }
 }
 
@@ -318,11 +314,7 @@ where
                 self.found = true;
                 return Slot::List(&mut *self.items);
             }
-            if key == "pagination_meta" {
-                Slot::Object(&mut self.meta)
-            } else {
-                Slot::Skip
-            }
+            if key == "pagination_meta" { Slot::Object(&mut self.meta) } else { Slot::Skip }
         }
     }
     #[derive(Default)]
@@ -333,12 +325,7 @@ where
     object!(Meta { "after" => MaybeText after, "total_record_count" => Integer total });
 
     let mut items = Vec::<T>::new();
-    let mut answer = Answer {
-        key,
-        found: false,
-        items: &mut items,
-        meta: Meta::default(),
-    };
+    let mut answer = Answer { key, found: false, items: &mut items, meta: Meta::default() };
     json::read(body, Slot::Object(&mut answer))?;
     let Answer { found, meta, .. } = answer;
     if !found {
@@ -346,11 +333,7 @@ where
     }
     // An empty page ends the chain, whatever its cursor says.
     let after = meta.after.filter(|_| !items.is_empty());
-    Ok(Page {
-        items,
-        after,
-        total: meta.total.and_then(|total| u64::try_from(total).ok()),
-    })
+    Ok(Page { items, after, total: meta.total.and_then(|total| u64::try_from(total).ok()) })
 }
 
 #[cfg(test)]
@@ -362,12 +345,7 @@ mod tests {
         let body = br#"{"incidents":[{"id":"a"},7,null,{"name":"no id"},{"id":"b","severity":[],"name":{}}],
             "pagination_meta":{"after":"b","total_record_count":9}}"#;
         let page: Page<Incident> = page(body, "incidents").unwrap();
-        let ids: Vec<&str> = page
-            .items
-            .iter()
-            .map(|i| i.id.as_str())
-            .filter(|id| !id.is_empty())
-            .collect();
+        let ids: Vec<&str> = page.items.iter().map(|i| i.id.as_str()).filter(|id| !id.is_empty()).collect();
         assert_eq!(
             (ids.as_slice(), page.after.as_deref(), page.total),
             (["a", "b"].as_slice(), Some("b"), Some(9))

@@ -68,14 +68,8 @@ pub fn apply<W: World>(
                 Err(error) => return Err(error.into()),
             }
         };
-        let effect = |d: Draft<'_>| Effect {
-            before: d.stored.map(|s| s.incident),
-            after: d.record,
-        };
-        return Ok(Effects {
-            incidents: drafts.into_iter().map(effect).collect(),
-            applied,
-        });
+        let effect = |d: Draft<'_>| Effect { before: d.stored.map(|s| s.incident), after: d.record };
+        return Ok(Effects { incidents: drafts.into_iter().map(effect).collect(), applied });
     }
     Err(StorageError::Conflict.into())
 }
@@ -95,29 +89,16 @@ fn drafts<'a, W: World>(world: &mut W, context: &Context, batch: &'a Batch) -> R
     for entries in entries.chunks(KEYS_PER_CALL) {
         let keys: Vec<_> = entries.iter().map(|(id, _)| key(id)).collect();
         for ((id, news), stored) in entries.iter().zip(world.incidents(&keys)?) {
-            let before = stored
-                .as_ref()
-                .and_then(|stored| Facts::from_bytes(&stored.facts));
+            let before = stored.as_ref().and_then(|stored| Facts::from_bytes(&stored.facts));
             if before.is_none() && stored.is_some() {
                 let fields = [("incident", String::clone(id))];
-                world.log(
-                    Level::Warn,
-                    "stored facts are unreadable and are built anew",
-                    &fields,
-                );
+                world.log(Level::Warn, "stored facts are unreadable and are built anew", &fields);
             }
             let Some(facts) = Facts::merge(before.clone(), news) else {
                 continue;
             };
             let (record, services) = derive::incident(&facts, context);
-            drafts.push(Draft {
-                news,
-                stored,
-                before,
-                facts,
-                record,
-                services,
-            });
+            drafts.push(Draft { news, stored, before, facts, record, services });
         }
     }
     Ok(drafts)
@@ -135,16 +116,8 @@ fn link<W: World>(world: &mut W, drafts: &mut [Draft<'_>]) -> Result<(), Error> 
             insert_once(&mut names, name.clone());
         }
     }
-    let users = if emails.is_empty() {
-        Vec::new()
-    } else {
-        world.users_by_email(&emails)?
-    };
-    let services = if names.is_empty() {
-        Vec::new()
-    } else {
-        world.services_by_name(&names)?
-    };
+    let users = if emails.is_empty() { Vec::new() } else { world.users_by_email(&emails)? };
+    let services = if names.is_empty() { Vec::new() } else { world.services_by_name(&names)? };
     let answer = |answers: &[Option<String>], index: Result<usize, usize>| answers.get(index.ok()?)?.clone();
     for draft in drafts {
         for responder in &mut draft.record.responders {
@@ -163,10 +136,7 @@ fn changes(drafts: &[Draft<'_>], batch: &Batch) -> Result<Vec<Change>, Error> {
     for draft in drafts {
         let id = &draft.record.key.id;
         let known = draft.before.as_ref().is_some_and(|before| *before == draft.facts)
-            && draft
-                .stored
-                .as_ref()
-                .is_some_and(|stored| stored.incident == draft.record);
+            && draft.stored.as_ref().is_some_and(|stored| stored.incident == draft.record);
         if !known {
             changes.push(Change::PutIncident {
                 incident: draft.record.clone(),
@@ -181,11 +151,7 @@ fn changes(drafts: &[Draft<'_>], batch: &Batch) -> Result<Vec<Change>, Error> {
             let all = events.into_iter().chain(items.iter().cloned()).collect();
             changes.push(Change::ReplaceTimeline(key(id), all));
         } else {
-            let old = draft
-                .before
-                .as_ref()
-                .map(|b| timeline::of_updates(id, &b.updates))
-                .unwrap_or_default();
+            let old = draft.before.as_ref().map(|b| timeline::of_updates(id, &b.updates)).unwrap_or_default();
             let new = events.into_iter().filter(|event| !old.contains(event));
             changes.extend(new.map(Change::PutTimelineEvent));
         }

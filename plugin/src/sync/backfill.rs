@@ -52,9 +52,7 @@ impl UpdatesRead {
     /// Whether all updates of this version of the incident were read.
     pub fn covers(&self, snapshot: &Snapshot) -> bool {
         self.from.is_none_or(|from| snapshot.created_at >= from)
-            && self
-                .at
-                .is_some_and(|at| snapshot.updated_at < at.saturating_sub(CLOCK_SKEW))
+            && self.at.is_some_and(|at| snapshot.updated_at < at.saturating_sub(CLOCK_SKEW))
     }
 }
 
@@ -110,9 +108,7 @@ object!(Updates {
 /// One bounded step, or, as a dry run, a count of what there is.
 pub fn backfill<W: World>(world: &mut W, window: Window, dry_run: bool) -> Result<Step, Error> {
     if window.since >= window.until {
-        return Err(Error::Invalid(
-            "a backfill's `since` must lie before its `until`".into(),
-        ));
+        return Err(Error::Invalid("a backfill's `since` must lie before its `until`".into()));
     }
     let Window { since, until } = window;
     let stored = read_state::<W, Position>(world, STATE)?;
@@ -133,13 +129,7 @@ pub fn backfill<W: World>(world: &mut W, window: Window, dry_run: bool) -> Resul
         context.account = account;
         step.requests += requests;
     }
-    let run = Run {
-        world,
-        context: &context,
-        window,
-        position,
-        step,
-    };
+    let run = Run { world, context: &context, window, position, step };
     match (&run.position.incidents, &run.position.updates) {
         (Some(_), _) => run.incidents(),
         (None, Some(_)) => run.updates(),
@@ -152,11 +142,7 @@ fn count<W: World>(world: &mut W, context: &Context, window: Window) -> Result<S
     let from = window.since.saturating_sub(DAY);
     let request = client::incidents(from, until, &context.account.categories, 1, None);
     let page: payload::Page<payload::Incident> = read_page(world, "incidents", "incidents", request)?;
-    Ok(Step {
-        requests: 1,
-        total: page.total,
-        ..Step::default()
-    })
+    Ok(Step { requests: 1, total: page.total, ..Step::default() })
 }
 
 struct Run<'a, W> {
@@ -190,10 +176,7 @@ impl<W: World> Run<'_, W> {
                         "a cursor was rejected; the list is read again",
                         &[("why", why)],
                     );
-                    self.position.incidents = Some(Incidents {
-                        after: None,
-                        restarted: true,
-                    });
+                    self.position.incidents = Some(Incidents { after: None, restarted: true });
                     self.position.done = None;
                     continue;
                 }
@@ -201,34 +184,20 @@ impl<W: World> Run<'_, W> {
             };
             let listed = page.items.len();
             self.step.fetched += u32::try_from(listed).unwrap_or(u32::MAX);
-            self.position.total = self
-                .position
-                .total
-                .or(page.total.and_then(|total| i64::try_from(total).ok()));
+            self.position.total =
+                self.position.total.or(page.total.and_then(|total| i64::try_from(total).ok()));
             self.position.done = Some(self.position.done.unwrap_or(0) + i64::try_from(listed).unwrap_or(0));
             let next = page.after.filter(|next| after.as_ref() != Some(next));
             if next.is_none() {
-                self.position.updates = Some(Updates {
-                    began: Some(now),
-                    ..Updates::default()
-                });
+                self.position.updates = Some(Updates { began: Some(now), ..Updates::default() });
             }
-            self.position.incidents = next.map(|after| Incidents {
-                after: Some(after),
-                restarted,
-            });
+            self.position.incidents = next.map(|after| Incidents { after: Some(after), restarted });
             // The list is by whole days; the window is exact.
             let inside = |i: &payload::Incident| {
                 i.updated_at.is_none_or(|at| at >= since) && i.created_at.is_none_or(|at| at < until)
             };
             let news = snapshots(self.context, page.items.into_iter().filter(inside).collect());
-            self.commit(
-                Batch {
-                    news,
-                    ..Batch::default()
-                },
-                None,
-            )?;
+            self.commit(Batch { news, ..Batch::default() }, None)?;
         }
         Ok(self.report(0))
     }
@@ -241,13 +210,7 @@ impl<W: World> Run<'_, W> {
         let mut read = None;
         let mut wait_ms = 0;
         for _ in 0..PAGES_PER_STEP {
-            let Some(Updates {
-                began,
-                after,
-                pages,
-                oldest,
-                newest_first,
-            }) = self.position.updates.clone()
+            let Some(Updates { began, after, pages, oldest, newest_first }) = self.position.updates.clone()
             else {
                 break;
             };
@@ -262,8 +225,7 @@ impl<W: World> Run<'_, W> {
                     }
                     Err(ApiError::Rejected(why)) if after.is_some() => {
                         // Those that are missing are read incident by incident.
-                        self.world
-                            .log(Level::Warn, "the list of updates broke off", &[("why", why)]);
+                        self.world.log(Level::Warn, "the list of updates broke off", &[("why", why)]);
                         self.position.updates = None;
                         break;
                     }
@@ -284,10 +246,7 @@ impl<W: World> Run<'_, W> {
             let pages = pages.unwrap_or(0) + 1;
             let too_long = pages > self.position.done.unwrap_or(0).max(i64::from(PAGES_PER_STEP));
             if next.is_none() || passed_window {
-                read = Some(UpdatesRead {
-                    at: began,
-                    from: oldest.filter(|_| next.is_some()),
-                });
+                read = Some(UpdatesRead { at: began, from: oldest.filter(|_| next.is_some()) });
             }
             self.position.updates = next.filter(|_| !passed_window && !too_long).map(|after| Updates {
                 began,
@@ -314,28 +273,12 @@ impl<W: World> Run<'_, W> {
     }
 
     fn report(self, wait_ms: u64) -> Step {
-        let Position {
-            incidents,
-            updates,
-            done,
-            total,
-            ..
-        } = self.position;
+        let Position { incidents, updates, done, total, .. } = self.position;
         let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
         let done = unsigned(done.unwrap_or(0));
         // Incidents come and go while they are counted; the end is the end.
-        let total = if incidents.is_some() {
-            total.map(|t| unsigned(t).max(done))
-        } else {
-            Some(done)
-        };
+        let total = if incidents.is_some() { total.map(|t| unsigned(t).max(done)) } else { Some(done) };
         let more = incidents.is_some() || updates.is_some();
-        Step {
-            done,
-            total,
-            more,
-            wait_ms,
-            ..self.step
-        }
+        Step { done, total, more, wait_ms, ..self.step }
     }
 }

@@ -35,17 +35,13 @@ pub fn connect<W: World>(world: &mut W, settings: &Settings) -> Result<Connectio
     let probe = client::incidents(now, now, &[], 1, None);
     let mut answers = world.fetch(&[client::identity(), probe]).into_iter();
     let mut next = |what| {
-        let answer = answers
-            .next()
-            .unwrap_or(Err(crate::port::Failure::Broken("no answer".into())));
+        let answer = answers.next().unwrap_or(Err(crate::port::Failure::Broken("no answer".into())));
         client::body(what, answer, now)
     };
     let body = next("the key's identity")?;
     let mut answer = IdentityAnswer::default();
     json::read(&body, Slot::Object(&mut answer)).map_err(|why| {
-        Error::Malformed(format!(
-            "incident.io's answer about the key cannot be read: {why}"
-        ))
+        Error::Malformed(format!("incident.io's answer about the key cannot be read: {why}"))
     })?;
     next("incidents")?;
     let identity = answer.identity;
@@ -70,11 +66,7 @@ fn warnings(roles: &[String], settings: &Settings) -> Vec<String> {
     let reads = |role: &str| {
         role == "viewer" || role == "global_access" || role.ends_with("_viewer") || role.ends_with("_reader")
     };
-    let excess: Vec<&str> = roles
-        .iter()
-        .map(String::as_str)
-        .filter(|role| !reads(role))
-        .collect();
+    let excess: Vec<&str> = roles.iter().map(String::as_str).filter(|role| !reads(role)).collect();
     if !excess.is_empty() {
         let list = excess.join(", ");
         warnings.push(format!(
@@ -108,10 +100,7 @@ mod tests {
 
     fn check(roles: &[&str], include_private: bool, expected: &[&str]) {
         let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
-        let settings = Settings {
-            include_private,
-            ..Settings::default()
-        };
+        let settings = Settings { include_private, ..Settings::default() };
         let got = warnings(&roles, &settings);
         assert_eq!(got.len(), expected.len(), "{got:?}");
         for (got, expected) in got.iter().zip(expected) {
@@ -123,21 +112,9 @@ mod tests {
     fn a_key_is_told_what_it_cannot_see_and_what_it_should_not_do() {
         check(&["viewer", "catalog_viewer", "global_access"], true, &[]);
         check(&["viewer", "catalog_viewer"], false, &["private incidents"]);
-        check(
-            &["viewer", "catalog_viewer"],
-            true,
-            &["although the settings ask"],
-        );
+        check(&["viewer", "catalog_viewer"], true, &["although the settings ask"]);
         check(&["viewer", "global_access"], false, &["catalog_viewer"]);
-        check(
-            &["viewer", "catalog_viewer", "global_access", "incident_editor"],
-            false,
-            &["incident_editor"],
-        );
-        check(
-            &["viewer", "catalog_viewer", "global_access", "schedules_reader"],
-            false,
-            &[],
-        );
+        check(&["viewer", "catalog_viewer", "global_access", "incident_editor"], false, &["incident_editor"]);
+        check(&["viewer", "catalog_viewer", "global_access", "schedules_reader"], false, &[]);
     }
 }

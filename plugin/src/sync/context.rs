@@ -63,10 +63,7 @@ impl Account {
 
     /// The e-mail address of a person, lower-cased.
     pub fn email(&self, id: &str) -> Option<String> {
-        let index = self
-            .users
-            .binary_search_by(|user| user.id.as_str().cmp(id))
-            .ok()?;
+        let index = self.users.binary_search_by(|user| user.id.as_str().cmp(id)).ok()?;
         self.users.get(index)?.email.clone()
     }
 }
@@ -75,18 +72,14 @@ impl Context {
     /// What is stored; empty before the first connect.
     pub fn load<W: World>(world: &mut W) -> Result<Context, Error> {
         Ok(Context {
-            settings: read_state::<W, StoredSettings>(world, SETTINGS)?
-                .unwrap_or_default()
-                .into(),
+            settings: read_state::<W, StoredSettings>(world, SETTINGS)?.unwrap_or_default().into(),
             account: read_state(world, ACCOUNT)?.unwrap_or_default(),
         })
     }
 
     /// Whether the account should be read again.
     pub fn is_old(&self, now: Timestamp) -> bool {
-        self.account
-            .read_at
-            .is_none_or(|at| now.saturating_sub(at) >= ACCOUNT_AGE)
+        self.account.read_at.is_none_or(|at| now.saturating_sub(at) >= ACCOUNT_AGE)
     }
 }
 
@@ -145,10 +138,7 @@ impl From<StoredSettings> for Settings {
                 "P4" => Priority::P4,
                 _ => return None,
             };
-            Some(SeverityOverride {
-                severity: o.severity,
-                priority,
-            })
+            Some(SeverityOverride { severity: o.severity, priority })
         };
         Settings {
             severity_overrides: stored.severity_overrides.into_iter().filter_map(rule).collect(),
@@ -161,13 +151,8 @@ impl From<StoredSettings> for Settings {
 
 /// Reads the account anew and stores it; answers it with the number of requests that it took.
 pub fn refresh<W: World>(world: &mut W) -> Result<(Account, u32), Error> {
-    let lists = [
-        "/v1/severities",
-        "/v1/incident_statuses",
-        "/v2/custom_fields",
-        "/v3/catalog_types",
-    ]
-    .map(client::unpaged);
+    let lists = ["/v1/severities", "/v1/incident_statuses", "/v2/custom_fields", "/v3/catalog_types"]
+        .map(client::unpaged);
     let [severities, statuses, fields, types] = lists;
     let mut answers = Lists::fetch(world, [severities, statuses, fields, types, client::users(None)]);
     let mut requests = 5;
@@ -181,14 +166,7 @@ pub fn refresh<W: World>(world: &mut W) -> Result<(Account, u32), Error> {
         for payload::User { id, email, .. } in items.into_iter().filter(|user| user.email.is_some()) {
             let email = email.map(|email| email.trim().to_ascii_lowercase());
             if let Err(index) = users.binary_search_by(|known| known.id.cmp(&id)) {
-                users.insert(
-                    index,
-                    payload::User {
-                        id,
-                        name: None,
-                        email,
-                    },
-                );
+                users.insert(index, payload::User { id, name: None, email });
             }
         }
         let Some(after) = after.filter(|_| requests < 5 + USER_PAGES) else {
@@ -218,14 +196,9 @@ pub fn refresh<W: World>(world: &mut W) -> Result<(Account, u32), Error> {
 
 /// Fields backed by a catalog type of category `service`.
 fn service_fields(fields: &[payload::Field], types: &[payload::CatalogType]) -> Vec<String> {
-    let is_service = |id: &String| {
-        types
-            .iter()
-            .any(|t| t.id == *id && t.categories.iter().any(|c| c == "service"))
-    };
-    let backed = fields
-        .iter()
-        .filter(|f| f.catalog_type_id.as_ref().is_some_and(is_service));
+    let is_service =
+        |id: &String| types.iter().any(|t| t.id == *id && t.categories.iter().any(|c| c == "service"));
+    let backed = fields.iter().filter(|f| f.catalog_type_id.as_ref().is_some_and(is_service));
     backed.map(|f| f.id.clone()).collect()
 }
 
@@ -244,20 +217,13 @@ impl Lists {
         what: &str,
         key: &str,
     ) -> Result<Option<payload::Page<T>>, Error> {
-        let answer = self
-            .0
-            .next()
-            .unwrap_or(Err(crate::port::Failure::Broken("no answer".into())));
+        let answer = self.0.next().unwrap_or(Err(crate::port::Failure::Broken("no answer".into())));
         match client::body(what, answer, world.now()) {
             Ok(body) => payload::page(&body, key).map(Some).map_err(|why| {
                 Error::Malformed(format!("incident.io's list of {what} cannot be read: {why}"))
             }),
             Err(ApiError::Forbidden(why)) => {
-                world.log(
-                    Level::Warn,
-                    "a list that the key may not read is left out",
-                    &[("why", why)],
-                );
+                world.log(Level::Warn, "a list that the key may not read is left out", &[("why", why)]);
                 Ok(None)
             }
             Err(ApiError::NotFound) => Ok(None),

@@ -22,10 +22,7 @@ pub fn incident(facts: &Facts, context: &Context) -> (Incident, Vec<ServiceName>
     let phase = phase(&seen.incident_status.category);
     let time = |t: &'_ payload::TimestampValue| Some((t.incident_timestamp.name.clone(), t.value.value?));
     let times: Vec<(String, Timestamp)> = seen.incident_timestamp_values.iter().filter_map(time).collect();
-    let times: Vec<NamedTime<'_>> = times
-        .iter()
-        .map(|(name, at)| NamedTime { name, at: *at })
-        .collect();
+    let times: Vec<NamedTime<'_>> = times.iter().map(|(name, at)| NamedTime { name, at: *at }).collect();
     let severity = seen.severity.as_ref().map(Severity::from);
     let overrides = &context.settings.severity_overrides;
     let mapping = severity::map(severity.as_ref(), overrides, &context.account.known_severities());
@@ -87,18 +84,10 @@ fn present(text: &str) -> Option<String> {
 fn history(facts: &Facts) -> Vec<Stand> {
     let recorded = |u: &payload::Update| {
         let at = u.created_at?;
-        Some(Stand {
-            at,
-            phase: phase(&u.new_incident_status.category),
-            recorded: true,
-        })
+        Some(Stand { at, phase: phase(&u.new_incident_status.category), recorded: true })
     };
     let recorded = facts.updates.iter().filter_map(recorded);
-    let told = facts.told.iter().map(|t| Stand {
-        at: t.at,
-        phase: phase(&t.category),
-        recorded: false,
-    });
+    let told = facts.told.iter().map(|t| Stand { at: t.at, phase: phase(&t.category), recorded: false });
     let mut history: Vec<Stand> = recorded.chain(told).collect();
     history.sort_by_key(|stand| stand.at);
     history
@@ -108,12 +97,7 @@ fn merged_into(facts: &Facts, phase: Phase) -> Option<model::IncidentKey> {
     if phase != Phase::Merged {
         return None;
     }
-    facts
-        .updates
-        .iter()
-        .rev()
-        .find_map(|u| u.merged_into_incident_id.as_deref())
-        .map(key)
+    facts.updates.iter().rev().find_map(|u| u.merged_into_incident_id.as_deref()).map(key)
 }
 
 fn responders(seen: &payload::Incident, context: &Context) -> Vec<Responder> {
@@ -127,18 +111,11 @@ fn responders(seen: &payload::Incident, context: &Context) -> Vec<Responder> {
             user_id: None,
         })
     };
-    seen.incident_role_assignments
-        .iter()
-        .filter_map(responder)
-        .collect()
+    seen.incident_role_assignments.iter().filter_map(responder).collect()
 }
 
 fn service(name: &ServiceName) -> AffectedService {
-    AffectedService {
-        name: name.name.clone(),
-        external_id: name.external_id.clone(),
-        service_id: None,
-    }
+    AffectedService { name: name.name.clone(), external_id: name.external_id.clone(), service_id: None }
 }
 
 /// The values of the fields that hold services: those that the settings name, else those that the catalog
@@ -155,16 +132,9 @@ fn service_names(seen: &payload::Incident, context: &Context) -> Vec<ServiceName
         if !known.is_empty() {
             return known.contains(&field.id);
         }
-        [
-            "service",
-            "services",
-            "affected service",
-            "affected services",
-            "component",
-            "components",
-        ]
-        .iter()
-        .any(|name| same(name, &field.name))
+        ["service", "services", "affected service", "affected services", "component", "components"]
+            .iter()
+            .any(|name| same(name, &field.name))
     };
     let name = |value: &payload::FieldValue| match (&value.value_catalog_entry, &value.value_option) {
         (Some(entry), _) => Some(ServiceName {
@@ -172,25 +142,16 @@ fn service_names(seen: &payload::Incident, context: &Context) -> Vec<ServiceName
             external_id: entry.external_id.clone(),
             aliases: entry.aliases.clone(),
         }),
-        (None, Some(option)) => Some(ServiceName {
-            name: option.value.clone(),
-            external_id: None,
-            aliases: Vec::new(),
-        }),
+        (None, Some(option)) => {
+            Some(ServiceName { name: option.value.clone(), external_id: None, aliases: Vec::new() })
+        }
         (None, None) => None,
     };
-    let values = seen
-        .custom_field_entries
-        .iter()
-        .filter(holds)
-        .flat_map(|entry| &entry.values);
+    let values = seen.custom_field_entries.iter().filter(holds).flat_map(|entry| &entry.values);
     let values = values.filter_map(name).filter(|name| !name.name.is_empty());
     let mut names: Vec<ServiceName> = Vec::new();
     for name in values {
-        if !names
-            .iter()
-            .any(|n| n.name == name.name && n.external_id == name.external_id)
-        {
+        if !names.iter().any(|n| n.name == name.name && n.external_id == name.external_id) {
             names.push(name);
         }
     }
@@ -226,26 +187,15 @@ mod tests {
     #[test]
     fn an_incident_of_which_nothing_is_known_is_still_a_record() {
         let (record, _) = incident(&facts(""), &Context::default());
-        assert_eq!(
-            (record.phase, record.mode, record.priority),
-            (Phase::Unknown, Mode::Unknown, None)
-        );
-        assert_eq!(
-            (record.created_at, record.updated_at, record.resolved_at),
-            (7, 8, None)
-        );
+        assert_eq!((record.phase, record.mode, record.priority), (Phase::Unknown, Mode::Unknown, None));
+        assert_eq!((record.created_at, record.updated_at, record.resolved_at), (7, 8, None));
         assert!(!record.private);
     }
 
     #[test]
     fn a_visibility_that_nobody_has_seen_is_private() {
         let private = |v: &str| {
-            incident(
-                &facts(&alloc::format!(r#","visibility":"{v}""#)),
-                &Context::default(),
-            )
-            .0
-            .private
+            incident(&facts(&alloc::format!(r#","visibility":"{v}""#)), &Context::default()).0.private
         };
         assert!(!private("public"));
         assert!(private("private") && private("team"));
@@ -261,12 +211,7 @@ mod tests {
                 {"value_option":{"value":"by setting"}},{"value_option":{"value":"by setting"}}]}]"#,
         );
         let names = |context: &Context| {
-            incident(&facts, context)
-                .0
-                .services
-                .into_iter()
-                .map(|s| s.name)
-                .collect::<Vec<_>>()
+            incident(&facts, context).0.services.into_iter().map(|s| s.name).collect::<Vec<_>>()
         };
         let mut context = Context::default();
         assert_eq!(names(&context), ["by name"]);
@@ -283,23 +228,10 @@ mod tests {
         let facts = facts(
             r#","incident_role_assignments":[{"role":{"name":"Lead"},"assignee":{"id":"U1","name":"Robin"}}]"#,
         );
-        let user = payload::User {
-            id: "U1".into(),
-            name: None,
-            email: Some("robin@example.com".into()),
-        };
-        let account = Account {
-            users: vec![user],
-            ..Account::default()
-        };
-        let context = Context {
-            settings: Settings::default(),
-            account,
-        };
-        assert_eq!(
-            incident(&facts, &context).0.responders[0].email.as_deref(),
-            Some("robin@example.com")
-        );
+        let user = payload::User { id: "U1".into(), name: None, email: Some("robin@example.com".into()) };
+        let account = Account { users: vec![user], ..Account::default() };
+        let context = Context { settings: Settings::default(), account };
+        assert_eq!(incident(&facts, &context).0.responders[0].email.as_deref(), Some("robin@example.com"));
     }
 
     #[test]
@@ -311,11 +243,7 @@ mod tests {
             ("Informational", Priority::P4),
         ] {
             let facts = facts(&alloc::format!(r#","severity":{{"name":"{name}"}}"#));
-            assert_eq!(
-                incident(&facts, &Context::default()).0.priority,
-                Some(priority),
-                "{name}"
-            );
+            assert_eq!(incident(&facts, &Context::default()).0.priority, Some(priority), "{name}");
         }
     }
 }

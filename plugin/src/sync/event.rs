@@ -31,10 +31,7 @@ pub fn handle<W: World>(world: &mut W, body: &[u8]) -> Result<Outcome, Error> {
     let context = Context::load(world)?;
     match envelope(body)?.event()? {
         Event::Ignored(why) => Ok(Outcome::Ignored(why)),
-        Event::Whole {
-            incident,
-            status_changed,
-        } => delivered(world, &context, *incident, status_changed),
+        Event::Whole { incident, status_changed } => delivered(world, &context, *incident, status_changed),
         Event::Reference { id } => fetched(world, &context, &id),
     }
 }
@@ -53,26 +50,14 @@ fn delivered<W: World>(
         category: snapshot.incident.incident_status.category.clone(),
     });
     let status = &snapshot.incident.incident_status.name;
-    let events = told
-        .iter()
-        .map(|told| timeline::of_told(snapshot.id(), told, status))
-        .collect();
+    let events = told.iter().map(|told| timeline::of_told(snapshot.id(), told, status)).collect();
     let (id, version) = (String::from(snapshot.id()), snapshot.updated_at);
-    let news = News {
-        snapshot: Some(snapshot),
-        told,
-        ..News::default()
-    };
-    let mut batch = Batch {
-        events,
-        ..Batch::default()
-    };
+    let news = News { snapshot: Some(snapshot), told, ..News::default() };
+    let mut batch = Batch { events, ..Batch::default() };
     batch.news.insert(id, news);
     let effects = apply(world, context, &batch, &[])?;
     Ok(match effects.incidents.first() {
-        Some(Effect {
-            before: Some(before), ..
-        }) if before.updated_at > version => Outcome::Stale,
+        Some(Effect { before: Some(before), .. }) if before.updated_at > version => Outcome::Stale,
         Some(effect) => outcome(effect),
         None => Outcome::Unchanged,
     })
@@ -86,12 +71,7 @@ struct Answer {
 object!(Answer { "incident" => Object incident });
 
 fn fetched<W: World>(world: &mut W, context: &Context, id: &str) -> Result<Outcome, Error> {
-    let known = world
-        .incidents(&[key(id)])?
-        .into_iter()
-        .next()
-        .flatten()
-        .is_some();
+    let known = world.incidents(&[key(id)])?.into_iter().next().flatten().is_some();
     if !context.settings.include_private && !known {
         return Ok(Outcome::Ignored("private incidents are not included".into()));
     }
@@ -101,9 +81,7 @@ fn fetched<W: World>(world: &mut W, context: &Context, id: &str) -> Result<Outco
         Ok(body) => {
             let mut answer = Answer::default();
             json::read(&body, Slot::Object(&mut answer)).map_err(|why| {
-                Error::Malformed(alloc::format!(
-                    "incident.io's answer for {id} cannot be read: {why}"
-                ))
+                Error::Malformed(alloc::format!("incident.io's answer for {id} cannot be read: {why}"))
             })?;
             Snapshot::new(answer.incident)
         }
@@ -112,25 +90,12 @@ fn fetched<W: World>(world: &mut W, context: &Context, id: &str) -> Result<Outco
         Err(error) => return Err(error.into()),
     };
     let (id, news) = match snapshot {
-        Some(snapshot) => (
-            String::from(snapshot.id()),
-            News {
-                snapshot: Some(snapshot),
-                fresh: true,
-                ..News::default()
-            },
-        ),
-        None if known => (
-            String::from(id),
-            News {
-                hidden: true,
-                ..News::default()
-            },
-        ),
+        Some(snapshot) => {
+            (String::from(snapshot.id()), News { snapshot: Some(snapshot), fresh: true, ..News::default() })
+        }
+        None if known => (String::from(id), News { hidden: true, ..News::default() }),
         None => {
-            return Ok(Outcome::Ignored(
-                "the incident cannot be seen with this key, or is gone".into(),
-            ));
+            return Ok(Outcome::Ignored("the incident cannot be seen with this key, or is gone".into()));
         }
     };
     let mut batch = Batch::default();

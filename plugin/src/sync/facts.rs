@@ -92,24 +92,11 @@ impl Facts {
                 facts.snapshot = snapshot.clone();
             }
         }
-        for update in news
-            .updates
-            .iter()
-            .filter(|u| !u.id.is_empty() && u.created_at.is_some())
-        {
+        for update in news.updates.iter().filter(|u| !u.id.is_empty() && u.created_at.is_some()) {
             let place = |known: &Update| (known.created_at, &known.id).cmp(&(update.created_at, &update.id));
             facts.updates.retain(|known| known.id != update.id);
-            let index = facts
-                .updates
-                .binary_search_by(place)
-                .unwrap_or_else(|index| index);
-            facts.updates.insert(
-                index,
-                Update {
-                    incident_id: String::new(),
-                    ..update.clone()
-                },
-            );
+            let index = facts.updates.binary_search_by(place).unwrap_or_else(|index| index);
+            facts.updates.insert(index, Update { incident_id: String::new(), ..update.clone() });
         }
         facts.updates_as_of = facts.updates_as_of.max(news.updates_as_of);
         facts.timeline_as_of = facts.timeline_as_of.max(news.timeline_as_of);
@@ -132,12 +119,7 @@ impl Facts {
     pub fn from_bytes(bytes: &[u8]) -> Option<Facts> {
         let mut stored = Stored::default();
         json::read(bytes, Slot::Object(&mut stored)).ok()?;
-        let told = |t: StoredTold| {
-            Some(Told {
-                at: t.at?,
-                category: t.category,
-            })
-        };
+        let told = |t: StoredTold| Some(Told { at: t.at?, category: t.category });
         Some(Facts {
             snapshot: Snapshot::new(stored.incident)?,
             updates: stored.updates,
@@ -160,10 +142,7 @@ impl Fields for Facts {
         take("updates", self.updates.value());
         take("updates_as_of", self.updates_as_of.value());
         take("timeline_as_of", self.timeline_as_of.value());
-        let told = |t: &Told| StoredTold {
-            at: Some(t.at),
-            category: t.category.clone(),
-        };
+        let told = |t: &Told| StoredTold { at: Some(t.at), category: t.category.clone() };
         take("told", self.told.iter().map(told).collect::<Vec<_>>().value());
         take("hidden_at", self.hidden_at.value());
     }
@@ -203,33 +182,17 @@ impl Snapshot {
         if incident.id.is_empty() {
             return None;
         }
-        incident
-            .incident_role_assignments
-            .retain(|a| a.assignee.is_some());
-        for user in incident
-            .incident_role_assignments
-            .iter_mut()
-            .filter_map(|a| a.assignee.as_mut())
-        {
+        incident.incident_role_assignments.retain(|a| a.assignee.is_some());
+        for user in incident.incident_role_assignments.iter_mut().filter_map(|a| a.assignee.as_mut()) {
             user.email = user.email.take().map(|e| e.trim().to_ascii_lowercase());
         }
         for entry in &mut incident.custom_field_entries {
-            entry
-                .values
-                .retain(|v| v.value_catalog_entry.is_some() || v.value_option.is_some());
+            entry.values.retain(|v| v.value_catalog_entry.is_some() || v.value_option.is_some());
         }
-        incident
-            .custom_field_entries
-            .retain(|entry| !entry.values.is_empty());
-        incident
-            .incident_timestamp_values
-            .retain(|t| t.value.value.is_some());
+        incident.custom_field_entries.retain(|entry| !entry.values.is_empty());
+        incident.incident_timestamp_values.retain(|t| t.value.value.is_some());
         let updated_at = incident.updated_at.unwrap_or(created_at);
-        Some(Snapshot {
-            incident,
-            created_at,
-            updated_at,
-        })
+        Some(Snapshot { incident, created_at, updated_at })
     }
 
     /// The provider's identifier.
@@ -261,30 +224,16 @@ mod tests {
     }
 
     fn update(id: &str, at: Timestamp, category: &str) -> Update {
-        let new_incident_status = Status {
-            name: String::new(),
-            category: category.into(),
-        };
-        Update {
-            id: id.into(),
-            created_at: Some(at),
-            new_incident_status,
-            ..Update::default()
-        }
+        let new_incident_status = Status { name: String::new(), category: category.into() };
+        Update { id: id.into(), created_at: Some(at), new_incident_status, ..Update::default() }
     }
 
     fn whole(name: &str, at: Timestamp) -> News {
-        News {
-            snapshot: Some(snapshot(name, at)),
-            ..News::default()
-        }
+        News { snapshot: Some(snapshot(name, at)), ..News::default() }
     }
 
     fn told(at: Timestamp, category: &str) -> Option<Told> {
-        Some(Told {
-            at,
-            category: category.into(),
-        })
+        Some(Told { at, category: category.into() })
     }
 
     fn merged(news: &[News]) -> Facts {
@@ -293,26 +242,17 @@ mod tests {
 
     #[test]
     fn any_order_and_any_repetition_of_news_gives_the_same_facts() {
-        let of = |updates: &[Update]| News {
-            updates: updates.to_vec(),
-            ..whole("first", 1)
-        };
+        let of = |updates: &[Update]| News { updates: updates.to_vec(), ..whole("first", 1) };
         let news = [
             whole("first", 1),
             whole("second", 2),
             whole("third", 3),
             of(&[update("u1", 1, "live"), update("u2", 2, "learning")]),
             of(&[update("u3", 3, "closed"), update("u1", 1, "live")]),
-            News {
-                told: told(2, "learning"),
-                ..whole("second", 2)
-            },
+            News { told: told(2, "learning"), ..whole("second", 2) },
         ];
         let expected = merged(&news);
-        assert_eq!(
-            (expected.snapshot.incident.name.as_str(), expected.updates.len()),
-            ("third", 3)
-        );
+        assert_eq!((expected.snapshot.incident.name.as_str(), expected.updates.len()), ("third", 3));
         for shift in 0..news.len() {
             let mut order: Vec<News> = news.to_vec();
             order.rotate_left(shift);
@@ -326,66 +266,32 @@ mod tests {
     #[test]
     fn an_update_without_its_incident_makes_no_record() {
         assert_eq!(
-            Facts::merge(
-                None,
-                &News {
-                    updates: vec![update("u", 1, "live")],
-                    ..News::default()
-                }
-            ),
+            Facts::merge(None, &News { updates: vec![update("u", 1, "live")], ..News::default() }),
             None
         );
     }
 
     #[test]
     fn a_fresh_answer_replaces_an_equal_version_and_a_delivery_does_not() {
-        let fresh = News {
-            fresh: true,
-            ..whole("new name", 5)
-        };
-        assert_eq!(
-            merged(&[whole("old name", 5), whole("new name", 5)])
-                .snapshot
-                .incident
-                .name,
-            "old name"
-        );
-        assert_eq!(
-            merged(&[whole("old name", 5), fresh]).snapshot.incident.name,
-            "new name"
-        );
+        let fresh = News { fresh: true, ..whole("new name", 5) };
+        assert_eq!(merged(&[whole("old name", 5), whole("new name", 5)]).snapshot.incident.name, "old name");
+        assert_eq!(merged(&[whole("old name", 5), fresh]).snapshot.incident.name, "new name");
     }
 
     #[test]
     fn what_was_told_is_forgotten_once_the_updates_cover_it() {
-        let tells = News {
-            told: told(5, "live"),
-            ..whole("x", 5)
-        };
-        let read = |as_of| News {
-            updates_as_of: Some(as_of),
-            ..whole("x", 5)
-        };
+        let tells = News { told: told(5, "live"), ..whole("x", 5) };
+        let read = |as_of| News { updates_as_of: Some(as_of), ..whole("x", 5) };
         assert_eq!(merged(&[tells.clone(), read(4)]).told.len(), 1);
         assert_eq!(merged(&[tells.clone(), read(5)]).told.len(), 0);
-        assert_eq!(
-            merged(&[read(5), tells]).told.len(),
-            0,
-            "a late delivery tells nothing new"
-        );
+        assert_eq!(merged(&[read(5), tells]).told.len(), 0, "a late delivery tells nothing new");
     }
 
     #[test]
     fn a_newer_version_proves_that_a_hidden_incident_can_be_seen() {
-        let hidden = News {
-            hidden: true,
-            ..News::default()
-        };
+        let hidden = News { hidden: true, ..News::default() };
         assert_eq!(merged(&[whole("x", 5), hidden.clone()]).hidden_at, Some(5));
-        assert_eq!(
-            merged(&[whole("x", 5), hidden.clone(), whole("x", 5)]).hidden_at,
-            Some(5)
-        );
+        assert_eq!(merged(&[whole("x", 5), hidden.clone(), whole("x", 5)]).hidden_at, Some(5));
         assert_eq!(merged(&[whole("x", 5), hidden, whole("x", 6)]).hidden_at, None);
     }
 

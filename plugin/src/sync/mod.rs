@@ -26,10 +26,7 @@ use crate::port::{Change, World};
 pub const SOURCE: &str = "incidentio";
 
 fn key(id: &str) -> IncidentKey {
-    IncidentKey {
-        source: SOURCE.into(),
-        id: String::from(id),
-    }
+    IncidentKey { source: SOURCE.into(), id: String::from(id) }
 }
 
 /// Keeps a short list sorted and free of repetitions.

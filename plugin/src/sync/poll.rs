@@ -66,10 +66,7 @@ pub(super) fn first_watermark<W: World>(world: &mut W, now: Timestamp) -> Result
     if read_state::<W, Position>(world, STATE)?.is_some() {
         return Ok(None);
     }
-    let position = Position {
-        watermark: Some(now),
-        ..Position::default()
-    };
+    let position = Position { watermark: Some(now), ..Position::default() };
     write_state(STATE, &position).map(Some)
 }
 
@@ -77,9 +74,7 @@ pub(super) fn first_watermark<W: World>(world: &mut W, now: Timestamp) -> Result
 pub fn poll<W: World>(world: &mut W) -> Result<Step, Error> {
     let now = world.now();
     let Some(mut position) = read_state::<W, Position>(world, STATE)? else {
-        return Err(Error::Invalid(
-            "the organisation is not connected; connect before polling".into(),
-        ));
+        return Err(Error::Invalid("the organisation is not connected; connect before polling".into()));
     };
     let mut context = Context::load(world)?;
     let mut step = Step::default();
@@ -90,15 +85,9 @@ pub fn poll<W: World>(world: &mut W) -> Result<Step, Error> {
     }
     // Reading many timelines can take longer than an interval; changes go first.
     let interval = SECOND * Timestamp::from(INTERVAL_SECONDS);
-    let recent = position
-        .passed_at
-        .is_some_and(|at| now.saturating_sub(at) < interval);
+    let recent = position.passed_at.is_some_and(|at| now.saturating_sub(at) < interval);
     if position.pass.is_none() && !(position.revisited.is_some() && recent) {
-        position.pass = Some(Pass {
-            began: Some(now),
-            after: None,
-            restarted: false,
-        });
+        position.pass = Some(Pass { began: Some(now), after: None, restarted: false });
     }
     if position.pass.is_some() {
         return pass(world, &context, position, step);
@@ -124,24 +113,12 @@ fn pass<W: World>(
         let page = match read_page::<payload::Incident, W>(world, "incidents", "incidents", request) {
             Ok(page) => page,
             Err(ApiError::RateLimited(ms)) => {
-                return Ok(Step {
-                    more: true,
-                    wait_ms: ms,
-                    ..step
-                });
+                return Ok(Step { more: true, wait_ms: ms, ..step });
             }
             // The incident behind the cursor may be gone: begin the list again, once.
             Err(ApiError::Rejected(why)) if pass.after.is_some() && !pass.restarted => {
-                world.log(
-                    Level::Warn,
-                    "a cursor was rejected; the list is read again",
-                    &[("why", why)],
-                );
-                position.pass = Some(Pass {
-                    after: None,
-                    restarted: true,
-                    ..pass
-                });
+                world.log(Level::Warn, "a cursor was rejected; the list is read again", &[("why", why)]);
+                position.pass = Some(Pass { after: None, restarted: true, ..pass });
                 world.commit(Vec::from([write_state(STATE, &position)?]))?;
                 continue;
             }
@@ -149,19 +126,13 @@ fn pass<W: World>(
         };
         step.fetched += u32::try_from(page.items.len()).unwrap_or(u32::MAX);
         let next = page.after.filter(|next| pass.after.as_ref() != Some(next));
-        position.pass = next.map(|after| Pass {
-            after: Some(after),
-            ..pass.clone()
-        });
+        position.pass = next.map(|after| Pass { after: Some(after), ..pass.clone() });
         if position.pass.is_none() {
             position.watermark = Some(began.saturating_sub(OVERLAP).max(watermark));
             position.passed_at = Some(began);
             position.revisited = Some(0);
         }
-        let batch = Batch {
-            news: snapshots(context, page.items),
-            ..Batch::default()
-        };
+        let batch = Batch { news: snapshots(context, page.items), ..Batch::default() };
         let effects = apply(world, context, &batch, &[write_state(STATE, &position)?])?;
         step.created += effects.applied.created;
         step.updated += effects.applied.updated;
@@ -190,11 +161,8 @@ fn revisit<W: World>(
     }
     let mut wait_ms = None;
     for _ in 0..PAGES_PER_TIMELINE {
-        let asks: Vec<(usize, bool, Request)> = visits
-            .iter()
-            .enumerate()
-            .flat_map(|(index, visit)| visit.requests(index))
-            .collect();
+        let asks: Vec<(usize, bool, Request)> =
+            visits.iter().enumerate().flat_map(|(index, visit)| visit.requests(index)).collect();
         if asks.is_empty() {
             break;
         }
@@ -224,30 +192,16 @@ fn revisit<W: World>(
     let mut batch = Batch::default();
     for visit in visits.into_iter().filter(Visit::is_complete) {
         step.fetched += 1;
-        let Visit {
-            snapshot,
-            updates,
-            items,
-            ..
-        } = visit;
+        let Visit { snapshot, updates, items, .. } = visit;
         let as_of = Some(snapshot.updated_at);
         let items = Some(timeline::of_items(snapshot.id(), items));
-        let news = News {
-            updates,
-            updates_as_of: as_of,
-            timeline_as_of: as_of,
-            items,
-            ..News::default()
-        };
+        let news = News { updates, updates_as_of: as_of, timeline_as_of: as_of, items, ..News::default() };
         batch.news.insert(snapshot.incident.id, news);
     }
     let visited = u64::try_from(batch.news.len()).unwrap_or(0);
     let left = waiting.total.saturating_sub(visited);
     let stuck = visited == 0 && wait_ms.is_none();
-    let before = position
-        .revisited
-        .and_then(|n| u64::try_from(n).ok())
-        .unwrap_or(0);
+    let before = position.revisited.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
     let done = before + visited;
     position.revisited = i64::try_from(done).ok().filter(|_| left > 0 && !stuck);
     let effects = apply(world, context, &batch, &[write_state(STATE, &position)?])?;
@@ -265,14 +219,7 @@ pub(super) fn snapshots(context: &Context, incidents: Vec<payload::Incident>) ->
     let mut news = BTreeMap::new();
     for snapshot in incidents.into_iter().filter_map(Snapshot::new).filter(wanted) {
         let id = String::from(snapshot.id());
-        news.insert(
-            id,
-            News {
-                snapshot: Some(snapshot),
-                fresh: true,
-                ..News::default()
-            },
-        );
+        news.insert(id, News { snapshot: Some(snapshot), fresh: true, ..News::default() });
     }
     news
 }
@@ -288,9 +235,7 @@ pub(super) fn read_page<T: Object + Default, W: World>(
     let answer = answer.unwrap_or(Err(crate::port::Failure::Broken("no answer".into())));
     let body = client::body(what, answer, world.now())?;
     payload::page(&body, key).map_err(|why| {
-        ApiError::Malformed(alloc::format!(
-            "incident.io's list of {what} cannot be read: {why}"
-        ))
+        ApiError::Malformed(alloc::format!("incident.io's list of {what} cannot be read: {why}"))
     })
 }
 
@@ -342,17 +287,13 @@ impl Visit {
         if of_updates {
             let page = payload::page(body, "incident_updates").map_err(unreadable)?;
             self.updates.extend(page.items);
-            self.updates_left = page
-                .after
-                .filter(|next| self.updates_left.as_ref() != Some(&Some(next.clone())))
-                .map(Some);
+            self.updates_left =
+                page.after.filter(|next| self.updates_left.as_ref() != Some(&Some(next.clone()))).map(Some);
         } else {
             let page = payload::page(body, "incident_timeline_items").map_err(unreadable)?;
             self.items.extend(page.items);
-            self.items_left = page
-                .after
-                .filter(|next| self.items_left.as_ref() != Some(&Some(next.clone())))
-                .map(Some);
+            self.items_left =
+                page.after.filter(|next| self.items_left.as_ref() != Some(&Some(next.clone()))).map(Some);
         }
         Ok(())
     }

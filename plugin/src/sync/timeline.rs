@@ -25,9 +25,7 @@ pub fn of_updates(incident: &str, updates: &[Update]) -> Vec<TimelineEvent> {
             (_, false, Some(severity)) => ("severity-changed", format!("Severity: {severity}")),
             (_, false, None) => ("update", String::from("Update posted")),
         };
-        let detail = severity
-            .filter(|_| status_changed)
-            .map(|s| format!("Severity: {s}"));
+        let detail = severity.filter(|_| status_changed).map(|s| format!("Severity: {s}"));
         events.push(TimelineEvent {
             incident: key(incident),
             id: format!("update:{}", update.id),
@@ -82,30 +80,16 @@ mod tests {
             {"id":"2","created_at":2,"new_incident_status":{"name":"Investigating","category":"live"},"new_severity":{"name":"Major"}},
             {"id":"3","created_at":3,"new_incident_status":{"name":"Investigating","category":"live"},"new_severity":{"name":"Major"}},
             {"id":"4","created_at":4,"new_incident_status":{"name":"Merged","category":"merged"},"merged_into_incident_id":"other"}]}"#;
-        let updates = crate::incidentio::payload::page(body, "incident_updates")
-            .unwrap()
-            .items;
-        let said: Vec<_> = of_updates("a", &updates)
-            .into_iter()
-            .map(|e| (e.id, e.kind, e.title, e.detail))
-            .collect();
+        let updates = crate::incidentio::payload::page(body, "incident_updates").unwrap().items;
+        let said: Vec<_> =
+            of_updates("a", &updates).into_iter().map(|e| (e.id, e.kind, e.title, e.detail)).collect();
         let row = |id: &str, kind: &'static str, title: &str, detail: Option<&str>| {
-            (
-                String::from(id),
-                Cow::Borrowed(kind),
-                String::from(title),
-                detail.map(String::from),
-            )
+            (String::from(id), Cow::Borrowed(kind), String::from(title), detail.map(String::from))
         };
         assert_eq!(
             said,
             [
-                row(
-                    "update:1",
-                    "status-changed",
-                    "Status: Investigating",
-                    Some("Severity: Minor")
-                ),
+                row("update:1", "status-changed", "Status: Investigating", Some("Severity: Minor")),
                 row("update:2", "severity-changed", "Severity: Major", None),
                 row("update:3", "update", "Update posted", None),
                 row("update:4", "merged", "Merged into another incident", None),

@@ -48,9 +48,7 @@ impl Object for Envelope<'_> {
             return Slot::Text(&mut self.event_type);
         }
         self.payloads.push((key.to_string(), Payload::default()));
-        self.payloads
-            .last_mut()
-            .map_or(Slot::Skip, |(_, payload)| Slot::Object(payload))
+        self.payloads.last_mut().map_or(Slot::Skip, |(_, payload)| Slot::Object(payload))
     }
 }
 
@@ -102,10 +100,7 @@ pub enum Event {
 
 /// Reads a delivery's body.
 pub fn envelope(body: &[u8]) -> Result<Envelope<'_>, Malformed> {
-    let mut envelope = Envelope {
-        body,
-        ..Envelope::default()
-    };
+    let mut envelope = Envelope { body, ..Envelope::default() };
     json::read(body, Slot::Object(&mut envelope)).map_err(|why| Malformed(format!("the body is {why}")))?;
     if envelope.event_type.is_empty() {
         return Err(Malformed("the body has no `event_type`".into()));
@@ -119,11 +114,7 @@ impl Envelope<'_> {
         let is_incident = self.kind() == Kind::Incident;
         let of = |payload: &Payload| {
             let own = if is_incident { payload.own.id.as_str() } else { "" };
-            let ids = [
-                &payload.incident.id,
-                &payload.postmortem_document.incident_id,
-                &payload.incident_id,
-            ];
+            let ids = [&payload.incident.id, &payload.postmortem_document.incident_id, &payload.incident_id];
             ids.into_iter()
                 .map(String::as_str)
                 .chain([own])
@@ -140,9 +131,7 @@ impl Envelope<'_> {
             Kind::Ping => return Ok(Event::Ignored("a ping".into())),
             Kind::Other => return Ok(Event::Ignored(format!("{event_type} changes no incident record"))),
             Kind::Unknown => {
-                return Ok(Event::Ignored(format!(
-                    "{event_type} is not an event type that is known"
-                )));
+                return Ok(Event::Ignored(format!("{event_type} is not an event type that is known")));
             }
             Kind::Incident => {}
         }
@@ -150,19 +139,14 @@ impl Envelope<'_> {
             return Err(Malformed(format!("{event_type} names no incident")));
         };
         if EXAMPLE_IDS.contains(&id.as_str()) {
-            return Ok(Event::Ignored(
-                "a test send with the documentation's example".into(),
-            ));
+            return Ok(Event::Ignored("a test send with the documentation's example".into()));
         }
         let whole = self.payloads().find_map(whole).or_else(|| whole(&self.top()?));
         match whole {
             Some(incident) => {
                 let status_changed =
                     event_type.contains("status_updated") || event_type == "incident.resolved";
-                Ok(Event::Whole {
-                    incident,
-                    status_changed,
-                })
+                Ok(Event::Whole { incident, status_changed })
             }
             // A payload that names its incident but does not hold all of it.
             None => Ok(Event::Reference { id }),
@@ -174,21 +158,14 @@ impl Envelope<'_> {
     fn payloads(&self) -> impl Iterator<Item = &Payload> {
         let named = [self.event_type.as_str(), "data", "incident"];
         let places = if self.is_short() { named.len() } else { 1 };
-        let under = |name| {
-            self.payloads
-                .iter()
-                .find(move |(key, _)| key == name)
-                .map(|(_, payload)| payload)
-        };
+        let under = |name| self.payloads.iter().find(move |(key, _)| key == name).map(|(_, payload)| payload);
         named.into_iter().take(places).filter_map(under)
     }
 
     /// For the short names, the body itself as the payload; read only when nothing is found elsewhere.
     fn top(&self) -> Option<Payload> {
         let mut top = Payload::default();
-        json::read(self.body, Slot::Object(&mut top))
-            .ok()
-            .filter(|()| self.is_short())?;
+        json::read(self.body, Slot::Object(&mut top)).ok().filter(|()| self.is_short())?;
         Some(top)
     }
 
@@ -236,10 +213,7 @@ enum Kind {
 /// version cannot be ordered against what is stored, so it counts as an identifier.
 fn whole(payload: &Payload) -> Option<Box<Incident>> {
     let complete = |i: &&Incident| !i.incident_status.category.is_empty() && i.updated_at.is_some();
-    [&payload.incident, &payload.own]
-        .into_iter()
-        .find(complete)
-        .map(|i| Box::new(i.clone()))
+    [&payload.incident, &payload.own].into_iter().find(complete).map(|i| Box::new(i.clone()))
 }
 
 impl core::fmt::Display for Malformed {
@@ -265,10 +239,9 @@ mod tests {
         let envelope = envelope(body.as_bytes()).unwrap();
         assert_eq!(envelope.incident_id().as_deref(), id, "{body}");
         let said = match envelope.event() {
-            Ok(Event::Whole {
-                incident,
-                status_changed,
-            }) => format!("whole {} {status_changed}", incident.id),
+            Ok(Event::Whole { incident, status_changed }) => {
+                format!("whole {} {status_changed}", incident.id)
+            }
             Ok(Event::Reference { id }) => format!("reference {id}"),
             Ok(Event::Ignored(why)) => format!("ignored: {why}"),
             Err(Malformed(why)) => format!("malformed: {why}"),
@@ -279,11 +252,7 @@ mod tests {
     #[test]
     fn both_families_of_names_are_read() {
         let t = "public_incident.incident_created_v2";
-        check(
-            &format!(r#"{{"event_type":"{t}","{t}":{WHOLE}}}"#),
-            Some("01X"),
-            "whole 01X false",
-        );
+        check(&format!(r#"{{"event_type":"{t}","{t}":{WHOLE}}}"#), Some("01X"), "whole 01X false");
         let t = "public_incident.incident_status_updated_v2";
         check(
             &format!(r#"{{"event_type":"{t}","{t}":{{"incident":{WHOLE}}}}}"#),
@@ -291,11 +260,7 @@ mod tests {
             "whole 01X true",
         );
         let t = "private_incident.incident_updated_v2";
-        check(
-            &format!(r#"{{"event_type":"{t}","{t}":{{"id":"01P"}}}}"#),
-            Some("01P"),
-            "reference 01P",
-        );
+        check(&format!(r#"{{"event_type":"{t}","{t}":{{"id":"01P"}}}}"#), Some("01P"), "reference 01P");
         for place in ["incident.created", "data", "incident"] {
             check(
                 &format!(r#"{{"event_type":"incident.created","{place}":{WHOLE}}}"#),
@@ -334,11 +299,7 @@ mod tests {
         );
         let t = "private_incident.incident_created_v2";
         let test = "ignored: a test send with the documentation's example";
-        check(
-            &format!(r#"{{"event_type":"{t}","{t}":{{"id":"abc123"}}}}"#),
-            Some("abc123"),
-            test,
-        );
+        check(&format!(r#"{{"event_type":"{t}","{t}":{{"id":"abc123"}}}}"#), Some("abc123"), test);
     }
 
     #[test]
@@ -357,10 +318,6 @@ mod tests {
         }
         assert!(envelope(b"{\"event_type\":\"\xff\"}").is_err());
         let t = "public_incident.incident_created_v2";
-        check(
-            &format!(r#"{{"event_type":"{t}"}}"#),
-            None,
-            &format!("malformed: {t} names no incident"),
-        );
+        check(&format!(r#"{{"event_type":"{t}"}}"#), None, &format!("malformed: {t} names no incident"));
     }
 }

@@ -92,14 +92,7 @@ pub fn verify(
     let genuine = keys.iter().any(|key| {
         sign(key, id, timestamp, body).is_some_and(|expected| matches(signatures, expected.as_bytes()))
     });
-    if genuine {
-        Ok(Signed {
-            id: id.into(),
-            sent_at_seconds,
-        })
-    } else {
-        Err(Rejection::BadSignature)
-    }
+    if genuine { Ok(Signed { id: id.into(), sent_at_seconds }) } else { Err(Rejection::BadSignature) }
 }
 
 /// What is wrong with a secret, for whoever is about to save it; none if it can be used.
@@ -133,10 +126,7 @@ fn sign(key: &[u8], id: &str, timestamp: &str, body: &[u8]) -> Option<String> {
 }
 
 fn matches(signatures: &str, expected: &[u8]) -> bool {
-    let entries = signatures
-        .split(' ')
-        .filter(|entry| !entry.is_empty())
-        .take(MOST_SIGNATURES);
+    let entries = signatures.split(' ').filter(|entry| !entry.is_empty()).take(MOST_SIGNATURES);
     let mut found = false;
     for entry in entries {
         if let Some(("v1", signature)) = entry.split_once(',') {
@@ -153,28 +143,18 @@ fn family<'a>(headers: &[Header<'a>]) -> Result<[&'a str; 3], Rejection> {
         ["svix-id", "svix-timestamp", "svix-signature"],
         ["webhook-id", "webhook-timestamp", "webhook-signature"],
     ] {
-        let present = |name: &&str| {
-            headers
-                .iter()
-                .any(|header| header.name.eq_ignore_ascii_case(name))
-        };
+        let present = |name: &&str| headers.iter().any(|header| header.name.eq_ignore_ascii_case(name));
         if !names.iter().all(present) {
             continue;
         }
         let [id, timestamp, signatures] = names;
-        return Ok([
-            single(headers, id)?,
-            single(headers, timestamp)?,
-            single(headers, signatures)?,
-        ]);
+        return Ok([single(headers, id)?, single(headers, timestamp)?, single(headers, signatures)?]);
     }
     Err(Rejection::MissingHeader)
 }
 
 fn single<'a>(headers: &[Header<'a>], name: &str) -> Result<&'a str, Rejection> {
-    let mut values = headers
-        .iter()
-        .filter(|header| header.name.eq_ignore_ascii_case(name));
+    let mut values = headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
     let (Some(header), None) = (values.next(), values.next()) else {
         return Err(Rejection::MalformedHeader);
     };
@@ -208,26 +188,15 @@ mod tests {
     const NOW: i64 = 1_614_265_330;
 
     fn signed(id: &str, timestamp: &str, body: &[u8]) -> String {
-        let mac = key(SECRET)
-            .and_then(|key| sign(&key, id, timestamp, body))
-            .unwrap_or_default();
+        let mac = key(SECRET).and_then(|key| sign(&key, id, timestamp, body)).unwrap_or_default();
         format!("v1,{mac}")
     }
 
     fn check(id: &str, timestamp: &str, signature: &str, body: &[u8]) -> Result<Signed, Rejection> {
         let headers = [
-            Header {
-                name: "Webhook-Id",
-                value: id.as_bytes(),
-            },
-            Header {
-                name: "webhook-timestamp",
-                value: timestamp.as_bytes(),
-            },
-            Header {
-                name: "webhook-signature",
-                value: signature.as_bytes(),
-            },
+            Header { name: "Webhook-Id", value: id.as_bytes() },
+            Header { name: "webhook-timestamp", value: timestamp.as_bytes() },
+            Header { name: "webhook-signature", value: signature.as_bytes() },
         ];
         verify(&[SECRET], &headers, body, NOW)
     }
@@ -236,10 +205,7 @@ mod tests {
     fn a_body_over_the_cap_is_refused_before_it_is_hashed() {
         let body = vec![b' '; LARGEST_BODY + 1];
         let signature = signed("msg_1", "1614265330", &body);
-        assert_eq!(
-            check("msg_1", "1614265330", &signature, &body),
-            Err(Rejection::MalformedBody)
-        );
+        assert_eq!(check("msg_1", "1614265330", &signature, &body), Err(Rejection::MalformedBody));
         let body = &body[..LARGEST_BODY];
         assert!(check("msg_1", "1614265330", &signed("msg_1", "1614265330", body), body).is_ok());
     }
@@ -247,13 +213,7 @@ mod tests {
     #[test]
     fn a_secret_that_cannot_verify_anything_is_named_when_it_is_saved() {
         assert_eq!(problem_with_secret(SECRET), None);
-        for bad in [
-            "",
-            "whsec_",
-            "whsec_***",
-            "whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-            "not base64!",
-        ] {
+        for bad in ["", "whsec_", "whsec_***", "whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "not base64!"] {
             assert!(problem_with_secret(bad).is_some(), "{bad}");
         }
     }

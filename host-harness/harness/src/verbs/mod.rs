@@ -22,7 +22,8 @@ pub(crate) fn print_json(document: &impl serde::Serialize) -> Result<()> {
 pub(crate) fn read(path: &std::path::Path) -> Result<Vec<u8>> {
     if path.as_os_str() == "-" {
         let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).context("standard input cannot be read")?;
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes)
+            .context("standard input cannot be read")?;
         return Ok(bytes);
     }
     std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))

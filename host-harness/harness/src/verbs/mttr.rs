@@ -8,8 +8,8 @@ use koalr_host::contract::{ClockStart, MttrQuery};
 
 use super::connect::priority;
 use crate::cli::{self, BucketArg, ClockArg};
-use crate::view::{self, Asked};
 use crate::open;
+use crate::view::{self, Asked};
 
 const DEFAULT_DAYS: u64 = 90;
 
@@ -25,7 +25,10 @@ pub(crate) async fn answer(host: &Host, options: &cli::Mttr) -> Result<String> {
     let now = host.clock().now();
     let today = calendar::day_of(now, zone).context("the clock is out of range")?;
     let until = options.until.or(today.checked_add_days(Days::new(1))).context("the date is out of range")?;
-    let since = options.since.or(until.checked_sub_days(Days::new(DEFAULT_DAYS))).context("the date is out of range")?;
+    let since = options
+        .since
+        .or(until.checked_sub_days(Days::new(DEFAULT_DAYS)))
+        .context("the date is out of range")?;
     let bucket = match options.bucket {
         BucketArg::Day => BucketSize::Day,
         BucketArg::Week => BucketSize::Week,

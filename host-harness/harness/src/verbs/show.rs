@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::connect::priority;
 use super::print_json;
 use crate::cli::{self, Database, Json, PhaseArg};
-use crate::view::{self, EventView, IncidentView, printable};
 use crate::open;
+use crate::view::{self, EventView, IncidentView, printable};
 
 #[derive(Serialize)]
 struct IncidentsDocument<'a> {
@@ -42,7 +42,11 @@ pub(crate) async fn incidents(options: cli::Incidents) -> Result<()> {
     let page = store.incidents(&target.org, &filter).await?;
     if target.json.json {
         let incidents = page.incidents.iter().map(view::incident).collect();
-        return print_json(&IncidentsDocument { organisation: target.org.as_str(), total: page.total, incidents });
+        return print_json(&IncidentsDocument {
+            organisation: target.org.as_str(),
+            total: page.total,
+            incidents,
+        });
     }
     if page.total == 0 {
         println!("No incident matches.");

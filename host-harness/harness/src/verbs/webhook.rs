@@ -20,7 +20,8 @@ pub(crate) async fn send(options: WebhookSend) -> Result<()> {
     let body = read(&options.file)?;
     let secret = secrets::from_variable(&options.secret_env)?;
     let now = Utc::now();
-    let id = options.id.unwrap_or_else(|| format!("msg_{:x}{:08x}", now.timestamp_micros(), fastrand::u32(..)));
+    let id =
+        options.id.unwrap_or_else(|| format!("msg_{:x}{:08x}", now.timestamp_micros(), fastrand::u32(..)));
     let signature = koalr_simulator::sign(secret.expose(), &id, now.timestamp(), &body)?;
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
     let request = client
@@ -59,7 +60,8 @@ struct Verified<'a> {
 pub(crate) async fn verify(options: WebhookVerify) -> Result<()> {
     let mut headers = Vec::new();
     for header in &options.header {
-        let (name, value) = header.split_once(':').with_context(|| format!("`{header}` is not `name: value`"))?;
+        let (name, value) =
+            header.split_once(':').with_context(|| format!("`{header}` is not `name: value`"))?;
         headers.push(Header { name: name.trim().into(), value: value.trim().as_bytes().to_vec() });
     }
     let delivery = Delivery { headers, body: read(&options.file)? };
@@ -84,7 +86,14 @@ pub(crate) async fn verify(options: WebhookVerify) -> Result<()> {
             let reason = server::reason(rejection);
             if json {
                 let (id, sent_at, event_type, incident_id) = (None, None, None, None);
-                print_json(&Verified { genuine: false, reason: Some(reason), id, sent_at, event_type, incident_id })?;
+                print_json(&Verified {
+                    genuine: false,
+                    reason: Some(reason),
+                    id,
+                    sent_at,
+                    event_type,
+                    incident_id,
+                })?;
             }
             bail!("refused: {reason}")
         }

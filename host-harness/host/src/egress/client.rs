@@ -53,9 +53,10 @@ impl Client {
         timeout: Duration,
     ) -> Result<http::Response<AnswerBody>, Error> {
         // An address in place of a name is dialled without the resolver, so it is judged here.
-        let literal = request.uri().host().and_then(|host| {
-            host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok()
-        });
+        let literal = request
+            .uri()
+            .host()
+            .and_then(|host| host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok());
         if !mapped && literal.is_some_and(|address| !is_public(address)) {
             return Err(Error::DestinationIpProhibited);
         }
@@ -132,7 +133,9 @@ mod tests {
     #[tokio::test]
     async fn a_name_or_literal_that_leads_home_is_not_dialled() {
         let client = Client::new().unwrap();
-        for uri in ["http://localhost:9/", "http://127.0.0.1:9/", "http://[::1]:9/", "http://[::ffff:10.0.0.1]:9/"] {
+        for uri in
+            ["http://localhost:9/", "http://127.0.0.1:9/", "http://[::1]:9/", "http://[::ffff:10.0.0.1]:9/"]
+        {
             let error = client.send(get(uri), false, Duration::from_secs(5)).await.unwrap_err();
             assert!(matches!(error, Error::DestinationIpProhibited), "{uri}: {error:?}");
         }
@@ -142,7 +145,8 @@ mod tests {
     async fn a_mapped_origin_may_lie_on_this_machine() {
         let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let client = Client::new().unwrap();
-        let error = client.send(get(&format!("http://{closed}/")), true, Duration::from_secs(5)).await.unwrap_err();
+        let error =
+            client.send(get(&format!("http://{closed}/")), true, Duration::from_secs(5)).await.unwrap_err();
         assert!(matches!(error, Error::ConnectionRefused), "{error:?}");
     }
 }

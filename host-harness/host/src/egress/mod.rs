@@ -67,7 +67,8 @@ impl Egress {
     fn admit(&self, request: http::Request<WasiBody>) -> Result<(http::Request<WasiBody>, bool), Error> {
         let (mut parts, body) = request.into_parts();
         let origin = Origin::of(&parts.uri).map_err(|_| Error::HttpRequestDenied)?;
-        let allowed = self.allowed.iter().find(|allowed| allowed.origin == origin).ok_or(Error::HttpRequestDenied)?;
+        let allowed =
+            self.allowed.iter().find(|allowed| allowed.origin == origin).ok_or(Error::HttpRequestDenied)?;
         let target = allowed.mapped_to.as_ref().unwrap_or(&allowed.origin);
         parts.uri = target.with_path_of(&parts.uri).map_err(|_| Error::HttpRequestUriInvalid)?;
         parts.headers.remove(http::header::HOST);
@@ -156,13 +157,20 @@ mod tests {
     fn the_credential_replaces_whatever_the_guest_set() {
         let (request, mapped) = egress().admit(request("https://api.incident.io/v1/identity?x=1")).unwrap();
         assert_eq!(request.headers().get_all("authorization").iter().collect::<Vec<_>>(), ["Bearer key"]);
-        assert_eq!((request.uri().to_string().as_str(), mapped), ("https://api.incident.io/v1/identity?x=1", false));
+        assert_eq!(
+            (request.uri().to_string().as_str(), mapped),
+            ("https://api.incident.io/v1/identity?x=1", false)
+        );
     }
 
     #[test]
     fn a_mapped_origin_goes_elsewhere() {
-        let (request, mapped) = egress().admit(request("https://api.opsgenie.com/v1/incidents?limit=1")).unwrap();
-        assert_eq!((request.uri().to_string().as_str(), mapped), ("http://127.0.0.1:4011/v1/incidents?limit=1", true));
+        let (request, mapped) =
+            egress().admit(request("https://api.opsgenie.com/v1/incidents?limit=1")).unwrap();
+        assert_eq!(
+            (request.uri().to_string().as_str(), mapped),
+            ("http://127.0.0.1:4011/v1/incidents?limit=1", true)
+        );
     }
 
     #[test]

@@ -41,7 +41,13 @@ impl Origin {
             _ => return Err(invalid()),
         };
         let port = match authority.as_str().strip_prefix(authority.host()) {
-            Some("") => if secure { 443 } else { 80 },
+            Some("") => {
+                if secure {
+                    443
+                } else {
+                    80
+                }
+            }
             Some(_) => authority.port_u16().ok_or_else(invalid)?,
             None => return Err(invalid()),
         };
@@ -96,8 +102,17 @@ mod tests {
             assert_eq!(text.parse::<Origin>().unwrap().to_string(), expected);
         }
         for bad in [
-            "", "api.incident.io", "ftp://a", "https://", "https://a/b", "https://a?b", "https://a#b", "https://u@a",
-            "https://a:99999", "https://a:", "file:///etc/passwd",
+            "",
+            "api.incident.io",
+            "ftp://a",
+            "https://",
+            "https://a/b",
+            "https://a?b",
+            "https://a#b",
+            "https://u@a",
+            "https://a:99999",
+            "https://a:",
+            "file:///etc/passwd",
         ] {
             assert!(bad.parse::<Origin>().is_err(), "{bad}");
         }

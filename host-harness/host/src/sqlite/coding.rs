@@ -59,12 +59,8 @@ pub(super) fn unsigned(count: i64) -> u64 {
 
 /// Each name and value behind its length, four bytes, little end first.
 pub(super) fn encode_headers(headers: &[Header]) -> Outcome<Vec<u8>> {
-    let mut out = Vec::with_capacity(
-        headers
-            .iter()
-            .map(|header| header.name.len() + header.value.len() + 8)
-            .sum(),
-    );
+    let mut out =
+        Vec::with_capacity(headers.iter().map(|header| header.name.len() + header.value.len() + 8).sum());
     for header in headers {
         for part in [header.name.as_bytes(), &header.value] {
             let length = u32::try_from(part.len()).map_err(|_| Fault::invalid("a header is too long"))?;
@@ -82,10 +78,7 @@ pub(super) fn decode_headers(mut bytes: &[u8]) -> Outcome<Vec<Header>> {
         let name = take_part(&mut bytes).ok_or_else(damaged)?;
         let value = take_part(&mut bytes).ok_or_else(damaged)?;
         let name = String::from_utf8(name.to_vec()).map_err(|_| damaged())?;
-        headers.push(Header {
-            name,
-            value: value.to_vec(),
-        });
+        headers.push(Header { name, value: value.to_vec() });
     }
     Ok(headers)
 }
@@ -104,14 +97,8 @@ mod tests {
     #[test]
     fn headers_come_back_as_they_were() {
         let headers = vec![
-            Header {
-                name: "webhook-id".into(),
-                value: b"msg_1".to_vec(),
-            },
-            Header {
-                name: String::new(),
-                value: vec![0, 255, b'\n'],
-            },
+            Header { name: "webhook-id".into(), value: b"msg_1".to_vec() },
+            Header { name: String::new(), value: vec![0, 255, b'\n'] },
         ];
         let bytes = encode_headers(&headers).unwrap();
         assert_eq!(decode_headers(&bytes).unwrap(), headers);

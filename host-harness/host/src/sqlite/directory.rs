@@ -26,9 +26,7 @@ impl Directory for SqliteStore {
             let mut statement = connection.prepare_cached(select)?;
             let find = |email: &String| {
                 let folded = email.to_lowercase();
-                Ok(statement
-                    .query_row([org.as_str(), &folded], |row| row.get(0))
-                    .optional()?)
+                Ok(statement.query_row([org.as_str(), &folded], |row| row.get(0)).optional()?)
             };
             emails.iter().map(find).collect()
         })
@@ -40,13 +38,8 @@ impl Directory for SqliteStore {
             return Ok(Vec::new());
         }
         let (org, names) = (org.clone(), names.to_vec());
-        self.read(move |connection| {
-            names
-                .iter()
-                .map(|name| find_service(connection, &org, name))
-                .collect()
-        })
-        .await
+        self.read(move |connection| names.iter().map(|name| find_service(connection, &org, name)).collect())
+            .await
     }
 
     async fn import_users(&self, org: &OrgId, users: Vec<HostUser>) -> Result<Imported> {
@@ -84,9 +77,7 @@ fn find_service(connection: &Connection, org: &OrgId, wanted: &ServiceName) -> O
         if value.is_empty() {
             return Ok(None);
         }
-        Ok(statement
-            .query_row(params![org.as_str(), kind, value], |row| row.get(0))
-            .optional()?)
+        Ok(statement.query_row(params![org.as_str(), kind, value], |row| row.get(0)).optional()?)
     };
     if let Some(external_id) = &wanted.external_id
         && let Some(found) = find(EXTERNAL_ID, external_id)?
@@ -121,21 +112,12 @@ fn import_user(
         .prepare_cached(select)?
         .query_row([org.as_str(), &user.id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    if !count(
-        imported,
-        stored.map(|(email, name)| email == user.email && name == user.name),
-    ) {
+    if !count(imported, stored.map(|(email, name)| email == user.email && name == user.name)) {
         return Ok(());
     }
     let upsert = "INSERT INTO user (org, id, email, folded, name) VALUES (?1, ?2, ?3, ?4, ?5)
         ON CONFLICT (org, id) DO UPDATE SET email = excluded.email, folded = excluded.folded, name = excluded.name";
-    let values = params![
-        org.as_str(),
-        user.id,
-        user.email,
-        user.email.to_lowercase(),
-        user.name
-    ];
+    let values = params![org.as_str(), user.id, user.email, user.email.to_lowercase(), user.name];
     connection.prepare_cached(upsert)?.execute(values)?;
     Ok(())
 }
@@ -157,28 +139,17 @@ fn import_service(
     }
     let upsert = "INSERT INTO service (org, id, name, folded, entry) VALUES (?1, ?2, ?3, ?4, ?5)
         ON CONFLICT (org, id) DO UPDATE SET name = excluded.name, folded = excluded.folded, entry = excluded.entry";
-    let values = params![
-        org.as_str(),
-        service.id,
-        service.name,
-        service.name.to_lowercase(),
-        entry
-    ];
+    let values = params![org.as_str(), service.id, service.name, service.name.to_lowercase(), entry];
     connection.prepare_cached(upsert)?.execute(values)?;
 
     let delete = "DELETE FROM service_name WHERE org = ?1 AND service = ?2";
-    connection
-        .prepare_cached(delete)?
-        .execute([org.as_str(), &service.id])?;
+    connection.prepare_cached(delete)?.execute([org.as_str(), &service.id])?;
     let insert = "INSERT INTO service_name (org, kind, value, service) VALUES (?1, ?2, ?3, ?4)
         ON CONFLICT DO NOTHING";
     let mut insert = connection.prepare_cached(insert)?;
     let external_ids = service.external_ids.iter().map(|id| (EXTERNAL_ID, id.clone()));
     let aliases = service.aliases.iter().map(|alias| (ALIAS, normalised(alias)));
-    for (kind, value) in external_ids
-        .chain(aliases)
-        .chain([(NAME, normalised(&service.name))])
-    {
+    for (kind, value) in external_ids.chain(aliases).chain([(NAME, normalised(&service.name))]) {
         insert.execute(params![org.as_str(), kind, value, service.id])?;
     }
     Ok(())

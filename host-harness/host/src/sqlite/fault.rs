@@ -64,9 +64,9 @@ pub(super) fn judge(path: &Path, error: &rusqlite::Error) -> StoreError {
         Some(ErrorCode::DatabaseCorrupt) => {
             StoreError::Corrupt(format!("{file} is damaged ({error}); restore it from a backup"))
         }
-        Some(ErrorCode::NotADatabase) => StoreError::Corrupt(format!(
-            "{file} is not a SQLite database ({error}); name another file"
-        )),
+        Some(ErrorCode::NotADatabase) => {
+            StoreError::Corrupt(format!("{file} is not a SQLite database ({error}); name another file"))
+        }
         // The only references that a caller can break are those to an organisation.
         Some(ErrorCode::ConstraintViolation) if is_missing_parent(error) => {
             StoreError::Invalid("there is no such organisation".into())
@@ -82,17 +82,14 @@ pub(super) fn judge(path: &Path, error: &rusqlite::Error) -> StoreError {
         _ if error.sqlite_error_code().is_none() => StoreError::Corrupt(format!(
             "{file} holds a value of an unexpected kind ({error}); restore it from a backup"
         )),
-        _ => StoreError::Unavailable(format!(
-            "{file} could not be read or written ({error}); check its disk"
-        )),
+        _ => {
+            StoreError::Unavailable(format!("{file} could not be read or written ({error}); check its disk"))
+        }
     }
 }
 
 pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-    )
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 fn is_missing_parent(error: &rusqlite::Error) -> bool {

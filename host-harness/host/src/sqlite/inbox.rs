@@ -38,8 +38,7 @@ const DEAD: i64 = 4;
 impl Inbox for SqliteStore {
     async fn accept(&self, org: &OrgId, delivery: NewDelivery) -> Result<Accepted> {
         let org = org.clone();
-        self.write(move |connection| accept(connection, &org, &delivery))
-            .await
+        self.write(move |connection| accept(connection, &org, &delivery)).await
     }
 
     async fn claim(&self, limit: u32, lease_for: Duration, now: Timestamp) -> Result<Vec<LeasedDelivery>> {
@@ -47,8 +46,7 @@ impl Inbox for SqliteStore {
         if !self.read(move |connection| any_due(connection, now)).await? {
             return Ok(Vec::new());
         }
-        self.note(move |connection| claim(connection, limit, lease_end(now, lease_for), now))
-            .await
+        self.note(move |connection| claim(connection, limit, lease_end(now, lease_for), now)).await
     }
 
     async fn finish(&self, lease: &Lease, outcome: &str, now: Timestamp) -> Result<()> {
@@ -58,11 +56,7 @@ impl Inbox for SqliteStore {
                 "UPDATE delivery SET state = 3, due_at = NULL, outcome = ?4, error = NULL, finished_at = ?5
                 WHERE org = ?1 AND id = ?2 AND token = ?3 AND state IN (1, 3)";
             let (org, id) = (lease.org.as_str(), lease.delivery.as_str());
-            held(
-                connection
-                    .prepare_cached(update)?
-                    .execute(params![org, id, lease.token, outcome, now])?,
-            )
+            held(connection.prepare_cached(update)?.execute(params![org, id, lease.token, outcome, now])?)
         })
         .await
     }
@@ -73,11 +67,7 @@ impl Inbox for SqliteStore {
             let update = "UPDATE delivery SET state = 2, due_at = ?5, error = ?4
                 WHERE org = ?1 AND id = ?2 AND token = ?3 AND state = 1";
             let (org, id) = (lease.org.as_str(), lease.delivery.as_str());
-            held(
-                connection
-                    .prepare_cached(update)?
-                    .execute(params![org, id, lease.token, error, run_at])?,
-            )
+            held(connection.prepare_cached(update)?.execute(params![org, id, lease.token, error, run_at])?)
         })
         .await
     }
@@ -88,11 +78,7 @@ impl Inbox for SqliteStore {
             let update = "UPDATE delivery SET state = 4, due_at = NULL, error = ?4, finished_at = ?5
                 WHERE org = ?1 AND id = ?2 AND token = ?3 AND state = 1";
             let (org, id) = (lease.org.as_str(), lease.delivery.as_str());
-            held(
-                connection
-                    .prepare_cached(update)?
-                    .execute(params![org, id, lease.token, error, now])?,
-            )
+            held(connection.prepare_cached(update)?.execute(params![org, id, lease.token, error, now])?)
         })
         .await
     }
@@ -112,8 +98,7 @@ impl Inbox for SqliteStore {
 
     async fn deliveries(&self, org: &OrgId, filter: &DeliveryFilter) -> Result<Vec<DeliveryRow>> {
         let (org, filter) = (org.clone(), filter.clone());
-        self.read(move |connection| deliveries(connection, &org, &filter))
-            .await
+        self.read(move |connection| deliveries(connection, &org, &filter)).await
     }
 
     async fn depth(&self) -> Result<InboxDepth> {
@@ -122,10 +107,7 @@ impl Inbox for SqliteStore {
                     + (SELECT count(*) FROM delivery WHERE due_at IS NOT NULL),
                 (SELECT count(*) FROM delivery WHERE state = 4)";
             let read = |row: &Row<'_>| {
-                Ok(InboxDepth {
-                    pending: unsigned(row.get(0)?),
-                    dead: unsigned(row.get(1)?),
-                })
+                Ok(InboxDepth { pending: unsigned(row.get(0)?), dead: unsigned(row.get(1)?) })
             };
             Ok(connection.prepare_cached(select)?.query_row([], read)?)
         })
@@ -163,9 +145,7 @@ fn accept(connection: &Connection, org: &OrgId, delivery: &NewDelivery) -> Outco
     let n = connection.last_insert_rowid();
     let insert = "INSERT INTO delivery_body (n, headers, body) VALUES (?1, ?2, ?3)";
     let headers = encode_headers(&delivery.delivery.headers)?;
-    connection
-        .prepare_cached(insert)?
-        .execute(params![n, headers, delivery.delivery.body])?;
+    connection.prepare_cached(insert)?.execute(params![n, headers, delivery.delivery.body])?;
     Ok(Accepted::New)
 }
 
@@ -204,18 +184,14 @@ fn claim(
         turns = going_on;
     }
     if let Some(org) = served {
-        connection
-            .prepare_cached("UPDATE turn SET org = ?1")?
-            .execute([org.as_str()])?;
+        connection.prepare_cached("UPDATE turn SET org = ?1")?.execute([org.as_str()])?;
     }
     Ok(leased)
 }
 
 /// Up to `limit` organisations with something ready, from the one after the last served on, then from the first.
 fn turns(connection: &Connection, limit: usize) -> Outcome<Vec<OrgId>> {
-    let last: String = connection
-        .prepare_cached("SELECT org FROM turn")?
-        .query_row([], |row| row.get(0))?;
+    let last: String = connection.prepare_cached("SELECT org FROM turn")?.query_row([], |row| row.get(0))?;
     let next = "SELECT org FROM delivery WHERE state = 0 AND org > ?1 ORDER BY org LIMIT 1";
     let mut next = connection.prepare_cached(next)?;
     let mut turns: Vec<OrgId> = Vec::new();
@@ -242,39 +218,22 @@ fn lease_oldest(connection: &Connection, org: &OrgId, until: Timestamp) -> Outco
     let oldest = "SELECT n, id, event_type, token, attempts FROM delivery
         WHERE org = ?1 AND state = 0 ORDER BY received_at, n LIMIT 1";
     let read = |row: &Row<'_>| {
-        let lease = Lease {
-            org: org.clone(),
-            delivery: delivery_id(row, 1)?,
-            token: row.get::<_, i64>(3)? + 1,
-        };
+        let lease =
+            Lease { org: org.clone(), delivery: delivery_id(row, 1)?, token: row.get::<_, i64>(3)? + 1 };
         let attempt = row.get::<_, u32>(4)?.saturating_add(1);
         Ok((row.get::<_, i64>(0)?, lease, row.get(2)?, attempt))
     };
-    let found = connection
-        .prepare_cached(oldest)?
-        .query_row([org.as_str()], read)
-        .optional()?;
+    let found = connection.prepare_cached(oldest)?.query_row([org.as_str()], read).optional()?;
     let Some((n, lease, event_type, attempt)) = found else {
         return Ok(None);
     };
     let update = "UPDATE delivery SET state = 1, due_at = ?2, token = ?3, attempts = ?4 WHERE n = ?1";
-    connection
-        .prepare_cached(update)?
-        .execute(params![n, until, lease.token, attempt])?;
+    connection.prepare_cached(update)?.execute(params![n, until, lease.token, attempt])?;
     let body = "SELECT headers, body FROM delivery_body WHERE n = ?1";
-    let (headers, body): (Vec<u8>, Vec<u8>) = connection
-        .prepare_cached(body)?
-        .query_row([n], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let delivery = Delivery {
-        headers: decode_headers(&headers)?,
-        body,
-    };
-    Ok(Some(LeasedDelivery {
-        lease,
-        attempt,
-        event_type,
-        delivery,
-    }))
+    let (headers, body): (Vec<u8>, Vec<u8>) =
+        connection.prepare_cached(body)?.query_row([n], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let delivery = Delivery { headers: decode_headers(&headers)?, body };
+    Ok(Some(LeasedDelivery { lease, attempt, event_type, delivery }))
 }
 
 fn deliveries(connection: &Connection, org: &OrgId, filter: &DeliveryFilter) -> Outcome<Vec<DeliveryRow>> {

@@ -38,8 +38,7 @@ impl Jobs for SqliteStore {
 
     async fn job(&self, org: &OrgId, kind: JobKind) -> Result<Option<Job>> {
         let org = org.clone();
-        self.read(move |connection| Ok(stored(connection, &org, kind)?.map(|(_, job)| job)))
-            .await
+        self.read(move |connection| Ok(stored(connection, &org, kind)?.map(|(_, job)| job))).await
     }
 
     async fn claim_due(
@@ -161,20 +160,9 @@ fn lease(
     until: i64,
 ) -> Outcome<Option<(JobLease, Job)>> {
     let update = "UPDATE job SET leased_until = ?3, token = token + 1 WHERE org = ?1 AND kind = ?2";
-    connection
-        .prepare_cached(update)?
-        .execute(params![org.as_str(), encode_kind(kind), until])?;
+    connection.prepare_cached(update)?.execute(params![org.as_str(), encode_kind(kind), until])?;
     let stored = stored(connection, org, kind)?;
-    Ok(stored.map(|(token, job)| {
-        (
-            JobLease {
-                org: org.clone(),
-                kind,
-                token,
-            },
-            job,
-        )
-    }))
+    Ok(stored.map(|(token, job)| (JobLease { org: org.clone(), kind, token }, job)))
 }
 
 fn stored(connection: &Connection, org: &OrgId, kind: JobKind) -> Outcome<Option<(i64, Job)>> {
@@ -188,10 +176,7 @@ fn stored(connection: &Connection, org: &OrgId, kind: JobKind) -> Outcome<Option
             kind,
             run_at: row.get(1)?,
             attempts: row.get(2)?,
-            window: window
-                .0
-                .zip(window.1)
-                .map(|(since, until)| BackfillWindow { since, until }),
+            window: window.0.zip(window.1).map(|(since, until)| BackfillWindow { since, until }),
             progress: Progress {
                 done: unsigned(row.get(5)?),
                 total: row.get::<_, Option<i64>>(6)?.map(unsigned),
@@ -204,9 +189,7 @@ fn stored(connection: &Connection, org: &OrgId, kind: JobKind) -> Outcome<Option
         Ok((row.get(0)?, job))
     };
     let mut statement = connection.prepare_cached(select)?;
-    Ok(statement
-        .query_row(params![org.as_str(), encode_kind(kind)], read)
-        .optional()?)
+    Ok(statement.query_row(params![org.as_str(), encode_kind(kind)], read).optional()?)
 }
 
 fn held(rows: usize) -> Outcome<()> {

@@ -17,9 +17,8 @@ pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
     let fault = |error: rusqlite::Error| judge(path, &error);
     for (version, migration) in (1..).zip(MIGRATIONS) {
         // One process migrates, the others wait here and then find it done.
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(fault)?;
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
         let stored = stored_version(&transaction, path)?;
         if stored > ours {
             return Err(StoreError::Invalid(format!(
@@ -42,10 +41,7 @@ pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
 fn stored_version(connection: &Connection, path: &Path) -> Result<i64> {
     let fault = |error: rusqlite::Error| judge(path, &error);
     let known = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'schema_version'";
-    let known: Option<i64> = connection
-        .query_row(known, [], |row| row.get(0))
-        .optional()
-        .map_err(fault)?;
+    let known: Option<i64> = connection.query_row(known, [], |row| row.get(0)).optional().map_err(fault)?;
     if known.is_none() {
         let tables: i64 = connection
             .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))

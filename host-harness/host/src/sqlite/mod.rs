@@ -75,11 +75,7 @@ impl SqliteStore {
         prepare(&connection).map_err(|error| fault::judge(&path, &error))?;
         migrations::run(&mut connection, &path)?;
         let writer = writer::Writer::start(connection, Arc::clone(&path))?;
-        Ok(SqliteStore {
-            readers: Arc::new(readers::Readers::new(Arc::clone(&path))),
-            path,
-            writer,
-        })
+        Ok(SqliteStore { readers: Arc::new(readers::Readers::new(Arc::clone(&path))), path, writer })
     }
 
     /// The file that the store was opened on.
@@ -117,9 +113,7 @@ impl SqliteStore {
 
 impl std::fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SqliteStore")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
     }
 }
 

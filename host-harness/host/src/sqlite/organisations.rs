@@ -20,10 +20,7 @@ impl Organisations for SqliteStore {
         self.read(move |connection| {
             let select = "SELECT id, state, connection, settings, origin_map, created_at, connected_at
                 FROM organisation WHERE id = ?1";
-            let row = connection
-                .prepare_cached(select)?
-                .query_row([org.as_str()], read_row)
-                .optional()?;
+            let row = connection.prepare_cached(select)?.query_row([org.as_str()], read_row).optional()?;
             row.map(RawOrganisation::decode).transpose()
         })
         .await
@@ -43,9 +40,7 @@ impl Organisations for SqliteStore {
     async fn remove_organisation(&self, org: &OrgId) -> Result<()> {
         let org = org.clone();
         self.write(move |connection| {
-            connection
-                .prepare_cached("DELETE FROM organisation WHERE id = ?1")?
-                .execute([org.as_str()])?;
+            connection.prepare_cached("DELETE FROM organisation WHERE id = ?1")?.execute([org.as_str()])?;
             Ok(())
         })
         .await
@@ -60,9 +55,7 @@ impl Organisations for SqliteStore {
         let org = org.clone();
         self.write(move |connection| {
             let insert = "INSERT INTO data_key (org, sealed) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-            connection
-                .prepare_cached(insert)?
-                .execute(params![org.as_str(), key.0])?;
+            connection.prepare_cached(insert)?.execute(params![org.as_str(), key.0])?;
             Ok(stored_key(connection, &org)?.unwrap_or(key))
         })
         .await
@@ -72,9 +65,7 @@ impl Organisations for SqliteStore {
         let (org, name) = (org.clone(), name.to_owned());
         self.write(move |connection| {
             let delete = "DELETE FROM secret WHERE org = ?1 AND name = ?2";
-            connection
-                .prepare_cached(delete)?
-                .execute([org.as_str(), &name])?;
+            connection.prepare_cached(delete)?.execute([org.as_str(), &name])?;
             let insert = "INSERT INTO secret (org, name, position, sealed) VALUES (?1, ?2, ?3, ?4)";
             let mut insert = connection.prepare_cached(insert)?;
             for (position, value) in (0_i64..).zip(&values) {
@@ -120,9 +111,7 @@ fn put(connection: &Connection, organisation: &Organisation) -> Outcome<()> {
 
 fn stored_key(connection: &Connection, org: &OrgId) -> Outcome<Option<Sealed>> {
     let select = "SELECT sealed FROM data_key WHERE org = ?1";
-    let key = connection
-        .prepare_cached(select)?
-        .query_row([org.as_str()], |row| row.get(0).map(Sealed));
+    let key = connection.prepare_cached(select)?.query_row([org.as_str()], |row| row.get(0).map(Sealed));
     Ok(key.optional()?)
 }
 

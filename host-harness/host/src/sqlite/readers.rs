@@ -20,11 +20,7 @@ pub(super) struct Readers {
 
 impl Readers {
     pub(super) fn new(path: Arc<Path>) -> Readers {
-        Readers {
-            path,
-            idle: Mutex::new(Vec::new()),
-            slots: Semaphore::new(READERS),
-        }
+        Readers { path, idle: Mutex::new(Vec::new()), slots: Semaphore::new(READERS) }
     }
 
     fn take(&self) -> Result<Connection> {
@@ -36,10 +32,7 @@ impl Readers {
     }
 
     fn give_back(&self, connection: Connection) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(connection);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 }
 
@@ -58,8 +51,7 @@ where
         at_work.give_back(connection);
         result
     });
-    done.await
-        .map_err(|error| StoreError::Unavailable(format!("a read was cut off: {error}")))?
+    done.await.map_err(|error| StoreError::Unavailable(format!("a read was cut off: {error}")))?
 }
 
 fn view<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Outcome<T>) -> Outcome<T> {

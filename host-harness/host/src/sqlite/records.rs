@@ -19,8 +19,7 @@ use crate::port::{IncidentFilter, IncidentPage, Lease, Records};
 impl Records for SqliteStore {
     async fn commit(&self, org: &OrgId, changes: Vec<Change>, completes: Option<&Lease>) -> Result<Applied> {
         let (org, completes) = (org.clone(), completes.cloned());
-        self.write(move |connection| commit::commit(connection, &org, &changes, completes.as_ref()))
-            .await
+        self.write(move |connection| commit::commit(connection, &org, &changes, completes.as_ref())).await
     }
 
     async fn incidents_by_key(
@@ -37,9 +36,8 @@ impl Records for SqliteStore {
                 "SELECT record, facts, revision FROM incident WHERE org = ?1 AND id = ?2 AND source = ?3";
             let mut statement = connection.prepare_cached(select)?;
             let find = |key: &IncidentKey| {
-                let row = statement
-                    .query_row([org.as_str(), &key.id, &key.source], read_stored)
-                    .optional()?;
+                let row =
+                    statement.query_row([org.as_str(), &key.id, &key.source], read_stored).optional()?;
                 row.map(RawStored::decode).transpose()
             };
             keys.iter().map(find).collect()
@@ -52,9 +50,7 @@ impl Records for SqliteStore {
         self.read(move |connection| {
             let select = "SELECT value FROM state WHERE org = ?1 AND key = ?2";
             let mut statement = connection.prepare_cached(select)?;
-            Ok(statement
-                .query_row([org.as_str(), &key], |row| row.get(0))
-                .optional()?)
+            Ok(statement.query_row([org.as_str(), &key], |row| row.get(0)).optional()?)
         })
         .await
     }
@@ -64,22 +60,14 @@ impl Records for SqliteStore {
         self.read(move |connection| {
             let count = "SELECT count(*) FROM incident WHERE org = ?1 AND source = ?2 AND revisit = 1";
             let values = [org.as_str(), &source];
-            let total: i64 = connection
-                .prepare_cached(count)?
-                .query_row(values, |row| row.get(0))?;
+            let total: i64 = connection.prepare_cached(count)?.query_row(values, |row| row.get(0))?;
             let select = "SELECT id FROM incident WHERE org = ?1 AND source = ?2 AND revisit = 1
                 ORDER BY created_at DESC, n DESC LIMIT ?3";
             let mut statement = connection.prepare_cached(select)?;
             let rows = statement.query_map(params![org.as_str(), source, limit], |row| {
-                Ok(IncidentKey {
-                    source: source.clone(),
-                    id: row.get(0)?,
-                })
+                Ok(IncidentKey { source: source.clone(), id: row.get(0)? })
             })?;
-            Ok(RevisitPage {
-                keys: rows.collect::<rusqlite::Result<_>>()?,
-                total: unsigned(total),
-            })
+            Ok(RevisitPage { keys: rows.collect::<rusqlite::Result<_>>()?, total: unsigned(total) })
         })
         .await
     }
@@ -93,21 +81,14 @@ impl Records for SqliteStore {
     ) -> Result<SamplePage> {
         let (org, after) = (org.clone(), after.map(str::to_owned));
         self.read(move |connection| {
-            scan::page(
-                connection,
-                &org,
-                since..until,
-                after.as_deref(),
-                scan::SAMPLES_PER_PAGE,
-            )
+            scan::page(connection, &org, since..until, after.as_deref(), scan::SAMPLES_PER_PAGE)
         })
         .await
     }
 
     async fn incidents(&self, org: &OrgId, filter: &IncidentFilter) -> Result<IncidentPage> {
         let (org, filter) = (org.clone(), filter.clone());
-        self.read(move |connection| list::incidents(connection, &org, &filter))
-            .await
+        self.read(move |connection| list::incidents(connection, &org, &filter)).await
     }
 
     async fn find_incident(&self, org: &OrgId, name: &str) -> Result<Option<StoredIncident>> {
@@ -120,10 +101,7 @@ impl Records for SqliteStore {
                 ORDER BY created_at DESC, n DESC LIMIT 1";
             for (select, name) in [(by_reference, &name.to_lowercase()), (by_id, &name)] {
                 let mut statement = connection.prepare_cached(select)?;
-                if let Some(row) = statement
-                    .query_row([org.as_str(), name], read_stored)
-                    .optional()?
-                {
+                if let Some(row) = statement.query_row([org.as_str(), name], read_stored).optional()? {
                     return row.decode().map(Some);
                 }
             }
@@ -162,9 +140,7 @@ impl Records for SqliteStore {
 fn number(connection: &Connection, org: &OrgId, key: &IncidentKey) -> Outcome<Option<i64>> {
     let select = "SELECT n FROM incident WHERE org = ?1 AND id = ?2 AND source = ?3";
     let mut statement = connection.prepare_cached(select)?;
-    Ok(statement
-        .query_row([org.as_str(), &key.id, &key.source], |row| row.get(0))
-        .optional()?)
+    Ok(statement.query_row([org.as_str(), &key.id, &key.source], |row| row.get(0)).optional()?)
 }
 
 struct RawStored {
@@ -174,20 +150,12 @@ struct RawStored {
 }
 
 fn read_stored(row: &Row<'_>) -> rusqlite::Result<RawStored> {
-    Ok(RawStored {
-        record: row.get(0)?,
-        facts: row.get(1)?,
-        revision: row.get(2)?,
-    })
+    Ok(RawStored { record: row.get(0)?, facts: row.get(1)?, revision: row.get(2)? })
 }
 
 impl RawStored {
     fn decode(self) -> Outcome<StoredIncident> {
         let incident = from_json(&self.record)?;
-        Ok(StoredIncident {
-            incident,
-            facts: self.facts,
-            revision: unsigned(self.revision),
-        })
+        Ok(StoredIncident { incident, facts: self.facts, revision: unsigned(self.revision) })
     }
 }

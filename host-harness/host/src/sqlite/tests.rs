@@ -40,10 +40,7 @@ async fn fixture() -> Fixture {
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(directory.path().join("koalr.db")).unwrap();
     for id in ["acme", "beta"] {
-        store
-            .put_organisation(&organisation(id, OrganisationState::Live))
-            .await
-            .unwrap();
+        store.put_organisation(&organisation(id, OrganisationState::Live)).await.unwrap();
     }
     Fixture { store, directory }
 }
@@ -71,10 +68,7 @@ fn organisation(id: &str, state: OrganisationState) -> Organisation {
 }
 
 fn key(id: &str) -> IncidentKey {
-    IncidentKey {
-        source: "incidentio".into(),
-        id: id.into(),
-    }
+    IncidentKey { source: "incidentio".into(), id: id.into() }
 }
 
 /// An open incident, created at 1,000 and last updated at 1,000.
@@ -104,28 +98,16 @@ fn incident(id: &str) -> Incident {
 
 fn over(mut incident: Incident, phase: Phase, resolved_at: Option<Timestamp>) -> Incident {
     incident.phase = phase;
-    incident.resolved_at = resolved_at.map(|at| DerivedTime {
-        at,
-        rule: "resolved-at-timestamp".into(),
-    });
+    incident.resolved_at = resolved_at.map(|at| DerivedTime { at, rule: "resolved-at-timestamp".into() });
     incident
 }
 
 fn service(name: &str, service_id: Option<&str>) -> AffectedService {
-    AffectedService {
-        name: name.into(),
-        external_id: None,
-        service_id: service_id.map(Into::into),
-    }
+    AffectedService { name: name.into(), external_id: None, service_id: service_id.map(Into::into) }
 }
 
 fn put(incident: Incident, base: Option<u64>) -> Change {
-    Change::PutIncident(IncidentWrite {
-        incident,
-        facts: b"facts".to_vec(),
-        revisit: false,
-        base,
-    })
+    Change::PutIncident(IncidentWrite { incident, facts: b"facts".to_vec(), revisit: false, base })
 }
 
 fn event(incident: &str, id: &str, at: Timestamp) -> TimelineEvent {
@@ -141,30 +123,18 @@ fn event(incident: &str, id: &str, at: Timestamp) -> TimelineEvent {
 }
 
 fn delivery(id: &str, received_at: Timestamp) -> NewDelivery {
-    let headers = vec![Header {
-        name: "webhook-id".into(),
-        value: id.into(),
-    }];
+    let headers = vec![Header { name: "webhook-id".into(), value: id.into() }];
     NewDelivery {
         id: id.parse().unwrap(),
         event_type: "incident.updated".into(),
         incident: Some("01".into()),
         received_at,
-        delivery: Delivery {
-            headers,
-            body: b"{}".to_vec(),
-        },
+        delivery: Delivery { headers, body: b"{}".to_vec() },
     }
 }
 
 fn counts(created: u32, updated: u32, unchanged: u32, stale: u32, events: u32) -> Applied {
-    Applied {
-        created,
-        updated,
-        unchanged,
-        stale,
-        events,
-    }
+    Applied { created, updated, unchanged, stale, events }
 }
 
 /// Accepts one delivery of `acme` and leases it at this time.

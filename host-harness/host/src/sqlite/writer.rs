@@ -51,12 +51,7 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::Unavailable("the database's writer has ended".into());
         self.queue
-            .send(Box::new(Piece {
-                durability,
-                work: Some(work),
-                result: None,
-                reply,
-            }))
+            .send(Box::new(Piece { durability, work: Some(work), result: None, reply }))
             .await
             .map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
@@ -124,10 +119,7 @@ fn write_all(connection: &Connection, path: &Path, mut waiting: mpsc::Receiver<B
         if !connection.is_autocommit()
             && let Err(error) = connection.execute_batch("ROLLBACK")
         {
-            tracing::error!(
-                "a transaction on {} could not be rolled back: {error}",
-                path.display()
-            );
+            tracing::error!("a transaction on {} could not be rolled back: {error}", path.display());
         }
         for task in group.drain(..) {
             task.answer(&ended);

@@ -7,9 +7,8 @@ use chrono::{DateTime, Utc};
 use koalr_simulator::{Options, Simulator};
 use serde_json::Value;
 
-pub(crate) const CATEGORIES: [&str; 8] = [
-    "triage", "live", "learning", "paused", "closed", "declined", "canceled", "merged",
-];
+pub(crate) const CATEGORIES: [&str; 8] =
+    ["triage", "live", "learning", "paused", "closed", "declined", "canceled", "merged"];
 pub(crate) const MODES: [&str; 4] = ["standard", "retrospective", "test", "tutorial"];
 
 pub(crate) fn now() -> DateTime<Utc> {
@@ -17,10 +16,7 @@ pub(crate) fn now() -> DateTime<Utc> {
 }
 
 pub(crate) fn unlimited(incidents: usize, seed: u64) -> Options {
-    Options {
-        limits: None,
-        ..Options::new(incidents, seed, now())
-    }
+    Options { limits: None, ..Options::new(incidents, seed, now()) }
 }
 
 /// The filters that leave nothing out.
@@ -52,11 +48,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(simulator: &Simulator, key: Option<&str>) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self {
-            base: simulator.base_url(),
-            key: key.map(str::to_owned),
-            http,
-        }
+        Self { base: simulator.base_url(), key: key.map(str::to_owned), http }
     }
 
     pub(crate) async fn send(&self, path: &str) -> reqwest::Result<reqwest::Response> {
@@ -70,11 +62,7 @@ impl Client {
     pub(crate) async fn get(&self, path: &str) -> Got {
         let response = self.send(path).await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Got {
-            status,
-            headers,
-            body: response.json().await.unwrap(),
-        }
+        Got { status, headers, body: response.json().await.unwrap() }
     }
 
     /// Every row of a paged list, page by page.
@@ -82,9 +70,7 @@ impl Client {
         let (mut pages, mut after) = (Vec::new(), String::new());
         loop {
             let separator = if path.contains('?') { '&' } else { '?' };
-            let got = self
-                .get(&format!("{path}{separator}page_size={page_size}{after}"))
-                .await;
+            let got = self.get(&format!("{path}{separator}page_size={page_size}{after}")).await;
             assert_eq!(got.status, 200, "{path}: {}", got.body);
             let next = got.body["pagination_meta"]["after"].as_str().map(str::to_owned);
             pages.push(got.body);
@@ -97,17 +83,12 @@ impl Client {
 
     pub(crate) async fn incidents(&self, query: &str) -> Vec<Value> {
         let pages = self.pages(&format!("/v2/incidents?{query}"), 250).await;
-        pages
-            .iter()
-            .flat_map(|page| page["incidents"].as_array().unwrap().clone())
-            .collect()
+        pages.iter().flat_map(|page| page["incidents"].as_array().unwrap().clone()).collect()
     }
 }
 
 pub(crate) fn ids(rows: &[Value]) -> Vec<String> {
-    rows.iter()
-        .map(|row| row["id"].as_str().unwrap().to_owned())
-        .collect()
+    rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
 }
 
 pub(crate) fn set(rows: &[Value]) -> BTreeSet<String> {

@@ -26,25 +26,12 @@ pub(super) fn commit(
 ) -> Outcome<Applied> {
     if let Some(lease) = completes {
         if lease.org != *org {
-            return Err(Fault::invalid(
-                "a commit completes deliveries of its own organisation only",
-            ));
+            return Err(Fault::invalid("a commit completes deliveries of its own organisation only"));
         }
         inbox::complete(connection, lease)?;
     }
-    let applied = Applied {
-        created: 0,
-        updated: 0,
-        unchanged: 0,
-        stale: 0,
-        events: 0,
-    };
-    let mut commit = Commit {
-        connection,
-        org,
-        applied,
-        last: None,
-    };
+    let applied = Applied { created: 0, updated: 0, unchanged: 0, stale: 0, events: 0 };
+    let mut commit = Commit { connection, org, applied, last: None };
     for change in changes {
         match change {
             Change::PutIncident(write) => commit.put_incident(write)?,
@@ -96,10 +83,7 @@ impl<'a> Commit<'a> {
             _ => {}
         }
         let labels = self.labels(&write.incident.services)?;
-        let known: HashSet<u32> = stored
-            .iter()
-            .flat_map(|stored| decode_labels(&stored.labels))
-            .collect();
+        let known: HashSet<u32> = stored.iter().flat_map(|stored| decode_labels(&stored.labels)).collect();
         let number = self.write_incident(write, &record, &encode_labels(&labels), stored.as_ref())?;
         self.link(number, &known, &labels)
     }
@@ -108,14 +92,7 @@ impl<'a> Commit<'a> {
         let select = "SELECT n, revision, updated_at, record = ?4 AND facts = ?5 AND revisit = ?6, labels
             FROM incident WHERE org = ?1 AND id = ?2 AND source = ?3";
         let key = &write.incident.key;
-        let values = params![
-            self.org.as_str(),
-            key.id,
-            key.source,
-            record,
-            write.facts,
-            write.revisit
-        ];
+        let values = params![self.org.as_str(), key.id, key.source, record, write.facts, write.revisit];
         let row = self.connection.prepare_cached(select)?.query_row(values, |row| {
             Ok(Stored {
                 number: row.get(0)?,
@@ -137,10 +114,7 @@ impl<'a> Commit<'a> {
     ) -> Outcome<i64> {
         let incident = &write.incident;
         let (branch, scan_at) = place(incident);
-        let reference = incident
-            .reference
-            .as_ref()
-            .map(|reference| reference.to_lowercase());
+        let reference = incident.reference.as_ref().map(|reference| reference.to_lowercase());
         let insert = "INSERT INTO incident (revision, updated_at, created_at, started_at, acknowledged_at,
                 resolved_at, priority, phase, mode, private, reference, search, labels, branch, scan_at, revisit,
                 record, facts, org, id, source)
@@ -189,9 +163,8 @@ impl<'a> Commit<'a> {
             let linked = service.service_id.as_deref().unwrap_or_default();
             let select = "SELECT n FROM label WHERE org = ?1 AND name = ?2 AND service = ?3";
             let mut select = self.connection.prepare_cached(select)?;
-            let known = select
-                .query_row([self.org.as_str(), &service.name, linked], |row| row.get(0))
-                .optional()?;
+            let known =
+                select.query_row([self.org.as_str(), &service.name, linked], |row| row.get(0)).optional()?;
             let label = match known {
                 Some(label) => label,
                 None => {
@@ -213,15 +186,11 @@ impl<'a> Commit<'a> {
     fn link(&self, incident: i64, known: &HashSet<u32>, labels: &[u32]) -> Outcome<()> {
         for gone in known.iter().filter(|label| !labels.contains(label)) {
             let delete = "DELETE FROM incident_label WHERE label = ?1 AND incident = ?2";
-            self.connection
-                .prepare_cached(delete)?
-                .execute(params![gone, incident])?;
+            self.connection.prepare_cached(delete)?.execute(params![gone, incident])?;
         }
         for new in labels.iter().filter(|label| !known.contains(label)) {
             let insert = "INSERT INTO incident_label (label, incident) VALUES (?1, ?2)";
-            self.connection
-                .prepare_cached(insert)?
-                .execute(params![new, incident])?;
+            self.connection.prepare_cached(insert)?.execute(params![new, incident])?;
         }
         Ok(())
     }
@@ -246,54 +215,30 @@ impl<'a> Commit<'a> {
                 title = excluded.title, detail = excluded.detail, actor = excluded.actor
             WHERE (at, kind, title, detail, actor)
                 IS NOT (excluded.at, excluded.kind, excluded.title, excluded.detail, excluded.actor)";
-        let TimelineEvent {
-            id,
-            at,
-            kind,
-            title,
-            detail,
-            actor,
-            ..
-        } = event;
+        let TimelineEvent { id, at, kind, title, detail, actor, .. } = event;
         let values = params![incident, id, at, kind, title, detail, actor];
         self.count_events(self.connection.prepare_cached(upsert)?.execute(values)?);
         Ok(())
     }
 
     fn replace_timeline(&mut self, timeline: &'a Timeline) -> Outcome<()> {
-        if timeline
-            .events
-            .iter()
-            .any(|event| event.incident != timeline.incident)
-        {
+        if timeline.events.iter().any(|event| event.incident != timeline.incident) {
             return Err(Fault::invalid("an event of a timeline names another incident"));
         }
         let incident = self.incident_of(&timeline.incident)?;
         let listed: HashSet<&str> = timeline.events.iter().map(|event| event.id.as_str()).collect();
-        let mut select = self
-            .connection
-            .prepare_cached("SELECT id FROM event WHERE incident = ?1")?;
+        let mut select = self.connection.prepare_cached("SELECT id FROM event WHERE incident = ?1")?;
         let stored = select.query_map([incident], |row| row.get(0))?;
         let stored: Vec<String> = stored.collect::<rusqlite::Result<_>>()?;
         for gone in stored.iter().filter(|id| !listed.contains(id.as_str())) {
             let delete = "DELETE FROM event WHERE incident = ?1 AND id = ?2";
-            self.count_events(
-                self.connection
-                    .prepare_cached(delete)?
-                    .execute(params![incident, gone])?,
-            );
+            self.count_events(self.connection.prepare_cached(delete)?.execute(params![incident, gone])?);
         }
-        timeline
-            .events
-            .iter()
-            .try_for_each(|event| self.put_event(incident, event))
+        timeline.events.iter().try_for_each(|event| self.put_event(incident, event))
     }
 
     fn count_events(&mut self, rows: usize) {
-        self.applied.events = self
-            .applied
-            .events
-            .saturating_add(u32::try_from(rows).unwrap_or(u32::MAX));
+        self.applied.events = self.applied.events.saturating_add(u32::try_from(rows).unwrap_or(u32::MAX));
     }
 }
 
@@ -311,17 +256,11 @@ fn set_state(connection: &Connection, org: &OrgId, key: &str, value: Option<&[u8
     }
     let upsert = "INSERT INTO state (org, key, value) VALUES (?1, ?2, ?3)
         ON CONFLICT (org, key) DO UPDATE SET value = excluded.value";
-    connection
-        .prepare_cached(upsert)?
-        .execute(params![org.as_str(), key, value])?;
+    connection.prepare_cached(upsert)?.execute(params![org.as_str(), key, value])?;
     Ok(())
 }
 
 /// What a search by text looks at.
 fn searched(incident: &Incident, reference: Option<&str>) -> String {
-    format!(
-        "{}\n{}",
-        reference.unwrap_or_default(),
-        incident.title.to_lowercase()
-    )
+    format!("{}\n{}", reference.unwrap_or_default(), incident.title.to_lowercase())
 }

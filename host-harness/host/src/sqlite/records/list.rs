@@ -16,9 +16,7 @@ pub(super) fn incidents(
 ) -> Outcome<IncidentPage> {
     let (condition, mut values) = condition(org, filter);
     let count = format!("SELECT count(*) FROM incident WHERE {condition}");
-    let total: i64 = connection
-        .prepare(&count)?
-        .query_row(params_from_iter(&values), |row| row.get(0))?;
+    let total: i64 = connection.prepare(&count)?.query_row(params_from_iter(&values), |row| row.get(0))?;
 
     let (limit, offset) = (values.len() + 1, values.len() + 2);
     let select = format!(
@@ -29,10 +27,7 @@ pub(super) fn incidents(
     let mut statement = connection.prepare(&select)?;
     let records = statement.query_map(params_from_iter(&values), |row| row.get::<_, String>(0))?;
     let incidents: Outcome<Vec<Incident>> = records.map(|record| from_json(&record?)).collect();
-    Ok(IncidentPage {
-        incidents: incidents?,
-        total: unsigned(total),
-    })
+    Ok(IncidentPage { incidents: incidents?, total: unsigned(total) })
 }
 
 /// What a row must satisfy. Everything that comes from outside is a bound value, never text of the statement.
@@ -49,26 +44,9 @@ fn condition(org: &OrgId, filter: &IncidentFilter) -> (String, Vec<Value>) {
             terms.push(format!("{column} IN ({})", places.join(", ")));
         }
     };
-    any_of(
-        "priority",
-        filter
-            .priorities
-            .iter()
-            .map(|p| encode_priority(*p).into())
-            .collect(),
-    );
-    any_of(
-        "phase",
-        filter.phases.iter().map(|p| encode_phase(*p).into()).collect(),
-    );
-    any_of(
-        "source",
-        filter
-            .sources
-            .iter()
-            .map(|source| source.clone().into())
-            .collect(),
-    );
+    any_of("priority", filter.priorities.iter().map(|p| encode_priority(*p).into()).collect());
+    any_of("phase", filter.phases.iter().map(|p| encode_phase(*p).into()).collect());
+    any_of("source", filter.sources.iter().map(|source| source.clone().into()).collect());
     if let Some(since) = filter.since {
         terms.push(format!("created_at >= {}", bind(since.into())));
     }

@@ -36,10 +36,7 @@ const NUMBER: usize = 1;
 
 /// The branch that an incident is in, and its place there.
 pub(super) fn place(incident: &Incident) -> (i64, Timestamp) {
-    let (created_at, resolved_at) = (
-        incident.created_at,
-        incident.resolved_at.as_ref().map(|time| time.at),
-    );
+    let (created_at, resolved_at) = (incident.created_at, incident.resolved_at.as_ref().map(|time| time.at));
     match (incident.phase, resolved_at) {
         (Phase::Triage | Phase::Active | Phase::Paused, Some(at)) => (OPEN, created_at.min(at)),
         (Phase::Triage | Phase::Active | Phase::Paused, None) => (OPEN, created_at),
@@ -101,9 +98,7 @@ pub(in crate::sqlite) fn page(
             _ => (span.start, 0),
         };
         // One more than there is room for tells whether there is another page.
-        let wanted = i64::try_from(size - page.samples.len())
-            .unwrap_or(i64::MAX)
-            .saturating_add(1);
+        let wanted = i64::try_from(size - page.samples.len()).unwrap_or(i64::MAX).saturating_add(1);
         let values = params![org.as_str(), branch, from.0, from.1, span.start, span.end, wanted];
         let mut rows = select.query(values)?;
         while let Some(row) = rows.next()? {
@@ -146,11 +141,7 @@ impl<'a> Page<'a> {
 
     fn push(&mut self, branch: i64, row: &Row<'_>) -> Outcome<()> {
         let damaged = || Fault::damaged("an incident");
-        self.last = Some(Position {
-            branch,
-            at: row.get(AT)?,
-            number: row.get(NUMBER)?,
-        });
+        self.last = Some(Position { branch, at: row.get(AT)?, number: row.get(NUMBER)? });
         let priority: Option<i64> = row.get(6)?;
         let source = row.get_ref(11)?.as_str().map_err(|_| damaged())?;
         let source = self.source(source)?;
@@ -160,9 +151,7 @@ impl<'a> Page<'a> {
             started_at: row.get(3)?,
             acknowledged_at: row.get(4)?,
             resolved_at: row.get(5)?,
-            priority: priority
-                .map(|number| decode_priority(number).ok_or_else(damaged))
-                .transpose()?,
+            priority: priority.map(|number| decode_priority(number).ok_or_else(damaged)).transpose()?,
             phase: decode_phase(row.get(7)?).ok_or_else(damaged)?,
             mode: decode_mode(row.get(8)?).ok_or_else(damaged)?,
             private: row.get(9)?,
@@ -211,12 +200,7 @@ impl<'a> Page<'a> {
 
     fn end(self, more: bool) -> SamplePage {
         let next = self.last.filter(|_| more).map(|last| last.to_string());
-        SamplePage {
-            samples: self.samples,
-            sources: self.sources,
-            services: self.services,
-            next,
-        }
+        SamplePage { samples: self.samples, sources: self.sources, services: self.services, next }
     }
 }
 
@@ -225,11 +209,7 @@ pub(super) fn encode_labels(labels: &[u32]) -> Vec<u8> {
 }
 
 pub(super) fn decode_labels(bytes: &[u8]) -> impl Iterator<Item = u32> {
-    bytes
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|label| u32::from_le_bytes(*label))
+    bytes.as_chunks::<4>().0.iter().map(|label| u32::from_le_bytes(*label))
 }
 
 fn index(position: usize) -> Outcome<u32> {

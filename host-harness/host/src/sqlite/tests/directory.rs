@@ -3,11 +3,7 @@ use crate::contract::ServiceName;
 use crate::port::{Directory, HostService, HostUser, Imported};
 
 fn user(id: &str, email: &str) -> HostUser {
-    HostUser {
-        id: id.into(),
-        email: email.into(),
-        name: None,
-    }
+    HostUser { id: id.into(), email: email.into(), name: None }
 }
 
 fn entry(id: &str, name: &str, external_ids: &[&str], aliases: &[&str]) -> HostService {
@@ -22,11 +18,7 @@ fn entry(id: &str, name: &str, external_ids: &[&str], aliases: &[&str]) -> HostS
 
 fn wanted(name: &str, external_id: Option<&str>, aliases: &[&str]) -> ServiceName {
     let aliases = aliases.iter().map(|text| (*text).to_owned()).collect();
-    ServiceName {
-        name: name.into(),
-        external_id: external_id.map(Into::into),
-        aliases,
-    }
+    ServiceName { name: name.into(), external_id: external_id.map(Into::into), aliases }
 }
 
 #[tokio::test]
@@ -34,19 +26,13 @@ async fn users_are_found_without_regard_to_case() {
     let store = fixture().await;
     let acme = org("acme");
     store
-        .import_users(
-            &acme,
-            vec![user("u1", "Ada@Example.com"), user("u2", "bob@example.com")],
-        )
+        .import_users(&acme, vec![user("u1", "Ada@Example.com"), user("u2", "bob@example.com")])
         .await
         .unwrap();
     let emails = ["BOB@example.com", "nobody@example.com", "ada@example.COM"].map(str::to_owned);
     let found = store.users_by_email(&acme, &emails).await.unwrap();
     assert_eq!(found, [Some("u2".into()), None, Some("u1".into())]);
-    assert_eq!(
-        store.users_by_email(&org("beta"), &emails).await.unwrap(),
-        [None, None, None]
-    );
+    assert_eq!(store.users_by_email(&org("beta"), &emails).await.unwrap(), [None, None, None]);
     assert!(store.users_by_email(&acme, &[]).await.unwrap().is_empty());
 }
 
@@ -70,15 +56,9 @@ async fn services_are_found_by_external_id_then_name_then_alias() {
         (wanted("", Some(""), &["_"]), None),
         (wanted("unknown", Some("ext-9"), &[]), None),
     ] {
-        let found = store
-            .services_by_name(&acme, std::slice::from_ref(&name))
-            .await
-            .unwrap();
+        let found = store.services_by_name(&acme, std::slice::from_ref(&name)).await.unwrap();
         assert_eq!(found[0].as_deref(), expected, "{name:?}");
-        assert_eq!(
-            store.services_by_name(&org("beta"), &[name]).await.unwrap(),
-            [None]
-        );
+        assert_eq!(store.services_by_name(&org("beta"), &[name]).await.unwrap(), [None]);
     }
 }
 
@@ -86,41 +66,20 @@ async fn services_are_found_by_external_id_then_name_then_alias() {
 async fn an_import_counts_and_replaces() {
     let store = fixture().await;
     let acme = org("acme");
-    let imported = |added, updated, unchanged| Imported {
-        added,
-        updated,
-        unchanged,
-    };
+    let imported = |added, updated, unchanged| Imported { added, updated, unchanged };
     let first = vec![entry("s1", "One", &[], &["uno"]), entry("s2", "Two", &[], &[])];
-    assert_eq!(
-        store.import_services(&acme, first).await.unwrap(),
-        imported(2, 0, 0)
-    );
+    assert_eq!(store.import_services(&acme, first).await.unwrap(), imported(2, 0, 0));
     let second = vec![
         entry("s1", "One", &[], &["eins"]),
         entry("s2", "Two", &[], &[]),
         entry("s3", "Three", &[], &[]),
     ];
-    assert_eq!(
-        store.import_services(&acme, second).await.unwrap(),
-        imported(1, 1, 1)
-    );
-    let found = store
-        .services_by_name(&acme, &[wanted("uno", None, &[]), wanted("eins", None, &[])])
-        .await
-        .unwrap();
+    assert_eq!(store.import_services(&acme, second).await.unwrap(), imported(1, 1, 1));
+    let found =
+        store.services_by_name(&acme, &[wanted("uno", None, &[]), wanted("eins", None, &[])]).await.unwrap();
     assert_eq!(found, [None, Some("s1".into())]);
 
-    assert_eq!(
-        store
-            .import_users(&acme, vec![user("u1", "a@b.c")])
-            .await
-            .unwrap(),
-        imported(1, 0, 0)
-    );
+    assert_eq!(store.import_users(&acme, vec![user("u1", "a@b.c")]).await.unwrap(), imported(1, 0, 0));
     let second = vec![user("u1", "a@b.d"), user("u1", "a@b.d")];
-    assert_eq!(
-        store.import_users(&acme, second).await.unwrap(),
-        imported(0, 1, 1)
-    );
+    assert_eq!(store.import_users(&acme, second).await.unwrap(), imported(0, 1, 1));
 }

@@ -3,37 +3,20 @@ use crate::port::{Accepted, DeliveryFilter, DeliveryState, InboxDepth, StoreErro
 
 async fn claimed(store: &SqliteStore, limit: u32, now: Timestamp) -> Vec<String> {
     let claimed = store.claim(limit, LEASE, now).await.unwrap();
-    claimed
-        .iter()
-        .map(|held| format!("{} {}", held.lease.org, held.lease.delivery))
-        .collect()
+    claimed.iter().map(|held| format!("{} {}", held.lease.org, held.lease.delivery)).collect()
 }
 
 async fn states(store: &SqliteStore) -> Vec<(DeliveryState, Option<String>)> {
-    let rows = store
-        .deliveries(&org("acme"), &DeliveryFilter::default())
-        .await
-        .unwrap();
-    rows.into_iter()
-        .map(|row| (row.state, row.outcome.or(row.error)))
-        .collect()
+    let rows = store.deliveries(&org("acme"), &DeliveryFilter::default()).await.unwrap();
+    rows.into_iter().map(|row| (row.state, row.outcome.or(row.error))).collect()
 }
 
 #[tokio::test]
 async fn a_delivery_is_stored_once_per_organisation() {
     let store = fixture().await;
-    assert_eq!(
-        store.accept(&org("acme"), delivery("msg_1", 1)).await.unwrap(),
-        Accepted::New
-    );
-    assert_eq!(
-        store.accept(&org("acme"), delivery("msg_1", 2)).await.unwrap(),
-        Accepted::Duplicate
-    );
-    assert_eq!(
-        store.accept(&org("beta"), delivery("msg_1", 3)).await.unwrap(),
-        Accepted::New
-    );
+    assert_eq!(store.accept(&org("acme"), delivery("msg_1", 1)).await.unwrap(), Accepted::New);
+    assert_eq!(store.accept(&org("acme"), delivery("msg_1", 2)).await.unwrap(), Accepted::Duplicate);
+    assert_eq!(store.accept(&org("beta"), delivery("msg_1", 3)).await.unwrap(), Accepted::New);
     let unknown = store.accept(&org("nobody"), delivery("msg_1", 3)).await;
     assert!(matches!(unknown, Err(StoreError::Invalid(_))), "{unknown:?}");
     assert_eq!(store.depth().await.unwrap(), InboxDepth { pending: 2, dead: 0 });
@@ -51,10 +34,7 @@ async fn a_delivery_comes_back_as_it_arrived() {
 async fn organisations_take_turns_across_claims() {
     let store = fixture().await;
     for (id, received_at) in [("a3", 3), ("a1", 1), ("a2", 2), ("a4", 4)] {
-        store
-            .accept(&org("acme"), delivery(id, received_at))
-            .await
-            .unwrap();
+        store.accept(&org("acme"), delivery(id, received_at)).await.unwrap();
     }
     store.accept(&org("beta"), delivery("b1", 50)).await.unwrap();
     store.accept(&org("beta"), delivery("b2", 51)).await.unwrap();
@@ -80,10 +60,7 @@ async fn a_lease_that_ran_out_makes_its_delivery_due_again() {
         assert!(matches!(late, Err(StoreError::Conflict)), "{late:?}");
     }
     store.finish(&second.lease, "created", 112).await.unwrap();
-    assert_eq!(
-        states(&store).await,
-        [(DeliveryState::Done, Some("created".into()))]
-    );
+    assert_eq!(states(&store).await, [(DeliveryState::Done, Some("created".into()))]);
 }
 
 #[tokio::test]
@@ -103,29 +80,14 @@ async fn a_failed_delivery_waits_for_its_next_attempt_then_goes_first() {
 async fn finishing_after_a_completing_commit_adds_the_outcome_only() {
     let store = fixture().await;
     let held = leased(&store, "msg_1", 10).await;
-    store
-        .commit(&org("acme"), Vec::new(), Some(&held.lease))
-        .await
-        .unwrap();
+    store.commit(&org("acme"), Vec::new(), Some(&held.lease)).await.unwrap();
     assert_eq!(states(&store).await, [(DeliveryState::Done, None)]);
     // What was applied is not tried again, whatever happened afterwards.
-    assert!(matches!(
-        store.retry(&held.lease, "trap", 11).await,
-        Err(StoreError::Conflict)
-    ));
-    assert!(matches!(
-        store.bury(&held.lease, "trap", 11).await,
-        Err(StoreError::Conflict)
-    ));
+    assert!(matches!(store.retry(&held.lease, "trap", 11).await, Err(StoreError::Conflict)));
+    assert!(matches!(store.bury(&held.lease, "trap", 11).await, Err(StoreError::Conflict)));
     store.finish(&held.lease, "updated", 12).await.unwrap();
-    let rows = store
-        .deliveries(&org("acme"), &DeliveryFilter::default())
-        .await
-        .unwrap();
-    assert_eq!(
-        (rows[0].outcome.as_deref(), rows[0].finished_at),
-        (Some("updated"), Some(12))
-    );
+    let rows = store.deliveries(&org("acme"), &DeliveryFilter::default()).await.unwrap();
+    assert_eq!((rows[0].outcome.as_deref(), rows[0].finished_at), (Some("updated"), Some(12)));
 }
 
 #[tokio::test]
@@ -133,46 +95,26 @@ async fn a_dead_delivery_can_be_replayed() {
     let store = fixture().await;
     let acme = org("acme");
     let held = leased(&store, "msg_1", 10).await;
-    assert!(
-        !store.replay(&acme, &held.lease.delivery, 11).await.unwrap(),
-        "it is being worked on"
-    );
+    assert!(!store.replay(&acme, &held.lease.delivery, 11).await.unwrap(), "it is being worked on");
     store.bury(&held.lease, "malformed", 12).await.unwrap();
-    assert_eq!(
-        states(&store).await,
-        [(DeliveryState::Dead, Some("malformed".into()))]
-    );
+    assert_eq!(states(&store).await, [(DeliveryState::Dead, Some("malformed".into()))]);
     assert_eq!(store.depth().await.unwrap(), InboxDepth { pending: 0, dead: 1 });
     assert!(store.claim(1, LEASE, 9_999).await.unwrap().is_empty());
 
-    assert!(
-        !store
-            .replay(&org("beta"), &held.lease.delivery, 20)
-            .await
-            .unwrap()
-    );
+    assert!(!store.replay(&org("beta"), &held.lease.delivery, 20).await.unwrap());
     assert!(store.replay(&acme, &held.lease.delivery, 20).await.unwrap());
-    assert!(matches!(
-        store.finish(&held.lease, "late", 21).await,
-        Err(StoreError::Conflict)
-    ));
+    assert!(matches!(store.finish(&held.lease, "late", 21).await, Err(StoreError::Conflict)));
     let again = store.claim(1, LEASE, 20).await.unwrap().pop().unwrap();
     assert_eq!(again.attempt, 1);
     store.finish(&again.lease, "updated", 22).await.unwrap();
-    assert!(
-        store.replay(&acme, &held.lease.delivery, 30).await.unwrap(),
-        "one that is done, too"
-    );
+    assert!(store.replay(&acme, &held.lease.delivery, 30).await.unwrap(), "one that is done, too");
 }
 
 #[tokio::test]
 async fn a_list_is_of_one_organisation_newest_first() {
     let store = fixture().await;
     for (id, received_at) in [("one", 1), ("three", 3), ("two", 2)] {
-        store
-            .accept(&org("acme"), delivery(id, received_at))
-            .await
-            .unwrap();
+        store.accept(&org("acme"), delivery(id, received_at)).await.unwrap();
     }
     store.accept(&org("beta"), delivery("foreign", 9)).await.unwrap();
     let held = store.claim(1, LEASE, 10).await.unwrap().pop().unwrap();

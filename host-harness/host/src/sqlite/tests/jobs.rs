@@ -1,25 +1,11 @@
 use super::*;
 use crate::port::{BackfillWindow, JobKind, Jobs, Progress, Release, StoreError};
 
-const SUCCESS: Release = Release {
-    run_at: Some(500),
-    error: None,
-    failed: false,
-    progress: PROGRESS,
-};
-const PROGRESS: Progress = Progress {
-    done: 3,
-    total: Some(9),
-    requests: 4,
-};
+const SUCCESS: Release = Release { run_at: Some(500), error: None, failed: false, progress: PROGRESS };
+const PROGRESS: Progress = Progress { done: 3, total: Some(9), requests: 4 };
 
 fn failure(failed: bool) -> Release {
-    Release {
-        run_at: Some(200),
-        error: Some("503".into()),
-        failed,
-        progress: PROGRESS,
-    }
+    Release { run_at: Some(200), error: Some("503".into()), failed, progress: PROGRESS }
 }
 
 #[tokio::test]
@@ -28,25 +14,16 @@ async fn a_job_comes_back_as_it_was_put() {
     let acme = org("acme");
     assert_eq!(store.job(&acme, JobKind::Backfill).await.unwrap(), None);
     let window = BackfillWindow { since: 1, until: 2 };
-    store
-        .put_job(&acme, JobKind::Backfill, 10, Some(window))
-        .await
-        .unwrap();
+    store.put_job(&acme, JobKind::Backfill, 10, Some(window)).await.unwrap();
     let job = store.job(&acme, JobKind::Backfill).await.unwrap().unwrap();
-    assert_eq!(
-        (job.run_at, job.window, job.running),
-        (Some(10), Some(window), false)
-    );
+    assert_eq!((job.run_at, job.window, job.running), (Some(10), Some(window), false));
     assert_eq!(store.job(&org("beta"), JobKind::Backfill).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn due_jobs_of_live_organisations_are_leased_longest_due_first() {
     let store = fixture().await;
-    store
-        .put_organisation(&organisation("gone", OrganisationState::Refused))
-        .await
-        .unwrap();
+    store.put_organisation(&organisation("gone", OrganisationState::Refused)).await.unwrap();
     for (id, kind, run_at) in [
         ("gone", JobKind::Poll, 1),
         ("acme", JobKind::Poll, 20),
@@ -59,69 +36,30 @@ async fn due_jobs_of_live_organisations_are_leased_longest_due_first() {
     let due = store.claim_due(9, LEASE, 30).await.unwrap();
     let orgs: Vec<&str> = due.iter().map(|(lease, _)| lease.org.as_str()).collect();
     assert_eq!(orgs, ["beta", "acme"]);
-    assert!(
-        due.iter()
-            .all(|(_, job)| job.running && job.kind == JobKind::Poll)
-    );
+    assert!(due.iter().all(|(_, job)| job.running && job.kind == JobKind::Poll));
     assert!(store.claim_due(9, LEASE, 30).await.unwrap().is_empty());
     assert_eq!(store.next_due().await.unwrap(), Some(31));
-    assert_eq!(
-        store.claim_due(1, LEASE, 130).await.unwrap().len(),
-        1,
-        "a lease ran out"
-    );
+    assert_eq!(store.claim_due(1, LEASE, 130).await.unwrap().len(), 1, "a lease ran out");
 }
 
 #[tokio::test]
 async fn one_job_is_leased_to_one_worker() {
     let store = fixture().await;
     let acme = org("acme");
-    assert!(
-        store
-            .claim_job(&acme, JobKind::Poll, LEASE, 5)
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(store.claim_job(&acme, JobKind::Poll, LEASE, 5).await.unwrap().is_none());
     store.put_job(&acme, JobKind::Poll, 1_000, None).await.unwrap();
-    let (first, _) = store
-        .claim_job(&acme, JobKind::Poll, LEASE, 5)
-        .await
-        .unwrap()
-        .unwrap();
-    assert!(
-        store
-            .claim_job(&acme, JobKind::Poll, LEASE, 104)
-            .await
-            .unwrap()
-            .is_none()
-    );
+    let (first, _) = store.claim_job(&acme, JobKind::Poll, LEASE, 5).await.unwrap().unwrap();
+    assert!(store.claim_job(&acme, JobKind::Poll, LEASE, 104).await.unwrap().is_none());
     store.extend(&first, PROGRESS, LEASE, 50).await.unwrap();
-    assert!(
-        store
-            .claim_job(&acme, JobKind::Poll, LEASE, 149)
-            .await
-            .unwrap()
-            .is_none(),
-        "it was extended"
-    );
-    let (second, job) = store
-        .claim_job(&acme, JobKind::Poll, LEASE, 150)
-        .await
-        .unwrap()
-        .unwrap();
+    assert!(store.claim_job(&acme, JobKind::Poll, LEASE, 149).await.unwrap().is_none(), "it was extended");
+    let (second, job) = store.claim_job(&acme, JobKind::Poll, LEASE, 150).await.unwrap().unwrap();
     assert_eq!(job.progress, PROGRESS);
-    for late in [
-        store.extend(&first, PROGRESS, LEASE, 151).await,
-        store.release(&first, SUCCESS, 151).await,
-    ] {
+    for late in [store.extend(&first, PROGRESS, LEASE, 151).await, store.release(&first, SUCCESS, 151).await]
+    {
         assert!(matches!(late, Err(StoreError::Conflict)), "{late:?}");
     }
     store.release(&second, SUCCESS, 160).await.unwrap();
-    assert!(matches!(
-        store.release(&second, SUCCESS, 161).await,
-        Err(StoreError::Conflict)
-    ));
+    assert!(matches!(store.release(&second, SUCCESS, 161).await, Err(StoreError::Conflict)));
 }
 
 #[tokio::test]
@@ -137,19 +75,9 @@ async fn a_release_says_how_the_run_ended() {
         (failure(true), ended(None, 2, Some("503"))),
         (SUCCESS, ended(Some(99), 0, None)),
         (failure(true), ended(Some(99), 1, Some("503"))),
-        (
-            Release {
-                run_at: None,
-                ..SUCCESS
-            },
-            ended(Some(99), 0, None),
-        ),
+        (Release { run_at: None, ..SUCCESS }, ended(Some(99), 0, None)),
     ] {
-        let (lease, _) = store
-            .claim_job(&acme, JobKind::Poll, LEASE, 50)
-            .await
-            .unwrap()
-            .unwrap();
+        let (lease, _) = store.claim_job(&acme, JobKind::Poll, LEASE, 50).await.unwrap().unwrap();
         let run_at = release.run_at;
         store.release(&lease, release, 99).await.unwrap();
         let job = store.job(&acme, JobKind::Poll).await.unwrap().unwrap();
@@ -157,10 +85,7 @@ async fn a_release_says_how_the_run_ended() {
         assert_eq!((job.run_at, job.progress, job.running), (run_at, PROGRESS, false));
     }
     assert_eq!(store.next_due().await.unwrap(), None);
-    assert!(
-        store.claim_due(9, LEASE, 9_999).await.unwrap().is_empty(),
-        "it has ended"
-    );
+    assert!(store.claim_due(9, LEASE, 9_999).await.unwrap().is_empty(), "it has ended");
 }
 
 #[tokio::test]
@@ -168,21 +93,11 @@ async fn putting_a_job_anew_takes_it_from_its_holder() {
     let store = fixture().await;
     let acme = org("acme");
     store.put_job(&acme, JobKind::Poll, 10, None).await.unwrap();
-    let (lease, _) = store
-        .claim_job(&acme, JobKind::Poll, LEASE, 10)
-        .await
-        .unwrap()
-        .unwrap();
+    let (lease, _) = store.claim_job(&acme, JobKind::Poll, LEASE, 10).await.unwrap().unwrap();
     store.put_job(&acme, JobKind::Poll, 20, None).await.unwrap();
-    assert!(matches!(
-        store.extend(&lease, PROGRESS, LEASE, 11).await,
-        Err(StoreError::Conflict)
-    ));
+    assert!(matches!(store.extend(&lease, PROGRESS, LEASE, 11).await, Err(StoreError::Conflict)));
     let (next, job) = store.claim_due(1, LEASE, 20).await.unwrap().pop().unwrap();
     assert!(next.token > lease.token);
     assert_eq!(job.progress, Progress::default());
-    assert!(matches!(
-        store.release(&lease, SUCCESS, 21).await,
-        Err(StoreError::Conflict)
-    ));
+    assert!(matches!(store.release(&lease, SUCCESS, 21).await, Err(StoreError::Conflict)));
 }

@@ -13,15 +13,9 @@ async fn an_organisation_comes_back_as_it_was_put() {
         roles: vec!["viewer".into()],
         warnings: Vec::new(),
     });
-    acme.origin_map = vec![OriginMapping {
-        from: "https://a".into(),
-        to: "http://b".into(),
-    }];
+    acme.origin_map = vec![OriginMapping { from: "https://a".into(), to: "http://b".into() }];
     acme.connected_at = Some(7);
-    store
-        .commit(&acme.id, vec![put(incident("1"), None)], None)
-        .await
-        .unwrap();
+    store.commit(&acme.id, vec![put(incident("1"), None)], None).await.unwrap();
     store.put_organisation(&acme).await.unwrap();
     assert_eq!(store.organisation(&acme.id).await.unwrap().as_ref(), Some(&acme));
     assert_eq!(revision(&store, "1").await, Some(1), "its records stay");
@@ -35,28 +29,16 @@ async fn secrets_are_replaced_as_a_whole_and_kept_apart() {
     let store = fixture().await;
     let (acme, beta) = (org("acme"), org("beta"));
     let sealed = |bytes: &[u8]| Sealed(bytes.to_vec());
-    store
-        .put_secret(&acme, "signing", vec![sealed(b"new"), sealed(b"old")])
-        .await
-        .unwrap();
-    assert_eq!(
-        store.secret(&acme, "signing").await.unwrap(),
-        [sealed(b"new"), sealed(b"old")]
-    );
+    store.put_secret(&acme, "signing", vec![sealed(b"new"), sealed(b"old")]).await.unwrap();
+    assert_eq!(store.secret(&acme, "signing").await.unwrap(), [sealed(b"new"), sealed(b"old")]);
     assert!(store.secret(&beta, "signing").await.unwrap().is_empty());
     assert!(store.secret(&acme, "api-key").await.unwrap().is_empty());
     store.put_secret(&acme, "signing", Vec::new()).await.unwrap();
     assert!(store.secret(&acme, "signing").await.unwrap().is_empty());
 
     assert_eq!(store.data_key(&acme).await.unwrap(), None);
-    assert_eq!(
-        store.put_data_key(&acme, sealed(b"first")).await.unwrap(),
-        sealed(b"first")
-    );
-    assert_eq!(
-        store.put_data_key(&acme, sealed(b"second")).await.unwrap(),
-        sealed(b"first")
-    );
+    assert_eq!(store.put_data_key(&acme, sealed(b"first")).await.unwrap(), sealed(b"first"));
+    assert_eq!(store.put_data_key(&acme, sealed(b"second")).await.unwrap(), sealed(b"first"));
     assert_eq!(store.data_key(&beta).await.unwrap(), None);
     let unknown = store.put_data_key(&org("nobody"), sealed(b"x")).await;
     assert!(matches!(unknown, Err(StoreError::Invalid(_))), "{unknown:?}");
@@ -70,28 +52,14 @@ async fn nothing_of_a_removed_organisation_stays() {
     let mut record = incident("1");
     record.services = vec![service("api", None)];
     let state = Change::SetState(("cursor".into(), Some(vec![1])));
-    let changes = vec![
-        put(record, None),
-        Change::PutTimelineEvent(event("1", "a", 5)),
-        state,
-    ];
+    let changes = vec![put(record, None), Change::PutTimelineEvent(event("1", "a", 5)), state];
     store.commit(&acme, changes, None).await.unwrap();
     store.put_data_key(&acme, Sealed(vec![1])).await.unwrap();
-    store
-        .put_secret(&acme, "api-key", vec![Sealed(vec![1])])
-        .await
-        .unwrap();
+    store.put_secret(&acme, "api-key", vec![Sealed(vec![1])]).await.unwrap();
     store.accept(&acme, delivery("msg_1", 1)).await.unwrap();
     store.put_job(&acme, JobKind::Poll, 1, None).await.unwrap();
     store
-        .import_users(
-            &acme,
-            vec![HostUser {
-                id: "u".into(),
-                email: "e".into(),
-                name: None,
-            }],
-        )
+        .import_users(&acme, vec![HostUser { id: "u".into(), email: "e".into(), name: None }])
         .await
         .unwrap();
     let entry = HostService {
@@ -103,11 +71,7 @@ async fn nothing_of_a_removed_organisation_stays() {
     store.import_services(&acme, vec![entry]).await.unwrap();
 
     let filled = tables_with_rows(&store).await;
-    assert_eq!(
-        filled.len(),
-        14,
-        "this test puts a row into every table: {filled:?}"
-    );
+    assert_eq!(filled.len(), 14, "this test puts a row into every table: {filled:?}");
     store.remove_organisation(&acme).await.unwrap();
     assert_eq!(tables_with_rows(&store).await, Vec::<String>::new());
 }
@@ -118,15 +82,10 @@ async fn tables_with_rows(store: &SqliteStore) -> Vec<String> {
         let tables =
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('schema_version', 'turn')";
         let mut tables = connection.prepare(tables)?;
-        let tables: Vec<String> = tables
-            .query_map([], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?;
+        let tables: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
         let mut filled = Vec::new();
         for table in tables {
-            if connection
-                .prepare(&format!("SELECT 1 FROM {table}"))?
-                .exists([])?
-            {
+            if connection.prepare(&format!("SELECT 1 FROM {table}"))?.exists([])? {
                 filled.push(table);
             }
         }

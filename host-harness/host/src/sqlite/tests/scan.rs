@@ -10,10 +10,7 @@ async fn scanned(store: &SqliteStore, since: Timestamp, until: Timestamp, size: 
     loop {
         let page = page(store, since, until, after, size).await;
         assert!(page.samples.len() <= size);
-        assert!(
-            page.next.is_none() || page.samples.len() == size,
-            "a page in the middle is full"
-        );
+        assert!(page.next.is_none() || page.samples.len() == size, "a page in the middle is full");
         created.extend(page.samples.iter().map(|sample| sample.created_at));
         after = page.next;
         if after.is_none() {
@@ -39,10 +36,7 @@ async fn page(
 async fn stored(entries: &[(Timestamp, Phase, Option<Timestamp>)]) -> Fixture {
     let store = fixture().await;
     let changes = entries.iter().map(|(created_at, phase, resolved_at)| {
-        let incident = Incident {
-            created_at: *created_at,
-            ..incident(&created_at.to_string())
-        };
+        let incident = Incident { created_at: *created_at, ..incident(&created_at.to_string()) };
         put(over(incident, *phase, *resolved_at), None)
     });
     store.commit(&org("acme"), changes.collect(), None).await.unwrap();
@@ -78,10 +72,7 @@ async fn each_branch_admits_what_the_contract_names() {
         let store = stored(&[(created, phase, resolved)]).await;
         let found = scanned(&store, 100, 200, 9).await;
         let expected = if admitted { vec![created] } else { vec![] };
-        assert_eq!(
-            found, expected,
-            "created at {created}, {phase:?}, resolved at {resolved:?}"
-        );
+        assert_eq!(found, expected, "created at {created}, {phase:?}, resolved at {resolved:?}");
     }
 }
 
@@ -119,18 +110,13 @@ async fn a_sample_is_the_slice_of_its_incident() {
     first.acknowledged_at = time(1_100);
     first.private = true;
     first.mode = Mode::Retrospective;
-    first.services = ["shop", "shop-frontend"]
-        .map(|name| service(name, Some("svc_1")))
-        .to_vec();
+    first.services = ["shop", "shop-frontend"].map(|name| service(name, Some("svc_1"))).to_vec();
     first.services.push(service("api", None));
     let mut second = over(incident("2"), Phase::Resolved, Some(1_950));
     second.key.source = "opsgenie".into();
     second.priority = None;
     second.services = vec![service("api", None), service("gone", Some("svc_9"))];
-    store
-        .commit(&acme, vec![put(first, None), put(second, None)], None)
-        .await
-        .unwrap();
+    store.commit(&acme, vec![put(first, None), put(second, None)], None).await.unwrap();
 
     let page = store.scan_samples(&acme, 0, 2_000, None).await.unwrap();
     assert_eq!(page.sources, ["incidentio", "opsgenie"]);
@@ -150,10 +136,7 @@ async fn a_sample_is_the_slice_of_its_incident() {
     };
     assert_eq!(page.samples[0], expected);
     let second = &page.samples[1];
-    assert_eq!(
-        (second.source, &second.services, second.priority),
-        (1, &vec![1, 2], None)
-    );
+    assert_eq!((second.source, &second.services, second.priority), (1, &vec![1, 2], None));
     assert_eq!(page.next, None);
 }
 

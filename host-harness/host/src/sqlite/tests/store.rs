@@ -5,17 +5,12 @@ use crate::sqlite::fault::Fault;
 #[tokio::test]
 async fn opening_again_changes_nothing() {
     let store = fixture().await;
-    store
-        .commit(&org("acme"), vec![put(incident("1"), None)], None)
-        .await
-        .unwrap();
+    store.commit(&org("acme"), vec![put(incident("1"), None)], None).await.unwrap();
     let again = SqliteStore::open(store.path()).unwrap();
     assert_eq!(revision(&again, "1").await, Some(1));
     let versions = "SELECT count(*), max(version) FROM schema_version";
     let read = |connection: &rusqlite::Connection| {
-        Ok(connection.query_row(versions, [], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-        })?)
+        Ok(connection.query_row(versions, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?)
     };
     assert_eq!(again.read(read).await.unwrap(), (1, 1));
 }
@@ -24,16 +19,10 @@ async fn opening_again_changes_nothing() {
 async fn a_newer_database_is_refused() {
     let store = fixture().await;
     let insert = "INSERT INTO schema_version VALUES (99, 0)";
-    store
-        .write(move |connection| Ok(connection.execute(insert, [])?))
-        .await
-        .unwrap();
+    store.write(move |connection| Ok(connection.execute(insert, [])?)).await.unwrap();
     match SqliteStore::open(store.path()) {
         Err(StoreError::Invalid(text)) => {
-            assert!(
-                text.contains("koalr.db has version 99") && text.contains("newer program"),
-                "{text}"
-            );
+            assert!(text.contains("koalr.db has version 99") && text.contains("newer program"), "{text}");
         }
         other => panic!("{other:?}"),
     }
@@ -47,10 +36,7 @@ async fn what_is_not_our_database_is_refused() {
     assert!(matches!(SqliteStore::open(&text), Err(StoreError::Corrupt(_))));
 
     let other = directory.path().join("other.db");
-    rusqlite::Connection::open(&other)
-        .unwrap()
-        .execute_batch("CREATE TABLE theirs (x)")
-        .unwrap();
+    rusqlite::Connection::open(&other).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
     assert!(matches!(SqliteStore::open(&other), Err(StoreError::Invalid(_))));
 
     let missing = directory.path().join("missing").join("koalr.db");
@@ -68,12 +54,7 @@ async fn only_the_owner_can_read_the_files() {
     let mut files = 0;
     for file in std::fs::read_dir(store.directory.path()).unwrap() {
         let file = file.unwrap();
-        assert_eq!(
-            file.metadata().unwrap().permissions().mode() & 0o777,
-            0o600,
-            "{:?}",
-            file.path()
-        );
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
         files += 1;
     }
     assert_eq!(files, 3, "the database, its log and its index");
@@ -113,17 +94,8 @@ async fn a_failing_piece_of_a_group_harms_none_of_its_neighbours() {
     assert!(matches!(refused, Err(StoreError::Conflict)));
     assert!(faulty.is_err());
     assert!(panicking.is_err());
-    for (key, stored) in [
-        ("before", true),
-        ("refused", false),
-        ("panicked", false),
-        ("after", true),
-    ] {
-        assert_eq!(
-            store.state(&org("acme"), key).await.unwrap().is_some(),
-            stored,
-            "{key}"
-        );
+    for (key, stored) in [("before", true), ("refused", false), ("panicked", false), ("after", true)] {
+        assert_eq!(store.state(&org("acme"), key).await.unwrap().is_some(), stored, "{key}");
     }
 }
 
@@ -143,16 +115,10 @@ async fn a_transaction_that_sqlite_gave_up_fails_the_whole_group() {
     });
     let all_wait = async move { release.send(()).unwrap() };
     let (_, lost, fatal, ()) = tokio::join!(biased; holding, lost, fatal, all_wait);
-    assert!(
-        lost.is_err(),
-        "it was not written, so it must not be answered as if it were"
-    );
+    assert!(lost.is_err(), "it was not written, so it must not be answered as if it were");
     assert!(matches!(fatal, Err(StoreError::Full(_))));
     assert_eq!(store.state(&org("acme"), "lost").await.unwrap(), None);
-    store
-        .commit(&org("acme"), vec![put(incident("1"), None)], None)
-        .await
-        .unwrap();
+    store.commit(&org("acme"), vec![put(incident("1"), None)], None).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,21 +129,12 @@ async fn two_stores_on_one_file_share_the_work() {
     for n in 0..200 {
         for store in stores.clone() {
             accepting.spawn(async move {
-                store
-                    .accept(&org("acme"), delivery(&format!("msg_{n}"), n))
-                    .await
-                    .unwrap()
+                store.accept(&org("acme"), delivery(&format!("msg_{n}"), n)).await.unwrap()
             });
         }
     }
     let accepted = accepting.join_all().await;
-    assert_eq!(
-        accepted
-            .iter()
-            .filter(|accepted| **accepted == Accepted::New)
-            .count(),
-        200
-    );
+    assert_eq!(accepted.iter().filter(|accepted| **accepted == Accepted::New).count(), 200);
 
     let mut claiming = tokio::task::JoinSet::new();
     for n in 0..40 {
@@ -185,15 +142,9 @@ async fn two_stores_on_one_file_share_the_work() {
         claiming.spawn(async move { store.claim(5, LEASE, 1_000).await.unwrap() });
     }
     let claimed: Vec<LeasedDelivery> = claiming.join_all().await.into_iter().flatten().collect();
-    let distinct: std::collections::HashSet<String> = claimed
-        .iter()
-        .map(|held| held.lease.delivery.to_string())
-        .collect();
-    assert_eq!(
-        (claimed.len(), distinct.len()),
-        (200, 200),
-        "each delivery is in one pair of hands"
-    );
+    let distinct: std::collections::HashSet<String> =
+        claimed.iter().map(|held| held.lease.delivery.to_string()).collect();
+    assert_eq!((claimed.len(), distinct.len()), (200, 200), "each delivery is in one pair of hands");
 }
 
 #[tokio::test]
@@ -206,11 +157,7 @@ async fn only_notes_are_answered_before_a_sync() {
     const FULL: i64 = 2;
     assert_eq!(store.write(synchronous).await.unwrap(), FULL);
     assert_eq!(store.note(synchronous).await.unwrap(), NORMAL);
-    assert_eq!(
-        store.write(synchronous).await.unwrap(),
-        FULL,
-        "what came before is no excuse"
-    );
+    assert_eq!(store.write(synchronous).await.unwrap(), FULL, "what came before is no excuse");
 
     let (release, held) = std::sync::mpsc::channel::<()>();
     let holding = store.note(move |_| {
@@ -220,9 +167,5 @@ async fn only_notes_are_answered_before_a_sync() {
     let (noted, written) = (store.note(synchronous), store.write(synchronous));
     let all_wait = async move { release.send(()).unwrap() };
     let (_, noted, written, ()) = tokio::join!(biased; holding, noted, written, all_wait);
-    assert_eq!(
-        (noted.unwrap(), written.unwrap()),
-        (FULL, FULL),
-        "the stricter promise counts for a group"
-    );
+    assert_eq!((noted.unwrap(), written.unwrap()), (FULL, FULL), "the stricter promise counts for a group");
 }
