@@ -160,7 +160,8 @@ async fn follow(host: &Host, org: &OrgId, simulator: &Simulator) -> Result<()> {
     let start = Utc::now() - TimeDelta::minutes(48);
     let at = |minutes: i64| start + TimeDelta::minutes(minutes);
     let id = simulator.declare(new, at(0))?;
-    shown(host, org, simulator, &id).await?;
+    let mut told = 0;
+    shown(host, org, simulator, &id, &mut told).await?;
     for (minutes, status, message) in [
         (9, "Fixing", "A deploy an hour ago holds too many connections; rolling back."),
         (31, "Monitoring", "Rolled back; error rate falls."),
@@ -169,26 +170,28 @@ async fn follow(host: &Host, org: &OrgId, simulator: &Simulator) -> Result<()> {
         let change =
             Change { status: Some(status.into()), message: Some(message.into()), ..Change::default() };
         simulator.update(&id, change, at(minutes))?;
-        shown(host, org, simulator, &id).await?;
+        shown(host, org, simulator, &id, &mut told).await?;
     }
     Ok(())
 }
 
 /// Waits until the webhooks are delivered and applied, then prints what they led to.
-async fn shown(host: &Host, org: &OrgId, simulator: &Simulator, id: &str) -> Result<()> {
+async fn shown(host: &Host, org: &OrgId, simulator: &Simulator, id: &str, told: &mut usize) -> Result<()> {
     simulator.settle().await;
     koalr_host::worker::InboxWorker::new(host.clone()).settle().await?;
-    let latest = host.store().deliveries(org, &DeliveryFilter { state: None, limit: Some(1) }).await?;
-    let event = latest.first().map_or_else(String::new, |row| {
+    let mut rows = host.store().deliveries(org, &DeliveryFilter::default()).await?;
+    rows.reverse();
+    for row in rows.iter().skip(*told) {
         let outcome = row.outcome.as_deref().or(row.error.as_deref()).unwrap_or("in work");
-        format!("{} -> {outcome}", row.event_type)
-    });
+        println!("  webhook {} -> {outcome}", row.event_type);
+    }
+    *told = rows.len();
     let Some(found) = host.store().find_incident(org, id).await? else { return Ok(()) };
     let record = &found.incident;
     let restored = view::open_seconds(record)
         .map_or_else(String::new, |s| format!(", restored in {}", view::duration(s)));
     println!(
-        "{event}\n    {} is {} ({}), {}{restored}",
+        "{} is {} ({}), {}{restored}",
         record.reference.as_deref().unwrap_or(id),
         view::phase(record.phase),
         view::printable(&record.status),

@@ -47,7 +47,7 @@ impl Progress {
                     bar.set_length(total);
                     bar.set_position(progress.done);
                     bar.set_message(message);
-                } else {
+                } else if total > 0 {
                     self.line(&format!("{}: {} of {total}, {message}", self.what, progress.done), false);
                 }
             }

@@ -7,7 +7,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
 use comfy_table::presets;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use koalr_host::calendar::{self, BucketSize};
 use koalr_host::contract::{
     DerivedTime, Incident, IncidentKey, Mode, MttrReport, Phase, Priority, Severity, Slice, Statistics, Tier,
@@ -351,10 +351,13 @@ pub(crate) fn report<'a>(report: &'a MttrReport, asked: Asked<'a>) -> ReportView
     }
 }
 
+/// One line under the headers: rows are read, not boxed.
+const STYLE: TableStyle = presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
+
 /// A table in the house style; the columns named in `right` hold numbers.
 pub(crate) fn table(headers: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(STYLE);
     table.set_header(headers.to_vec());
     table.add_rows(rows);
     for column in right {
@@ -391,8 +394,8 @@ fn cells(of: &Statistics) -> [String; 5] {
     [of.count.to_string(), shown(of.median), shown(of.mean), shown(of.p90), shown(of.max)]
 }
 
-fn slice_rows(slices: &[Slice]) -> Vec<Vec<String>> {
-    let rows = slices.iter().map(|slice| {
+fn slice_rows<'a>(slices: impl Iterator<Item = &'a Slice>) -> Vec<Vec<String>> {
+    let rows = slices.map(|slice| {
         let mut row = vec![printable(&slice.label)];
         row.extend(cells(&slice.statistics));
         row.push(slice.tier.map_or("-", tier).to_string());
@@ -400,6 +403,9 @@ fn slice_rows(slices: &[Slice]) -> Vec<Vec<String>> {
     });
     rows.collect()
 }
+
+/// Services that a person is shown, those with the most incidents.
+const BUSIEST: usize = 10;
 
 const FIGURES: [&str; 6] = ["n", "Median", "Mean", "p90", "Longest", "Tier"];
 
@@ -443,14 +449,20 @@ pub(crate) fn report_text(report: &MttrReport, asked: Asked<'_>) -> String {
         row
     });
     text.push_str(&format!("{}\n", figure_table("Restored in", trend.collect())));
-    for (name, slices) in
-        [("Priority", &report.by_priority), ("Service", &report.by_service), ("Source", &report.by_source)]
-    {
+    for (name, slices) in [("Priority", &report.by_priority), ("Source", &report.by_source)] {
         if !slices.is_empty() {
-            text.push_str(&format!("\n{}\n", figure_table(name, slice_rows(slices))));
+            text.push_str(&format!("\n{}\n", figure_table(name, slice_rows(slices.iter()))));
         }
     }
     if !report.by_service.is_empty() {
+        let mut busiest: Vec<&Slice> = report.by_service.iter().collect();
+        busiest.sort_by_key(|slice| std::cmp::Reverse(slice.statistics.count));
+        let shown = busiest.iter().copied().take(BUSIEST);
+        text.push_str(&format!("\n{}\n", figure_table("Service", slice_rows(shown))));
+        let more = busiest.len().saturating_sub(BUSIEST);
+        if more > 0 {
+            text.push_str(&format!("... and {more} more services; --json lists all of them.\n"));
+        }
         text.push_str(
             "An incident with two services counts under each, so these may add up to more than n.\n",
         );

@@ -64,6 +64,11 @@ pub enum HostError {
     /// The credential cannot stand in an HTTP header.
     #[error("the {0} contains characters that no HTTP header can carry; copy it again")]
     CredentialText(String),
+    /// Nothing can be verified with it.
+    #[error(
+        "the {0} is not one that deliveries can be verified with; copy it from the provider's webhook settings"
+    )]
+    UnusableSecret(String),
 }
 
 /// Why an origin cannot be mapped.
@@ -233,22 +238,29 @@ impl Host {
             };
             self.store.put_organisation(&pending).await?;
         }
-        let accepted = self.try_connect(org, &connect, origins).await;
-        let connection = match accepted {
-            Ok(connection) => connection,
-            Err(error) => {
-                if existing.is_none() {
-                    self.store.remove_organisation(org).await?;
-                }
-                return Err(error);
-            }
-        };
+        let connected = self.establish(org, connect, origins, existing.as_ref()).await;
+        if connected.is_err() && existing.is_none() {
+            self.store.remove_organisation(org).await?;
+        }
+        connected
+    }
+
+    async fn establish(
+        &self,
+        org: &OrgId,
+        connect: Connect,
+        origins: Vec<Allowed>,
+        existing: Option<&Organisation>,
+    ) -> Result<Connection, HostError> {
+        self.check_secrets(org, &connect.secrets).await?;
+        let connection = self.try_connect(org, &connect, origins).await?;
         for (name, value) in &connect.credentials {
             self.vault.put(org, name, std::slice::from_ref(value)).await?;
         }
         for (name, values) in &connect.secrets {
             self.vault.put(org, name, values).await?;
         }
+        let now = self.clock.now();
         let history_days = connect.settings.history_days.unwrap_or(self.plugin.descriptor().history_days);
         let live = Organisation {
             id: org.clone(),
@@ -256,7 +268,7 @@ impl Host {
             connection: Some(connection.clone()),
             settings: connect.settings,
             origin_map: connect.origin_map,
-            created_at: existing.as_ref().map_or(now, |known| known.created_at),
+            created_at: existing.map_or(now, |known| known.created_at),
             connected_at: Some(now),
         };
         self.store.put_organisation(&live).await?;
@@ -268,6 +280,20 @@ impl Host {
             self.store.put_job(org, JobKind::Poll, now, None).await?;
         }
         Ok(connection)
+    }
+
+    /// A secret that verifies nothing is refused when it is saved, not delivery by delivery.
+    async fn check_secrets(&self, org: &OrgId, secrets: &[(String, Vec<Secret>)]) -> Result<(), HostError> {
+        for (name, values) in secrets {
+            for value in values {
+                let revealed = vec![(name.clone(), vec![value.clone()])];
+                let empty = Delivery { headers: Vec::new(), body: Vec::new() };
+                if self.verify_with(org, revealed, &empty).await? == Err(Rejection::NoSecret) {
+                    return Err(HostError::UnusableSecret(name.clone()));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Imports the last so many days, from now.
@@ -301,6 +327,7 @@ impl Host {
     /// Replaces the values of a secret that the plugin asks for, such as the webhook's signing secret.
     pub async fn put_secret(&self, org: &OrgId, name: &str, values: &[Secret]) -> Result<(), HostError> {
         self.organisation(org).await?;
+        self.check_secrets(org, &[(name.to_string(), values.to_vec())]).await?;
         Ok(self.vault.put(org, name, values).await?)
     }
 
@@ -312,13 +339,22 @@ impl Host {
             Ok(None) => return Err(ReceiveError::UnknownOrganisation(org.clone())),
             Err(error) => return Err(unavailable(error.into())),
         };
+        let answer =
+            self.verify_with(org, revealed, delivery).await.map_err(|error| unavailable(error.into()))?;
+        answer.map_err(ReceiveError::Rejected)
+    }
+
+    async fn verify_with(
+        &self,
+        org: &OrgId,
+        revealed: Vec<(String, Vec<Secret>)>,
+        delivery: &Delivery,
+    ) -> Result<Result<Verified, Rejection>, CallError> {
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_verify_webhook(store, delivery).await
         };
         let scope = self.scope(org, "verify-webhook", Access::Nothing, revealed, None);
-        let called = self.call(scope, Vec::new(), self.limits.verify_wall, call).await;
-        let (answer, _) = called.map_err(|error| unavailable(error.into()))?;
-        answer.map_err(ReceiveError::Rejected)
+        Ok(self.call(scope, Vec::new(), self.limits.verify_wall, call).await?.0)
     }
 
     /// Verifies a delivery and makes it durable. Once this answers `Ok`, the sender may be told 2xx.

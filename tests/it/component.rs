@@ -1,0 +1,59 @@
+//! The component as a file: what it imports and exports, how large it is, which instructions it uses.
+
+use std::collections::BTreeSet;
+
+use wasmparser::{Operator, Parser, Payload};
+use wit_parser::{Resolve, WorldItem};
+
+use crate::support::{Bench, component, root};
+
+/// Names of the interfaces that the world imports, those that others of them build on included.
+fn world_imports() -> BTreeSet<String> {
+    let mut resolve = Resolve::new();
+    let (package, _) = resolve.push_dir(root().join("wit")).unwrap();
+    let world = resolve.select_world(&[package], Some("integration")).unwrap();
+    let imports = resolve.worlds[world].imports.iter();
+    let interfaces = imports.filter(|(_, item)| matches!(item, WorldItem::Interface { .. }));
+    interfaces.map(|(key, _)| resolve.name_world_key(key)).collect()
+}
+
+#[tokio::test]
+async fn the_component_imports_exactly_the_worlds_interfaces() {
+    let bench = Bench::new().await;
+    let surface = bench.host.plugin().surface();
+    let (world, own) = (world_imports(), surface.imports.iter().cloned().collect::<BTreeSet<_>>());
+    let too_many: Vec<_> = own.difference(&world).collect();
+    let missing: Vec<_> = world.difference(&own).collect();
+    assert!(
+        too_many.is_empty() && missing.is_empty(),
+        "beyond the world: {too_many:?}; not used: {missing:?}"
+    );
+    for ambient in ["cli", "filesystem", "sockets", "random", "environment"] {
+        assert!(!own.iter().any(|name| name.contains(ambient)), "{ambient} is not for a plugin");
+    }
+    assert_eq!(surface.exports, ["koalr:integration/connector@0.1.0"]);
+}
+
+#[test]
+fn the_component_uses_simd() {
+    // A RUSTFLAGS variable silently replaces the flags of .cargo/config.toml, and SHA-256 becomes scalar.
+    let wasm = component();
+    let mut vectors = 0;
+    for payload in Parser::new(0).parse_all(&wasm) {
+        if let Payload::CodeSectionEntry(body) = payload.unwrap() {
+            let operators = body.get_operators_reader().unwrap().into_iter();
+            vectors += operators.filter(|op| matches!(op, Ok(Operator::I32x4Add))).count();
+        }
+    }
+    assert!(vectors > 10, "{vectors} vector additions");
+}
+
+#[tokio::test]
+async fn the_component_says_what_the_product_documents() {
+    let bench = Bench::new().await;
+    let descriptor = bench.host.plugin().descriptor();
+    assert_eq!((descriptor.name.as_str(), descriptor.history_days), ("incidentio", 90));
+    assert_eq!(descriptor.poll_interval_seconds, 300);
+    assert_eq!(descriptor.origins, ["https://api.incident.io"]);
+    assert!(!descriptor.revealed.contains(&"api-key".to_string()), "the key is injected, never revealed");
+}

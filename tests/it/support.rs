@@ -1,0 +1,161 @@
+//! A simulated account, a host with the built component, and one organisation between them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use koalr_host::contract::{Connection, Delivery, Header, Incident, Settings, Timestamp};
+use koalr_host::id::OrgId;
+use koalr_host::port::{Clock, DeliveryFilter, DeliveryRow, IncidentFilter, JobKind, OriginMapping, Store};
+use koalr_host::scheduler::{RunError, Scheduler, Totals};
+use koalr_host::sqlite::SqliteStore;
+use koalr_host::vault::{SealingKey, Secret};
+use koalr_host::worker::InboxWorker;
+use koalr_host::{Connect, Host, HostError, Limits};
+use koalr_simulator::{HeaderFamily, Options, Simulator};
+
+pub(crate) const KEY: &str = "inc_test_key";
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// The instant at which every test takes place.
+pub(crate) fn now() -> DateTime<Utc> {
+    "2026-11-20T12:00:00Z".parse().unwrap()
+}
+
+pub(crate) fn micros(at: DateTime<Utc>) -> Timestamp {
+    at.timestamp_micros()
+}
+
+/// A clock that stands still until a test moves it.
+#[derive(Debug)]
+pub(crate) struct Still(AtomicI64);
+
+impl Still {
+    pub(crate) fn advance(&self, by: TimeDelta) {
+        self.0.fetch_add(by.num_microseconds().unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+pub(crate) fn component() -> Vec<u8> {
+    let path = root().join("target/plugin/incidentio.wasm");
+    std::fs::read(&path).unwrap_or_else(|_| panic!("{} is missing: run `cargo xtask plugin`", path.display()))
+}
+
+pub(crate) fn fixture(name: &str) -> serde_json::Value {
+    let path = root().join("tests/fixtures").join(name);
+    serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap()
+}
+
+pub(crate) struct Bench {
+    pub(crate) host: Host,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<Still>,
+    pub(crate) org: OrgId,
+    _directory: tempfile::TempDir,
+}
+
+impl Bench {
+    pub(crate) async fn new() -> Bench {
+        Bench::with_limits(Limits::default()).await
+    }
+
+    pub(crate) async fn with_limits(limits: Limits) -> Bench {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("koalr.db");
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).unwrap());
+        let clock = Arc::new(Still(AtomicI64::new(micros(now()))));
+        // Compiled once for all tests; the directory is under target/, so it goes with `cargo clean`.
+        let cache = koalr_host::cache::ModuleCache::new(root().join("target/test-modules"));
+        let builder = Host::builder(Arc::clone(&store), SealingKey::generate().unwrap());
+        let builder = builder.clock(clock.clone()).limits(limits).slots(8).cache(cache);
+        let host = builder.load(&component()).await.unwrap();
+        Bench { host, store, clock, org: "acme".parse().unwrap(), _directory: directory }
+    }
+
+    /// A connected organisation whose requests go to the simulator.
+    pub(crate) async fn connected(simulator: &Simulator) -> Bench {
+        let bench = Bench::new().await;
+        bench.connect(&simulator.base_url()).await.unwrap();
+        bench
+    }
+
+    pub(crate) async fn connect(&self, base_url: &str) -> Result<Connection, HostError> {
+        self.host.connect(&self.org, connect_with(KEY, base_url)).await
+    }
+
+    pub(crate) async fn run(&self, kind: JobKind) -> Result<Totals, RunError> {
+        Scheduler::new(self.host.clone()).run_now(&self.org, kind, &|_| {}).await
+    }
+
+    /// Imports history and reads all timelines.
+    pub(crate) async fn sync(&self) -> Totals {
+        let totals = self.run(JobKind::Backfill).await.unwrap();
+        self.run(JobKind::Poll).await.unwrap();
+        totals
+    }
+
+    pub(crate) async fn incidents(&self) -> Vec<Incident> {
+        self.store.incidents(&self.org, &IncidentFilter::default()).await.unwrap().incidents
+    }
+
+    pub(crate) async fn incident(&self, id: &str) -> Option<Incident> {
+        self.store.find_incident(&self.org, id).await.unwrap().map(|stored| stored.incident)
+    }
+
+    /// Applies what waits in the inbox now, and answers the whole inbox, oldest first.
+    pub(crate) async fn drain(&self) -> Vec<DeliveryRow> {
+        InboxWorker::new(self.host.clone()).drain().await.unwrap();
+        let mut rows = self.store.deliveries(&self.org, &DeliveryFilter::default()).await.unwrap();
+        rows.reverse();
+        rows
+    }
+
+    /// A delivery as the provider would send it at this instant.
+    pub(crate) fn signed(&self, id: &str, body: &[u8], family: HeaderFamily) -> Delivery {
+        signed(id, self.clock.now() / 1_000_000, body, family)
+    }
+}
+
+pub(crate) fn connect_with(key: &str, base_url: &str) -> Connect {
+    Connect {
+        credentials: vec![("api-key".into(), Secret::new(key.into()))],
+        secrets: vec![("webhook-secret".into(), vec![Secret::new(SECRET.into())])],
+        settings: Settings {
+            severity_overrides: vec![],
+            service_fields: vec![],
+            include_private: true,
+            history_days: None,
+        },
+        origin_map: vec![OriginMapping { from: "https://api.incident.io".into(), to: base_url.into() }],
+    }
+}
+
+pub(crate) fn signed(id: &str, timestamp: i64, body: &[u8], family: HeaderFamily) -> Delivery {
+    let signature = koalr_simulator::sign(SECRET, id, timestamp, body).unwrap();
+    let prefix = match family {
+        HeaderFamily::Webhook => "webhook",
+        HeaderFamily::Svix | HeaderFamily::Both => "svix",
+    };
+    let header = |name: &str, value: &str| Header { name: format!("{prefix}-{name}"), value: value.into() };
+    let headers =
+        vec![header("id", id), header("timestamp", &timestamp.to_string()), header("signature", &signature)];
+    Delivery { headers, body: body.to_vec() }
+}
+
+/// A simulated account without rate limits.
+pub(crate) async fn account(incidents: usize, seed: u64) -> Simulator {
+    let mut options = Options::new(incidents, seed, now());
+    options.limits = None;
+    Simulator::start(options).await.unwrap()
+}

@@ -1,0 +1,157 @@
+//! Deliveries: durable before they are acknowledged, applied once whatever happens, in any order.
+
+use chrono::TimeDelta;
+use koalr_host::contract::Phase;
+use koalr_host::port::{Accepted, DeliveryState};
+use koalr_simulator::{Change, Effect, Fault, HeaderFamily, Mode, NewIncident, Simulator};
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+fn new_incident(simulator: &Simulator, private: bool) -> NewIncident {
+    NewIncident {
+        name: "Checkout is slow".into(),
+        severity: simulator.severities().last().cloned(),
+        services: vec![],
+        mode: Mode::Standard,
+        private,
+        lead: None,
+    }
+}
+
+fn event(event_type: &str, payload: &Value) -> Vec<u8> {
+    json!({ "event_type": event_type, event_type: payload }).to_string().into_bytes()
+}
+
+async fn deliver(bench: &Bench, id: &str, body: &[u8]) -> Accepted {
+    let delivery = bench.signed(id, body, HeaderFamily::Webhook);
+    bench.host.receive(&bench.org, delivery).await.unwrap().accepted
+}
+
+#[tokio::test]
+async fn the_documented_names_and_the_real_ones_lead_to_the_same_records() {
+    let simulator = account(10, 6).await;
+    let mut ends = Vec::new();
+    for names in [
+        ["incident.created", "incident.status_updated", "incident.resolved"],
+        [
+            "public_incident.incident_created_v2",
+            "public_incident.incident_status_updated_v2",
+            "public_incident.incident_status_updated_v2",
+        ],
+    ] {
+        let bench = Bench::connected(&simulator).await;
+        let id = simulator.declare(new_incident(&simulator, false), now()).unwrap();
+        let mut outcomes = Vec::new();
+        for (number, (name, status)) in
+            names.into_iter().zip([None, Some("Fixing"), Some("closed")]).enumerate()
+        {
+            if let Some(status) = status {
+                let at = now() + TimeDelta::minutes(10 * number as i64);
+                let change = Change { status: Some(status.into()), ..Change::default() };
+                simulator.update(&id, change, at).unwrap();
+            }
+            let raw = simulator.raw_incident(&id).unwrap();
+            let payload = if number == 0 { raw } else { json!({"incident": raw, "message": "moved"}) };
+            assert_eq!(
+                deliver(&bench, &format!("msg_{number}"), &event(name, &payload)).await,
+                Accepted::New
+            );
+            outcomes.push(bench.drain().await.pop().unwrap().outcome.unwrap());
+        }
+        assert_eq!(outcomes, ["created", "updated", "resolved"]);
+        let mut record = bench.incident(&id).await.unwrap();
+        assert_eq!(record.phase, Phase::Closed);
+        assert_eq!(record.resolved_at.as_ref().unwrap().at, micros(now() + TimeDelta::minutes(20)));
+        // Two incidents of the same life differ in what names them only.
+        record.key.id.clear();
+        (record.reference, record.permalink) = (None, None);
+        ends.push(record);
+    }
+    assert_eq!(ends[0], ends[1]);
+}
+
+#[tokio::test]
+async fn a_delivery_is_applied_once_however_often_it_is_sent() {
+    let simulator = account(10, 6).await;
+    let bench = Bench::connected(&simulator).await;
+    let id = simulator.declare(new_incident(&simulator, false), now()).unwrap();
+    let body = event("incident.created", &simulator.raw_incident(&id).unwrap());
+    assert_eq!(deliver(&bench, "msg_1", &body).await, Accepted::New);
+    assert_eq!(deliver(&bench, "msg_1", &body).await, Accepted::Duplicate);
+    let rows = bench.drain().await;
+    assert_eq!(rows.len(), 1);
+    bench.clock.advance(TimeDelta::minutes(4));
+    assert_eq!(deliver(&bench, "msg_1", &body).await, Accepted::Duplicate, "signed anew, the same id");
+    assert_eq!(bench.drain().await, rows);
+    assert_eq!(bench.incidents().await.len(), 1);
+}
+
+#[tokio::test]
+async fn late_and_reordered_deliveries_end_in_the_newest_state() {
+    let simulator = account(10, 6).await;
+    let (in_order, reversed) = (Bench::connected(&simulator).await, Bench::connected(&simulator).await);
+    let id = simulator.declare(new_incident(&simulator, false), now()).unwrap();
+    let mut bodies = vec![event("incident.created", &simulator.raw_incident(&id).unwrap())];
+    for (minutes, status) in [(5, "Fixing"), (9, "Monitoring"), (20, "closed")] {
+        let change = Change { status: Some(status.into()), ..Change::default() };
+        simulator.update(&id, change, now() + TimeDelta::minutes(minutes)).unwrap();
+        let payload = json!({"incident": simulator.raw_incident(&id).unwrap()});
+        bodies.push(event("public_incident.incident_status_updated_v2", &payload));
+    }
+    for (number, body) in bodies.iter().enumerate() {
+        deliver(&in_order, &format!("msg_{number}"), body).await;
+        in_order.drain().await;
+    }
+    for (number, body) in bodies.iter().enumerate().rev() {
+        deliver(&reversed, &format!("msg_{number}"), body).await;
+        reversed.drain().await;
+    }
+    assert_eq!(in_order.incident(&id).await.unwrap(), reversed.incident(&id).await.unwrap());
+    assert_eq!(reversed.incident(&id).await.unwrap().phase, Phase::Closed);
+}
+
+#[tokio::test]
+async fn a_private_incident_is_fetched_because_its_delivery_names_it_only() {
+    let simulator = account(10, 6).await;
+    let bench = Bench::connected(&simulator).await;
+    let id = simulator.declare(new_incident(&simulator, true), now()).unwrap();
+    let body = event("private_incident.incident_created_v2", &json!({ "id": id }));
+    deliver(&bench, "msg_1", &body).await;
+    assert_eq!(bench.drain().await[0].outcome.as_deref(), Some("created"));
+    let record = bench.incident(&id).await.unwrap();
+    assert!(record.private);
+    assert_eq!(record.title, "Checkout is slow");
+}
+
+#[tokio::test]
+async fn an_event_that_nobody_knows_is_taken_and_ignored_for_a_reason() {
+    let simulator = account(10, 6).await;
+    let bench = Bench::connected(&simulator).await;
+    let known = ["schedule.shift_change_v1", "public_alert.alert_created_v1", "galaxy.exploded_v9"];
+    for (number, name) in known.into_iter().enumerate() {
+        deliver(&bench, &format!("msg_{number}"), &event(name, &json!({"id": "x"}))).await;
+    }
+    for row in bench.drain().await {
+        assert_eq!(row.state, DeliveryState::Done);
+        assert!(row.outcome.as_deref().unwrap().starts_with("ignored: "), "{row:?}");
+    }
+    assert!(bench.incidents().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_failure_while_applying_is_tried_again_and_loses_nothing() {
+    let simulator = account(10, 6).await;
+    let bench = Bench::connected(&simulator).await;
+    let id = simulator.declare(new_incident(&simulator, true), now()).unwrap();
+    simulator.inject(Fault::new("/v2/incidents/", 1, Effect::Status { status: 502, body: Value::Null }));
+    deliver(&bench, "msg_1", &event("private_incident.incident_created_v2", &json!({ "id": id }))).await;
+    let row = bench.drain().await.remove(0);
+    assert_eq!((row.state, row.attempts), (DeliveryState::Pending, 1));
+    assert!(row.error.unwrap().contains("502"));
+    assert_eq!(bench.incident(&id).await, None);
+    bench.clock.advance(TimeDelta::minutes(1));
+    let row = bench.drain().await.remove(0);
+    assert_eq!((row.state, row.attempts, row.outcome.as_deref()), (DeliveryState::Done, 2, Some("created")));
+    assert!(bench.incident(&id).await.is_some());
+}
