@@ -170,11 +170,11 @@ struct Duration {
     priority: u8,
 }
 
-/// Reads the population page by page and measures it. `page` is `scan-samples` of the contract.
-pub fn compute(
-    query: &Query,
-    page: &mut dyn FnMut(Timestamp, Timestamp, Option<&str>) -> Result<SamplePage, StorageError>,
-) -> Result<Report, Error> {
+/// `scan-samples` of the contract: since, until, after.
+pub type Scan<'a> = dyn FnMut(Timestamp, Timestamp, Option<&str>) -> Result<SamplePage, StorageError> + 'a;
+
+/// Reads the population page by page and measures it.
+pub fn compute(query: &Query, page: &mut Scan<'_>) -> Result<Report, Error> {
     let (since, until) = bounds(&query.edges)?;
     let mut measured = Measured::new(query);
     let mut after: Option<String> = None;

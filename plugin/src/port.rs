@@ -52,6 +52,10 @@ pub struct Stored {
 
 /// One write; see the contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a list of them lives for one commit, and most are the large one"
+)]
 pub enum Change {
     /// Creates or replaces an incident.
     PutIncident {

@@ -1,6 +1,6 @@
 //! The built component in the real host over real HTTP: what a user of the whole would miss if it broke.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
 
 mod component;
 mod errors;

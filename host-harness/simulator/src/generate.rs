@@ -291,7 +291,8 @@ fn play(account: &mut Account, plan: &Plan, number: u64, now: DateTime<Utc>) {
         incident.enter(*stage, at);
         let template = said(*stage, resolved_before, text_choice);
         // One update in six says nothing and only moves the status.
-        let message = (text_choice % 6 > 0 || step == 0).then(|| template.replace("{service}", &subject));
+        let message =
+            (!text_choice.is_multiple_of(6) || step == 0).then(|| template.replace("{service}", &subject));
         resolved_before |= stage.category() == "learning";
         let updater =
             if step == 0 { creator.clone() } else { lead.clone().map_or(Actor::Workflow, Actor::User) };
@@ -433,7 +434,7 @@ mod tests {
         let merged = account.incidents.iter().filter(|one| one.stage == Stage::Merged);
         for one in merged {
             let pointer =
-                one.updates.iter().filter_map(|slot| account.updates[*slot].merged_into.as_ref()).last();
+                one.updates.iter().filter_map(|slot| account.updates[*slot].merged_into.as_ref()).next_back();
             let target = account.find(pointer.expect("a pointer")).expect("a target");
             assert_ne!(target.stage, Stage::Merged);
         }

@@ -1,5 +1,13 @@
 //! Filters, pages, permissions, limits and faults, as a client meets them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that cannot go on should fail its test; clippy exempts only the test functions"
+)]
+
 mod common;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -358,4 +366,14 @@ async fn a_stopped_simulator_no_longer_answers() {
     assert_eq!(client.get("/v1/identity").await.status, 200);
     simulator.stop().await;
     assert!(client.send("/v1/identity").await.is_err());
+}
+
+#[tokio::test]
+async fn it_ends_with_its_last_handle() {
+    let (simulator, client) = simulator(20, 21).await;
+    let other = simulator.clone();
+    drop(simulator);
+    assert_eq!(client.get("/v1/identity").await.status, 200);
+    drop(other);
+    while client.send("/v1/identity").await.is_ok() {}
 }

@@ -1,5 +1,13 @@
 //! Everything the simulator says validates against incident.io's own schema.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that cannot go on should fail its test; clippy exempts only the test functions"
+)]
+
 mod common;
 
 use std::{collections::BTreeMap, fs, path::PathBuf};

@@ -1,0 +1,278 @@
+//! The program as its users run it: real processes, real sockets, files in a directory of their own.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use chrono::Utc;
+use koalr_simulator::{Change, Keys, Mode, NewIncident, Options, Simulator, WebhookTarget};
+use serde_json::Value;
+
+const KEY: &str = "inc_cli_key";
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+struct Desk {
+    directory: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Desk {
+        Desk { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_koalr-harness"));
+        command.args(line.split_whitespace()).current_dir(self.directory.path());
+        // Compiled once for all tests of this workspace.
+        let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/test-modules");
+        command.env("XDG_CACHE_HOME", cache).env("API_KEY", KEY).env("HOOK_SECRET", SECRET);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    async fn run(&self, line: &str) -> Output {
+        let mut command = self.command(line);
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    }
+
+    async fn json(&self, line: &str) -> Value {
+        let output = self.run(line).await;
+        assert!(output.status.success(), "{line}: {}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    async fn connect(&self, simulator: &Simulator) -> Value {
+        let map = format!("https://api.incident.io={}", simulator.base_url());
+        let line =
+            "connect --db k.db --org acme --api-key-env API_KEY --webhook-secret-env HOOK_SECRET --json";
+        self.json(&format!("{line} --map-origin {map}")).await
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+async fn account(incidents: usize) -> Simulator {
+    let mut options = Options::new(incidents, 3, Utc::now());
+    options.limits = None;
+    let roles = Keys::READ_ROLES.map(String::from).to_vec();
+    options.keys = Keys::Listed([(KEY.to_string(), roles)].into());
+    Simulator::start(options).await.unwrap()
+}
+
+/// A running `serve`, stopped when dropped.
+struct Serving {
+    child: Child,
+    url: String,
+}
+
+impl Serving {
+    fn start(desk: &Desk) -> Serving {
+        let mut child = desk.command("serve --db k.db --listen 127.0.0.1:0").spawn().unwrap();
+        let mut line = String::new();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+        let url = url.trim_end_matches(':').to_string();
+        // Whatever it says later must not fill the pipe.
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        Serving { child, url }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_main_job_by_hand() {
+    let simulator = account(120).await;
+    let desk = Desk::new();
+    let connected = desk.connect(&simulator).await;
+    assert_eq!(connected["webhook_path"], "/webhooks/incidentio/acme");
+    let backfill = desk.json("backfill --db k.db --org acme --json").await;
+    assert!(backfill["created"].as_u64().unwrap() > 80, "{backfill}");
+    let poll = desk.json("poll --db k.db --org acme --json").await;
+    assert_eq!(poll["waiting_for_timelines"], 0);
+
+    let incidents = desk.json("incidents --db k.db --org acme --json").await;
+    assert_eq!(incidents["total"], backfill["created"]);
+    assert_eq!(incidents["incidents"].as_array().unwrap().len() as u64, incidents["total"].as_u64().unwrap());
+    let first = &incidents["incidents"][0];
+    for field in
+        ["source", "id", "reference", "title", "phase", "priority", "created_at", "resolved_at", "services"]
+    {
+        assert!(first.get(field).is_some(), "{field} is always there");
+    }
+    let one = desk
+        .json(&format!("incident --db k.db --org acme {} --json", first["reference"].as_str().unwrap()))
+        .await;
+    assert_eq!(&one["incident"], first);
+
+    let day = |days: i64| (Utc::now() - chrono::TimeDelta::days(days)).date_naive();
+    let line = format!("mttr --db k.db --org acme --since {} --until {}", day(60), day(0));
+    let report = desk.json(&format!("{line} --bucket month --time-zone Europe/Berlin --json")).await;
+    assert_eq!(
+        (report["bucket"].as_str(), report["time_zone"].as_str()),
+        (Some("month"), Some("Europe/Berlin"))
+    );
+    let left_out: u64 =
+        report["excluded"].as_array().unwrap().iter().map(|e| e["count"].as_u64().unwrap()).sum();
+    assert_eq!(
+        report["population"].as_u64().unwrap(),
+        left_out + report["overall"]["count"].as_u64().unwrap()
+    );
+    let table = text(&desk.run(&line).await.stdout);
+    assert!(
+        table.contains("median") && table.contains("mean (MTTR)") && table.contains("left out:"),
+        "{table}"
+    );
+
+    let organisations = desk.json("org list --db k.db --json").await;
+    assert_eq!(organisations[0]["state"], "live");
+    assert_eq!(organisations[0]["backfill"]["state"], "done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_keep_the_records_current_while_it_serves() {
+    let simulator = account(30).await;
+    let desk = Desk::new();
+    desk.connect(&simulator).await;
+    let serving = Serving::start(&desk);
+    let url = format!("{}/webhooks/incidentio/acme", serving.url);
+    simulator.set_webhook(Some(WebhookTarget::new(&url, SECRET))).unwrap();
+    let new = NewIncident {
+        name: "Login fails".into(),
+        severity: simulator.severities().last().cloned(),
+        services: vec![],
+        mode: Mode::Standard,
+        private: false,
+        lead: None,
+    };
+    let id = simulator.declare(new, Utc::now()).unwrap();
+    simulator.update(&id, Change { status: Some("closed".into()), ..Change::default() }, Utc::now()).unwrap();
+    simulator.settle().await;
+    assert!(simulator.deliveries().iter().all(|delivery| delivery.last_status == Some(204)));
+    // Acknowledged is durable, not yet applied; the worker is told of it at once.
+    let record = loop {
+        let found = desk.run(&format!("incident --db k.db --org acme {id} --json")).await;
+        let document: Value = serde_json::from_slice(&found.stdout).unwrap_or_default();
+        if document["incident"]["phase"] == "closed" {
+            break document;
+        }
+    };
+    assert_eq!(record["incident"]["title"], "Login fails");
+
+    let get = async |path: &str| reqwest::get(format!("{}{path}", serving.url)).await.unwrap();
+    assert_eq!(get("/healthz").await.status(), 200);
+    let metrics = get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("koalr_webhooks_total{result=\"accepted\"}"), "{metrics}");
+
+    std::fs::write(desk.path("event.json"), r#"{"event_type":"galaxy.exploded_v9"}"#).unwrap();
+    let sent =
+        desk.json(&format!("webhook send --url {url} --secret-env HOOK_SECRET event.json --json")).await;
+    assert_eq!(sent["status"], 204, "an unknown event is taken");
+    let refused = desk.run(&format!("webhook send --url {url} --secret-env API_KEY event.json")).await;
+    assert_eq!(refused.status.code(), Some(1), "the API key is no signing secret");
+
+    let post = async |path: &str, body: Vec<u8>| {
+        let client = reqwest::Client::new();
+        let response = client
+            .post(format!("{}{path}", serving.url))
+            .header("webhook-id", "m")
+            .body(body)
+            .send()
+            .await
+            .unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    assert_eq!(
+        post("/webhooks/incidentio/acme", b"{}".to_vec()).await,
+        (401, String::new()),
+        "and not a word why"
+    );
+    assert_eq!(post("/webhooks/incidentio/nobody", b"{}".to_vec()).await.0, 404);
+    assert_eq!(post("/webhooks/incidentio/acme", vec![b' '; 513 * 1024]).await.0, 413);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_says_what_to_do_and_ends_with_its_own_code() {
+    let simulator = account(5).await;
+    let desk = Desk::new();
+    let map = format!("--map-origin https://api.incident.io={}", simulator.base_url());
+    for (line, code, says) in [
+        ("poll --db k.db --org nobody".to_string(), 1, "connect it first"),
+        ("connect --db k.db --org acme --api-key-env UNSET_VARIABLE".into(), 1, "UNSET_VARIABLE is not set"),
+        (format!("connect --db k.db --org acme --api-key-env HOOK_SECRET {map}"), 3, "create a new API key"),
+        ("connect --db k.db --org acme --api-key-env API_KEY --map-origin https://api.incident.io=http://127.0.0.1:1".into(), 4, "try again later"),
+        ("connect --db k.db --org acme --api-key inc_secret".into(), 2, "unexpected argument"),
+        ("mttr --db k.db --org acme --since 2026-02-01 --until 2026-01-01".into(), 1, "not before"),
+        ("inspect k.db".into(), 1, "not a WebAssembly component"),
+    ] {
+        let output = desk.run(&line).await;
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{line}: {said}");
+        assert!(said.contains(says), "{line}: {said}");
+        assert!(output.stdout.is_empty(), "{line}: {}", text(&output.stdout));
+    }
+    assert_eq!(desk.json("org list --db k.db --json").await, Value::Array(vec![]), "nothing is left behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_can_be_piped_and_is_never_stored_in_the_clear() {
+    let simulator = account(5).await;
+    let desk = Desk::new();
+    let line =
+        format!("connect --db k.db --org acme --map-origin https://api.incident.io={}", simulator.base_url());
+    let mut child = desk.command(&line).stdin(Stdio::piped()).spawn().unwrap();
+    write!(child.stdin.take().unwrap(), "{KEY}\n{SECRET}\n").unwrap();
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(!said.contains(KEY) && !said.contains(SECRET), "{said}");
+    for entry in std::fs::read_dir(desk.directory.path()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        for secret in [KEY, SECRET, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] {
+            assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_can_be_inspected() {
+    let desk = Desk::new();
+    let document = desk.json("inspect --json").await;
+    assert_eq!(document["descriptor"]["name"], "incidentio");
+    assert_eq!(document["exports"], serde_json::json!(["koalr:integration/connector@0.1.0"]));
+    assert_eq!(document["sha256"].as_str().unwrap().len(), 64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_tells_the_whole_story() {
+    let desk = Desk::new();
+    let output = desk.run("demo --exit --incidents 150 --listen 127.0.0.1:0").await;
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    for expected in [
+        "imports 12 interfaces and nothing else",
+        "Connected acme",
+        "backfill done",
+        "webhook public_incident.incident_created_v2 -> created",
+        "is closed (Closed), P1, restored in 43 min",
+        "Time to restore of acme",
+        "mean (MTTR)",
+        "left out:",
+    ] {
+        assert!(said.contains(expected), "{expected} is missing:\n{said}");
+    }
+}

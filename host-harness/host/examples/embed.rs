@@ -1,0 +1,70 @@
+//! The smallest embedding: connect one organisation, import its history, ask for its time to restore.
+//!
+//! Run it against a simulated account:
+//!
+//! ```text
+//! koalr-harness simulate --listen 127.0.0.1:4010 &
+//! INCIDENTIO_API_KEY=any cargo run -p koalr-host --example embed -- \
+//!     target/plugin/incidentio.wasm http://127.0.0.1:4010
+//! ```
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use koalr_host::contract::{ClockStart, MttrQuery, Settings};
+use koalr_host::id::OrgId;
+use koalr_host::port::{JobKind, OriginMapping};
+use koalr_host::scheduler::Scheduler;
+use koalr_host::sqlite::SqliteStore;
+use koalr_host::vault::{SealingKey, Secret};
+use koalr_host::{Connect, Host};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let wasm = arguments.next().context("usage: embed COMPONENT [BASE-URL]")?;
+    // For development: the plugin still calls https://api.incident.io, the host sends it elsewhere.
+    let origin_map = arguments.next().map(|to| OriginMapping { from: "https://api.incident.io".into(), to });
+
+    let store = SqliteStore::open("embed.db")?;
+    let key = SealingKey::load_or_create("embed.key".as_ref())?;
+    let host = Host::builder(Arc::new(store), key).load(&std::fs::read(wasm)?).await?;
+
+    let org: OrgId = "acme".parse()?;
+    let connection = host
+        .connect(
+            &org,
+            Connect {
+                credentials: vec![("api-key".into(), Secret::new(std::env::var("INCIDENTIO_API_KEY")?))],
+                secrets: vec![],
+                settings: Settings {
+                    severity_overrides: vec![],
+                    service_fields: vec![],
+                    include_private: true,
+                    history_days: None,
+                },
+                origin_map: origin_map.into_iter().collect(),
+            },
+        )
+        .await?;
+    println!("connected to {}", connection.account);
+
+    let imported = Scheduler::new(host.clone()).run_now(&org, JobKind::Backfill, &|_| {}).await?;
+    println!("{} incidents in {} requests", imported.created, imported.requests);
+
+    let (day, now) = (86_400_000_000, host.clock().now());
+    let query = MttrQuery {
+        edges: vec![now - 90 * day, now],
+        start: ClockStart::Created,
+        priorities: vec![],
+        services: vec![],
+        sources: vec![],
+        include_private: true,
+    };
+    let report = host.mttr(&org, &query).await?;
+    println!(
+        "mean time to restore: {:?} s over {}",
+        report.overall.statistics.mean, report.overall.statistics.count
+    );
+    Ok(())
+}
