@@ -12,6 +12,7 @@ extern crate alloc;
 #[cfg(target_arch = "wasm32")]
 mod component;
 
+mod base64;
 pub mod incidentio;
 pub mod json;
 pub mod model;

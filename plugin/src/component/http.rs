@@ -103,10 +103,9 @@ enum Progress {
 impl Flight {
     fn start(request: &Request) -> Result<Flight, Failure> {
         let broken = |()| Failure::Broken("the request cannot be built".to_string());
-        let (scheme, authority) = match request.origin.split_once("://") {
-            Some(("https", authority)) => (Scheme::Https, authority),
-            Some(("http", authority)) => (Scheme::Http, authority),
-            _ => return Err(Failure::Refused(format!("{} is no origin", request.origin))),
+        let (scheme, authority) = match request.origin.strip_prefix("https://") {
+            Some(authority) => (Scheme::Https, authority),
+            None => return Err(Failure::Refused(format!("{} is no https origin", request.origin))),
         };
         let headers = Fields::new();
         let json = [b"application/json".to_vec()];
@@ -187,6 +186,13 @@ fn failure(code: ErrorCode) -> Failure {
         ErrorCode::DnsError(_) | ErrorCode::DnsTimeout => {
             Failure::Broken("the name cannot be resolved".to_string())
         }
-        code => Failure::Broken(format!("{code:?}")),
+        ErrorCode::ConnectionTerminated => Failure::Broken("the connection broke off".to_string()),
+        ErrorCode::DestinationUnavailable | ErrorCode::DestinationNotFound => {
+            Failure::Broken("no connection".to_string())
+        }
+        ErrorCode::TlsProtocolError | ErrorCode::TlsCertificateError | ErrorCode::TlsAlertReceived(_) => {
+            Failure::Broken("no secure connection".to_string())
+        }
+        _ => Failure::Broken("the request failed".to_string()),
     }
 }

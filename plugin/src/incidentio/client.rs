@@ -245,7 +245,7 @@ impl ErrorBody {
 
 /// The account's slug from its dashboard address, the only identity that the API has.
 pub fn account_slug(dashboard_url: Option<&str>) -> Option<String> {
-    let path = dashboard_url?.split_once("://")?.1.split_once('/')?.1;
+    let path = dashboard_url?.strip_prefix("https://")?.split_once('/')?.1;
     path.split(['/', '?', '#']).next().filter(|slug| !slug.is_empty()).map(ToString::to_string)
 }
 

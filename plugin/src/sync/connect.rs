@@ -66,9 +66,14 @@ fn warnings(roles: &[String], settings: &Settings) -> Vec<String> {
     let reads = |role: &str| {
         role == "viewer" || role == "global_access" || role.ends_with("_viewer") || role.ends_with("_reader")
     };
-    let excess: Vec<&str> = roles.iter().map(String::as_str).filter(|role| !reads(role)).collect();
-    if !excess.is_empty() {
-        let list = excess.join(", ");
+    let mut list = String::new();
+    for role in roles.iter().filter(|role| !reads(role)) {
+        if !list.is_empty() {
+            list.push_str(", ");
+        }
+        list.push_str(role);
+    }
+    if !list.is_empty() {
         warnings.push(format!(
             "The key can do more than reading ({list}); a key with read-only roles is enough."
         ));

@@ -144,8 +144,9 @@ impl Envelope<'_> {
         let whole = self.payloads().find_map(whole).or_else(|| whole(&self.top()?));
         match whole {
             Some(incident) => {
-                let status_changed =
-                    event_type.contains("status_updated") || event_type == "incident.resolved";
+                let event = event_type.split_once('.').map_or("", |(_, event)| event);
+                let status_changed = event.starts_with("incident_status_updated")
+                    || matches!(event, "status_updated" | "resolved");
                 Ok(Event::Whole { incident, status_changed })
             }
             // A payload that names its incident but does not hold all of it.
