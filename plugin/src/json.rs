@@ -49,6 +49,8 @@ pub trait Object {
 pub trait List {
     /// Where the next item goes.
     fn slot(&mut self) -> Slot<'_>;
+    /// How many there are.
+    fn count(&self) -> usize;
 }
 
 /// An item of another kind leaves an empty one behind; readers check what they need.
@@ -57,12 +59,20 @@ impl<T: Object + Default> List for Vec<T> {
         self.push(T::default());
         self.last_mut().map_or(Slot::Skip, |item| Slot::Object(item))
     }
+
+    fn count(&self) -> usize {
+        self.len()
+    }
 }
 
 impl List for Vec<String> {
     fn slot(&mut self) -> Slot<'_> {
         self.push(String::new());
         self.last_mut().map_or(Slot::Skip, Slot::Text)
+    }
+
+    fn count(&self) -> usize {
+        self.len()
     }
 }
 

@@ -1,8 +1,8 @@
 //! The incident.io integration, as a component of the world `koalr:integration/integration`.
 //!
-//! `component` holds everything that knows WIT or WASI and is compiled for wasm only. Every other module works
-//! on plain values and on the [`port::World`] trait, so that it also compiles natively, where its tests,
-//! property tests and benchmarks run. On wasm there is no `std`: it would import the environment, the file
+//! `component` holds everything that calls the host and is compiled for wasm only. Every other module works on
+//! the contract's types as plain values and on the [`port::World`] trait, so that it also compiles natively,
+//! where its tests, property tests and benchmarks run. On wasm there is no `std`: it would import the environment, the file
 //! system and a random source, which an integration may not have.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
@@ -23,3 +23,4 @@ pub mod severity;
 pub mod sync;
 pub mod time;
 pub mod webhook;
+mod wit;

@@ -13,52 +13,13 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::model::{Error, Mode, Phase, Priority, Sample, SamplePage, Timestamp};
-use crate::port::StorageError;
+use crate::model::{
+    Bucket, ClockStart, Error, Exclusion, Mode, MttrQuery, MttrReport, Phase, Sample, SamplePage, Slice,
+    Statistics, StorageError, Tier, Timestamp,
+};
 
 /// Buckets in one report; ten years of days fit.
 const MOST_EDGES: usize = 4_000;
-
-/// Where the clock starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClockStart {
-    /// The creation; for a retrospective incident, whose creation is the moment of import, its start.
-    Created,
-    /// The start of the impact, else the creation.
-    Started,
-    /// The acknowledgement; without one there is no duration.
-    Acknowledged,
-}
-
-/// What to report on. Empty lists admit everything.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Query {
-    /// Ascending: n + 1 of them make n half-open buckets.
-    pub edges: Vec<Timestamp>,
-    /// Where the clock starts.
-    pub start: ClockStart,
-    /// Any of these priorities.
-    pub priorities: Vec<Priority>,
-    /// Any of these services, without regard to ASCII case.
-    pub services: Vec<String>,
-    /// Any of these sources.
-    pub sources: Vec<String>,
-    /// Whether private incidents are measured.
-    pub include_private: bool,
-}
-
-/// The DORA tiers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tier {
-    /// Below one hour.
-    Elite,
-    /// Below one day.
-    High,
-    /// Up to one week.
-    Medium,
-    /// Above one week.
-    Low,
-}
 
 impl Tier {
     /// The tier of an unrounded number of seconds.
@@ -73,68 +34,6 @@ impl Tier {
             Tier::Low
         }
     }
-}
-
-/// Seconds, exact over all durations; absent when there are none.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-#[allow(missing_docs, reason = "the usual words")]
-pub struct Statistics {
-    pub count: u64,
-    pub mean: Option<f64>,
-    pub median: Option<f64>,
-    pub p75: Option<f64>,
-    pub p90: Option<f64>,
-    pub p95: Option<f64>,
-    pub min: Option<f64>,
-    pub max: Option<f64>,
-}
-
-/// The figures of some of the incidents.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Slice {
-    /// What they have in common.
-    pub label: String,
-    /// Their figures.
-    pub statistics: Statistics,
-    /// Of the median.
-    pub tier: Option<Tier>,
-    /// Of the mean.
-    pub mean_tier: Option<Tier>,
-}
-
-/// One bucket of the trend, by time of resolution.
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs, reason = "documented in the contract")]
-pub struct Bucket {
-    pub since: Timestamp,
-    pub until: Timestamp,
-    pub statistics: Statistics,
-    pub tier: Option<Tier>,
-    pub by_source: Vec<(String, u64)>,
-}
-
-/// How many were left out for one reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exclusion {
-    /// One of [`REASONS`].
-    pub reason: &'static str,
-    /// How many.
-    pub count: u64,
-}
-
-/// The whole answer; see the contract.
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs, reason = "documented in the contract")]
-pub struct Report {
-    pub overall: Slice,
-    pub trend: Vec<Bucket>,
-    pub by_priority: Vec<Slice>,
-    pub by_service: Vec<Slice>,
-    pub by_source: Vec<Slice>,
-    pub excluded: Vec<Exclusion>,
-    pub population: u64,
-    pub open: u64,
-    pub oldest_open: Option<Timestamp>,
 }
 
 /// Why an incident is not measured, in the order in which reasons are tried.
@@ -174,7 +73,7 @@ struct Duration {
 pub type Scan<'a> = dyn FnMut(Timestamp, Timestamp, Option<&str>) -> Result<SamplePage, StorageError> + 'a;
 
 /// Reads the population page by page and measures it.
-pub fn compute(query: &Query, page: &mut Scan<'_>) -> Result<Report, Error> {
+pub fn compute(query: &MttrQuery, page: &mut Scan<'_>) -> Result<MttrReport, Error> {
     let (since, until) = bounds(&query.edges)?;
     let mut measured = Measured::new(query);
     let mut after: Option<String> = None;
@@ -198,7 +97,7 @@ fn bounds(edges: &[Timestamp]) -> Result<(Timestamp, Timestamp), Error> {
 }
 
 struct Measured<'q> {
-    query: &'q Query,
+    query: &'q MttrQuery,
     durations: Vec<Duration>,
     service_pool: Vec<u32>,
     services: Names,
@@ -209,7 +108,7 @@ struct Measured<'q> {
 }
 
 impl<'q> Measured<'q> {
-    fn new(query: &'q Query) -> Self {
+    fn new(query: &'q MttrQuery) -> Self {
         let mut services = Names::default();
         services.index(NO_SERVICE);
         Measured {
@@ -342,7 +241,7 @@ impl<'q> Measured<'q> {
         Ok(Verdict::Measured { micros, bucket: bucket as u32 - 1 })
     }
 
-    fn report(mut self) -> Report {
+    fn report(mut self) -> MttrReport {
         self.durations.sort_unstable_by_key(|duration| duration.micros);
         let buckets = self.query.edges.len() - 1;
         let mut overall = Tallies::new(1);
@@ -399,11 +298,11 @@ impl<'q> Measured<'q> {
                 open = count;
             }
             if count > 0 {
-                excluded.push(Exclusion { reason, count });
+                excluded.push(Exclusion { reason: reason.to_owned(), count });
             }
         }
         let overall = overall.0.first().map(Tally::statistics).unwrap_or_default();
-        Report {
+        MttrReport {
             overall: slice("all", overall),
             trend,
             by_priority: by_priority.slices(["P1", "P2", "P3", "P4", "none"].into_iter().enumerate()),

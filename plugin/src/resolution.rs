@@ -6,8 +6,6 @@
 //! Timestamp names are the organisation's and are compared without case and outer spaces. Default names:
 //! <https://help.incident.io>, "Incident timestamps".
 
-use alloc::borrow::Cow;
-
 use crate::model::{DerivedTime, Phase, Timestamp};
 
 /// A named point in the incident's life, as the organisation calls it.
@@ -36,8 +34,8 @@ fn named(times: &[NamedTime<'_>], names: &[&str]) -> Option<Timestamp> {
     times.iter().find(matches).map(|t| t.at)
 }
 
-fn derived(at: Timestamp, rule: &'static str) -> DerivedTime {
-    DerivedTime { at, rule: Cow::Borrowed(rule) }
+fn derived(at: Timestamp, rule: &str) -> DerivedTime {
+    DerivedTime { at, rule: rule.into() }
 }
 
 /// Start of the impact: `impact-started-at`, `reported-at`, `declared-at`, else `created-at`.
@@ -119,10 +117,7 @@ mod tests {
         expected: Option<(i64, &str)>,
     ) {
         let got = resolved(phase, &times(named), &history(stands));
-        assert_eq!(
-            got.map(|d| (d.at, d.rule.into_owned())),
-            expected.map(|(at, rule)| (at, rule.to_string()))
-        );
+        assert_eq!(got.map(|d| (d.at, d.rule)), expected.map(|(at, rule)| (at, rule.into())));
     }
 
     use Phase::{Active, Closed, Paused, Resolved};
@@ -178,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_start_falls_back_to_the_creation() {
-        let rule = |list: &[(&str, i64)]| started(&times(list), 7).rule.into_owned();
+        let rule = |list: &[(&str, i64)]| started(&times(list), 7).rule;
         assert_eq!(rule(&[("Reported at", 2), ("Impact started", 1)]), "impact-started-at");
         assert_eq!(rule(&[("Reported at", 2), ("Declared at", 3)]), "reported-at");
         assert_eq!(rule(&[("Declared at", 3)]), "declared-at");

@@ -4,7 +4,8 @@
 //! then the four documented names, then the place among its own severities. Nothing is guessed beyond that: a
 //! severity that none of these knows has no priority, and the answer says so.
 
-use crate::model::{Priority, Severity, SeverityOverride};
+use crate::incidentio::payload;
+use crate::model::{Mapping, Priority, Severity, SeverityOverride};
 
 /// The documented names: <https://docs.koalr.com>, "Severity mapping".
 const NAMES: [(&str, Priority); 4] = [
@@ -14,30 +15,29 @@ const NAMES: [(&str, Priority); 4] = [
     ("informational", Priority::P4),
 ];
 
-/// A priority, or none, and the name of the rule that decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mapping {
-    /// On the host's scale.
-    pub priority: Option<Priority>,
-    /// `override`, `name`, `rank`, or, without a priority, `no-severity` or `unknown-severity`.
-    pub rule: &'static str,
+fn mapping(priority: Option<Priority>, rule: &str) -> Mapping {
+    Mapping { priority, rule: rule.into() }
 }
 
 /// Maps a severity. `known` are the organisation's own severities, by which a rank is placed.
-pub fn map(severity: Option<&Severity>, overrides: &[SeverityOverride], known: &[Severity]) -> Mapping {
+pub fn map(
+    severity: Option<&Severity>,
+    overrides: &[SeverityOverride],
+    known: &[payload::Severity],
+) -> Mapping {
     let Some(severity) = severity else {
-        return Mapping { priority: None, rule: "no-severity" };
+        return mapping(None, "no-severity");
     };
     if let Some(chosen) = overrides.iter().find(|chosen| is_named(severity, &chosen.severity)) {
-        return Mapping { priority: Some(chosen.priority), rule: "override" };
+        return mapping(Some(chosen.priority), "override");
     }
     let name = severity.name.trim();
     if let Some((_, priority)) = NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
-        return Mapping { priority: Some(*priority), rule: "name" };
+        return mapping(Some(*priority), "name");
     }
     match by_rank(severity, known) {
-        Some(priority) => Mapping { priority: Some(priority), rule: "rank" },
-        None => Mapping { priority: None, rule: "unknown-severity" },
+        Some(priority) => mapping(Some(priority), "rank"),
+        None => mapping(None, "unknown-severity"),
     }
 }
 
@@ -46,9 +46,9 @@ fn is_named(severity: &Severity, wanted: &str) -> bool {
 }
 
 /// The worst rank is P1, the next distinct one P2, then P3; whatever is below is P4.
-fn by_rank(severity: &Severity, known: &[Severity]) -> Option<Priority> {
+fn by_rank(severity: &Severity, known: &[payload::Severity]) -> Option<Priority> {
     let own = known.iter().find(|other| other.id.is_some() && other.id == severity.id);
-    let rank = own.and_then(|own| own.rank).or(severity.rank)?;
+    let rank = own.and_then(|own| own.rank).or(severity.rank.map(i64::from))?;
     if !known.iter().any(|other| other.rank == Some(rank)) {
         return None;
     }
@@ -74,6 +74,15 @@ mod tests {
         Severity { id: Some(id.into()), name: name.into(), rank: Some(rank) }
     }
 
+    fn known(severities: &[Severity]) -> Vec<payload::Severity> {
+        let known = |s: &Severity| payload::Severity {
+            id: s.id.clone(),
+            name: s.name.clone(),
+            rank: s.rank.map(i64::from),
+        };
+        severities.iter().map(known).collect()
+    }
+
     #[test]
     fn the_documented_names_map_whatever_their_case() {
         for (name, priority) in [
@@ -82,14 +91,14 @@ mod tests {
             (" minor ", Priority::P3),
             ("informational", Priority::P4),
         ] {
-            let mapping = map(Some(&severity("1", name, 0)), &[], &[]);
-            assert_eq!(mapping, Mapping { priority: Some(priority), rule: "name" }, "{name}");
+            let got = map(Some(&severity("1", name, 0)), &[], &[]);
+            assert_eq!(got, mapping(Some(priority), "name"), "{name}");
         }
     }
 
     #[test]
     fn other_names_map_by_their_place_among_the_organisations_own() {
-        let known = [
+        let own = [
             severity("a", "SEV-0", 50),
             severity("b", "SEV-1", 40),
             severity("b2", "SEV-1 security", 40),
@@ -97,12 +106,12 @@ mod tests {
             severity("d", "SEV-3", 20),
             severity("e", "SEV-4", 10),
         ];
-        let mapped: Vec<_> = known.iter().map(|s| map(Some(s), &[], &known).priority).collect();
+        let mapped: Vec<_> = own.iter().map(|s| map(Some(s), &[], &known(&own)).priority).collect();
         let expected = [Priority::P1, Priority::P2, Priority::P2, Priority::P3, Priority::P4, Priority::P4];
         assert_eq!(mapped, expected.map(Some));
         let renamed = severity("a", "was renamed", 10);
         assert_eq!(
-            map(Some(&renamed), &[], &known).priority,
+            map(Some(&renamed), &[], &known(&own)).priority,
             Some(Priority::P1),
             "the account's rank counts"
         );
@@ -111,18 +120,18 @@ mod tests {
     #[test]
     fn the_organisations_own_word_counts_first() {
         let chosen = [SeverityOverride { severity: "critical".into(), priority: Priority::P3 }];
-        let mapping = map(Some(&severity("1", "Critical", 0)), &chosen, &[]);
-        assert_eq!(mapping, Mapping { priority: Some(Priority::P3), rule: "override" });
+        let got = map(Some(&severity("1", "Critical", 0)), &chosen, &[]);
+        assert_eq!(got, mapping(Some(Priority::P3), "override"));
         let by_id = [SeverityOverride { severity: "1".into(), priority: Priority::P4 }];
         assert_eq!(map(Some(&severity("1", "x", 0)), &by_id, &[]).priority, Some(Priority::P4));
     }
 
     #[test]
     fn what_nobody_knows_has_no_priority() {
-        assert_eq!(map(None, &[], &[]), Mapping { priority: None, rule: "no-severity" });
-        let unknown = Mapping { priority: None, rule: "unknown-severity" };
+        assert_eq!(map(None, &[], &[]), mapping(None, "no-severity"));
+        let unknown = mapping(None, "unknown-severity");
         assert_eq!(map(Some(&severity("9", "Weird", 3)), &[], &[]), unknown);
         let unranked = Severity { id: None, name: "Weird".into(), rank: None };
-        assert_eq!(map(Some(&unranked), &[], &[severity("a", "SEV-0", 1)]), unknown);
+        assert_eq!(map(Some(&unranked), &[], &known(&[severity("a", "SEV-0", 1)])), unknown);
     }
 }

@@ -4,7 +4,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use incidentio::webhook::signature::{Header, Rejection, verify};
+use incidentio::model::{Header, Rejection};
+use incidentio::webhook::signature::verify;
 use serde_json::Value;
 
 fn vectors() -> Value {
@@ -18,11 +19,10 @@ fn result(case: &Value) -> Result<(), Rejection> {
         None => STANDARD.decode(case["payload_base64"].as_str().unwrap()).unwrap(),
     };
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
-    let headers: Vec<(String, String)> =
-        case["headers"].as_object().unwrap().iter().map(|(k, v)| (k.clone(), text(v))).collect();
-    let headers: Vec<Header<'_>> =
-        headers.iter().map(|(name, value)| Header { name, value: value.as_bytes() }).collect();
-    let secrets: Vec<&str> = case["secret"].as_str().into_iter().collect();
+    let header =
+        |(name, value): (&String, &Value)| Header { name: name.clone(), value: text(value).into_bytes() };
+    let headers: Vec<Header> = case["headers"].as_object().unwrap().iter().map(header).collect();
+    let secrets: Vec<String> = case["secret"].as_str().into_iter().map(String::from).collect();
     verify(&secrets, &headers, &body, case["now"].as_i64().unwrap()).map(|_| ())
 }
 

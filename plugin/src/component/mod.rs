@@ -1,8 +1,7 @@
-//! The component itself: each export converts its input, calls one function of the plugin, converts the answer.
+//! The component itself: each export calls one function of the plugin, each import is one of [`World`].
 //!
-//! This folder is the only place that knows WIT and WASI. Compiled for wasm only.
+//! This folder is the only place that calls WIT's imports and WASI. Compiled for wasm only.
 
-mod convert;
 mod http;
 mod runtime;
 
@@ -10,53 +9,37 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::incidentio::client;
-use crate::model::{Error, IncidentKey, SECOND, SamplePage, Timestamp};
-use crate::port::{
-    Applied, Change, Failure, Level, Request, Response, Revisits, ServiceName, StorageError, Stored, World,
+use crate::model::{
+    Applied, BackfillRequest, BackfillSource, Change, Connection, Delivery, Error, IncidentKey, Level,
+    Mapping, MttrQuery, MttrReport, Outcome, Rejection, RevisitPage, SECOND, SamplePage, ServiceName,
+    Settings, Severity, Step, StorageError, StoredIncident, Timestamp,
 };
+use crate::port::{Failure, Request, Response, World};
 use crate::sync::{backfill, connect, context::Context, event, poll};
 use crate::webhook::{self, signature};
+use crate::wit::exports::koalr::integration::connector::{Descriptor, Guest, InjectedCredential, Verified};
+use crate::wit::koalr::integration as imports;
 use crate::{mttr, severity};
-
-#[allow(missing_docs, unsafe_code, unreachable_pub, reason = "generated from wit/")]
-mod bindings {
-    wit_bindgen::generate!({
-        path: "../wit",
-        world: "integration",
-        with: {
-            "wasi:clocks/monotonic-clock@0.2.12": wasi::clocks::monotonic_clock,
-            "wasi:clocks/wall-clock@0.2.12": wasi::clocks::wall_clock,
-            "wasi:http/outgoing-handler@0.2.12": wasi::http::outgoing_handler,
-            "wasi:http/types@0.2.12": wasi::http::types,
-            "wasi:io/error@0.2.12": wasi::io::error,
-            "wasi:io/poll@0.2.12": wasi::io::poll,
-            "wasi:io/streams@0.2.12": wasi::io::streams,
-        },
-    });
-}
-
-use bindings::exports::koalr::integration::connector as wit;
-use bindings::koalr::integration as imports;
 
 struct Plugin;
 
 #[allow(unsafe_code, reason = "the canonical ABI's entry points, generated")]
 mod exports {
     use super::Plugin;
-    super::bindings::export!(Plugin with_types_in super::bindings);
+    crate::wit::export!(Plugin with_types_in crate::wit);
 }
 
 /// The secret that deliveries are signed with.
 const WEBHOOK_SECRET: &str = "webhook-secret";
 
-impl wit::Guest for Plugin {
-    fn describe() -> wit::Descriptor {
-        wit::Descriptor {
+impl Guest for Plugin {
+    fn describe() -> Descriptor {
+        Descriptor {
             name: crate::sync::SOURCE.to_string(),
             version: env!("CARGO_PKG_VERSION").to_string(),
             display_name: "Incident.io".to_string(),
             origins: Vec::from([client::ORIGIN.to_string()]),
-            injected: Vec::from([wit::InjectedCredential {
+            injected: Vec::from([InjectedCredential {
                 name: "api-key".to_string(),
                 origin: client::ORIGIN.to_string(),
                 header: "authorization".to_string(),
@@ -69,53 +52,50 @@ impl wit::Guest for Plugin {
         }
     }
 
-    fn connect(settings: wit::Settings) -> Result<wit::Connection, wit::Error> {
-        Ok(connect::connect(&mut Host, &settings.into())?.into())
+    fn connect(settings: Settings) -> Result<Connection, Error> {
+        connect::connect(&mut Host, &settings)
     }
 
-    fn verify_webhook(delivery: wit::Delivery) -> Result<wit::Verified, wit::Rejection> {
-        let headers: Vec<signature::Header<'_>> =
-            delivery.headers.iter().map(|h| signature::Header { name: &h.name, value: &h.value }).collect();
+    fn verify_webhook(delivery: Delivery) -> Result<Verified, Rejection> {
         let secrets = Host.secrets(WEBHOOK_SECRET);
-        let signed = signature::verify(&secrets, &headers, &delivery.body, Host.now().div_euclid(SECOND))?;
-        let envelope = webhook::event::envelope(&delivery.body).map_err(|_| wit::Rejection::MalformedBody)?;
-        Ok(wit::Verified {
+        let now = Host.now().div_euclid(SECOND);
+        let signed = signature::verify(&secrets, &delivery.headers, &delivery.body, now)?;
+        let envelope = webhook::event::envelope(&delivery.body).map_err(|_| Rejection::MalformedBody)?;
+        Ok(Verified {
             id: signed.id,
             sent_at: signed.sent_at_seconds.saturating_mul(SECOND),
-            event_type: envelope.event_type.to_string(),
             incident_id: envelope.incident_id(),
+            event_type: envelope.event_type,
         })
     }
 
-    fn handle_event(delivery: wit::Delivery) -> Result<wit::Outcome, wit::Error> {
-        Ok(event::handle(&mut Host, &delivery.body)?.into())
+    fn handle_event(delivery: Delivery) -> Result<Outcome, Error> {
+        event::handle(&mut Host, &delivery.body)
     }
 
-    fn poll() -> Result<wit::Step, wit::Error> {
-        Ok(poll::poll(&mut Host)?.into())
+    fn poll() -> Result<Step, Error> {
+        poll::poll(&mut Host)
     }
 
-    fn backfill(request: wit::BackfillRequest) -> Result<wit::Step, wit::Error> {
+    fn backfill(request: BackfillRequest) -> Result<Step, Error> {
         match request.source {
-            wit::BackfillSource::Incidentio => {
+            BackfillSource::Incidentio => {
                 let window = backfill::Window { since: request.since, until: request.until };
-                Ok(backfill::backfill(&mut Host, window, request.dry_run)?.into())
+                backfill::backfill(&mut Host, window, request.dry_run)
             }
-            wit::BackfillSource::Opsgenie | wit::BackfillSource::OpsgenieRecords(_) => {
-                Err(wit::Error::Invalid("this version imports no Opsgenie history yet".to_string()))
+            BackfillSource::Opsgenie | BackfillSource::OpsgenieRecords(_) => {
+                Err(Error::Invalid("this version imports no Opsgenie history yet".to_string()))
             }
         }
     }
 
-    fn map_severity(severity: wit::Severity) -> Result<wit::Mapping, wit::Error> {
+    fn map_severity(severity: Severity) -> Result<Mapping, Error> {
         let context = Context::load(&mut Host)?;
-        let known = context.account.known_severities();
-        let mapping = severity::map(Some(&severity.into()), &context.settings.severity_overrides, &known);
-        Ok(mapping.into())
+        Ok(severity::map(Some(&severity), &context.settings.severity_overrides, &context.account.severities))
     }
 
-    fn compute_mttr(query: wit::MttrQuery) -> Result<wit::MttrReport, wit::Error> {
-        Ok(mttr::compute(&query.into(), &mut |since, until, after| Host.samples(since, until, after))?.into())
+    fn compute_mttr(query: MttrQuery) -> Result<MttrReport, Error> {
+        mttr::compute(&query, &mut |since, until, after| Host.samples(since, until, after))
     }
 }
 
@@ -133,24 +113,20 @@ impl World for Host {
         http::fetch(requests)
     }
 
-    fn commit(&mut self, changes: Vec<Change>) -> Result<Applied, StorageError> {
-        let changes: Vec<imports::storage::Change> = changes.into_iter().map(Into::into).collect();
-        Ok(imports::storage::commit(&changes)?.into())
+    fn commit(&mut self, changes: &[Change]) -> Result<Applied, StorageError> {
+        imports::storage::commit(changes)
     }
 
-    fn incidents(&mut self, keys: &[IncidentKey]) -> Result<Vec<Option<Stored>>, StorageError> {
-        let keys: Vec<imports::types::IncidentKey> = keys.iter().cloned().map(Into::into).collect();
-        let stored = imports::storage::get_incidents(&keys)?;
-        Ok(stored.into_iter().map(|stored| stored.map(Into::into)).collect())
+    fn incidents(&mut self, keys: &[IncidentKey]) -> Result<Vec<Option<StoredIncident>>, StorageError> {
+        imports::storage::get_incidents(keys)
     }
 
     fn state(&mut self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        Ok(imports::storage::get_state(key)?)
+        imports::storage::get_state(key)
     }
 
-    fn to_revisit(&mut self, source: &str, limit: u32) -> Result<Revisits, StorageError> {
-        let page = imports::storage::to_revisit(source, limit)?;
-        Ok(Revisits { keys: page.keys.into_iter().map(Into::into).collect(), total: page.total })
+    fn to_revisit(&mut self, source: &str, limit: u32) -> Result<RevisitPage, StorageError> {
+        imports::storage::to_revisit(source, limit)
     }
 
     fn samples(
@@ -159,30 +135,22 @@ impl World for Host {
         until: Timestamp,
         after: Option<&str>,
     ) -> Result<SamplePage, StorageError> {
-        Ok(imports::storage::scan_samples(since, until, after)?.into())
+        imports::storage::scan_samples(since, until, after)
     }
 
     fn users_by_email(&mut self, emails: &[String]) -> Result<Vec<Option<String>>, StorageError> {
-        Ok(imports::directory::users_by_email(emails)?)
+        imports::directory::users_by_email(emails)
     }
 
     fn services_by_name(&mut self, names: &[ServiceName]) -> Result<Vec<Option<String>>, StorageError> {
-        let names: Vec<imports::directory::ServiceName> = names.iter().cloned().map(Into::into).collect();
-        Ok(imports::directory::services_by_name(&names)?)
+        imports::directory::services_by_name(names)
     }
 
     fn secrets(&mut self, name: &str) -> Vec<String> {
         imports::credentials::reveal(name)
     }
 
-    fn log(&mut self, level: Level, message: &str, fields: &[(&str, String)]) {
-        let fields: Vec<(String, String)> = fields.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
-        imports::log::log(level.into(), message, &fields);
-    }
-}
-
-impl From<StorageError> for wit::Error {
-    fn from(error: StorageError) -> Self {
-        Error::from(error).into()
+    fn log(&mut self, level: Level, message: &str, fields: &[(String, String)]) {
+        imports::log::log(level, message, fields);
     }
 }

@@ -8,9 +8,11 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::json::{self, Slot, object};
+use super::payload;
+pub use super::payload::Page;
+use crate::json::{self, List, Slot, object};
 use crate::model::{Error, SECOND, Timestamp};
-use crate::port::{Failure, Request, Response};
+use crate::port::{Answer, Failure, Request};
 use crate::time;
 
 /// The provider's one origin: <https://docs.incident.io/api-reference/introduction>.
@@ -149,7 +151,7 @@ impl From<ApiError> for Error {
 
 /// The body of a 200, or what the refusal means. `what` names the request in messages, for example
 /// `incidents`.
-pub fn body(what: &str, answer: Result<Response, Failure>, now: Timestamp) -> Result<Vec<u8>, ApiError> {
+pub fn body(what: &str, answer: Answer, now: Timestamp) -> Result<Vec<u8>, ApiError> {
     let response = match answer {
         Ok(response) => response,
         Err(Failure::Refused(why)) => {
@@ -191,6 +193,23 @@ pub fn body(what: &str, answer: Result<Response, Failure>, now: Timestamp) -> Re
             ApiError::Rejected(format!("incident.io rejected the request for {what} (HTTP {status}{detail})"))
         }
     })
+}
+
+/// Reads one page of a list into `items`; errors as of [`body`].
+pub fn page(
+    what: &str,
+    key: &str,
+    answer: Answer,
+    now: Timestamp,
+    items: &mut dyn List,
+) -> Result<Page, ApiError> {
+    let body = body(what, answer, now)?;
+    payload::page(&body, key, items).map_err(|why| unreadable(what, &why))
+}
+
+/// A 200 whose body is not what is documented.
+pub fn unreadable(what: &str, why: &str) -> ApiError {
+    ApiError::Malformed(format!("incident.io's answer to the request for {what} cannot be read: {why}"))
 }
 
 /// How long a 429 asks to wait: the header in seconds, as an HTTP date or as RFC 3339, else the body's word.
@@ -252,8 +271,9 @@ pub fn account_slug(dashboard_url: Option<&str>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::port::Response;
 
-    fn answer(status: u16, retry_after: Option<&str>, body: &str) -> Result<Response, Failure> {
+    fn answer(status: u16, retry_after: Option<&str>, body: &str) -> Answer {
         Ok(Response { status, retry_after: retry_after.map(Into::into), body: body.as_bytes().to_vec() })
     }
 

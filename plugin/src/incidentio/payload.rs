@@ -11,7 +11,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::json::{self, Object, Slot, object};
+use crate::json::{self, List, Object, Slot, object};
 use crate::model::Timestamp;
 
 /// A whole incident.
@@ -286,54 +286,50 @@ pub struct Identity {
 
 object!(Identity { "name" => Text name, "dashboard_url" => MaybeText dashboard_url, "roles" => List roles });
 
-/// A list answer: the items under a key that depends on the endpoint.
-#[derive(Debug, Clone)]
-pub struct Page<T> {
-    /// The items. One of another kind than expected is an empty item.
-    pub items: Vec<T>,
+/// Where a list goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
     /// The next position; none after the last page.
     pub after: Option<String>,
     /// The size of the whole list, where the endpoint tells.
-    pub total: Option<u64>,
+    pub total: Option<i64>,
 }
 
-/// Reads a list answer; an error says why the body is not one.
-pub fn page<T>(body: &[u8], key: &str) -> Result<Page<T>, String>
-where
-    T: Object + Default,
-{
-    struct Answer<'a> {
-        key: &'a str,
-        found: bool,
-        items: &'a mut dyn json::List,
-        meta: Meta,
-    }
-    impl Object for Answer<'_> {
-        fn slot(&mut self, key: &str) -> Slot<'_> {
-            if key == self.key {
-                self.found = true;
-                return Slot::List(&mut *self.items);
-            }
-            if key == "pagination_meta" { Slot::Object(&mut self.meta) } else { Slot::Skip }
-        }
-    }
-    #[derive(Default)]
-    struct Meta {
-        after: Option<String>,
-        total: Option<i64>,
-    }
-    object!(Meta { "after" => MaybeText after, "total_record_count" => Integer total });
+object!(Page { "after" => MaybeText after, "total_record_count" => Integer total });
 
-    let mut items = Vec::<T>::new();
-    let mut answer = Answer { key, found: false, items: &mut items, meta: Meta::default() };
+/// A list answer: the items under a key that depends on the endpoint.
+struct ListAnswer<'a> {
+    key: &'a str,
+    found: bool,
+    items: &'a mut dyn List,
+    page: Page,
+}
+
+impl Object for ListAnswer<'_> {
+    fn slot(&mut self, key: &str) -> Slot<'_> {
+        if key == self.key {
+            self.found = true;
+            return Slot::List(&mut *self.items);
+        }
+        if key == "pagination_meta" { Slot::Object(&mut self.page) } else { Slot::Skip }
+    }
+}
+
+/// Reads a list answer into `items`, where one of another kind than expected is an empty item. The error says
+/// why the body is no such answer.
+pub fn page(body: &[u8], key: &str, items: &mut dyn List) -> Result<Page, String> {
+    let before = items.count();
+    let mut answer = ListAnswer { key, found: false, items, page: Page::default() };
     json::read(body, Slot::Object(&mut answer))?;
-    let Answer { found, meta, .. } = answer;
-    if !found {
+    if !answer.found {
         return Err(alloc::format!("the answer has no `{key}`"));
     }
+    let ListAnswer { mut page, items, .. } = answer;
     // An empty page ends the chain, whatever its cursor says.
-    let after = meta.after.filter(|_| !items.is_empty());
-    Ok(Page { items, after, total: meta.total.and_then(|total| u64::try_from(total).ok()) })
+    if items.count() == before {
+        page.after = None;
+    }
+    Ok(page)
 }
 
 #[cfg(test)]
@@ -344,8 +340,9 @@ mod tests {
     fn one_odd_item_does_not_take_its_page_with_it() {
         let body = br#"{"incidents":[{"id":"a"},7,null,{"name":"no id"},{"id":"b","severity":[],"name":{}}],
             "pagination_meta":{"after":"b","total_record_count":9}}"#;
-        let page: Page<Incident> = page(body, "incidents").unwrap();
-        let ids: Vec<&str> = page.items.iter().map(|i| i.id.as_str()).filter(|id| !id.is_empty()).collect();
+        let mut items: Vec<Incident> = Vec::new();
+        let page = page(body, "incidents", &mut items).unwrap();
+        let ids: Vec<&str> = items.iter().map(|i| i.id.as_str()).filter(|id| !id.is_empty()).collect();
         assert_eq!(
             (ids.as_slice(), page.after.as_deref(), page.total),
             (["a", "b"].as_slice(), Some("b"), Some(9))
@@ -361,11 +358,11 @@ mod tests {
             r#"{"incidents":[{"id":"a"}]}"#,
             r#"{"incidents":[],"pagination_meta":{"after":"a"}}"#,
         ] {
-            let page: Page<Incident> = page(body.as_bytes(), "incidents").unwrap();
+            let page = page(body.as_bytes(), "incidents", &mut Vec::<Incident>::new()).unwrap();
             assert_eq!(page.after, None, "{body}");
         }
-        assert!(page::<Incident>(b"<html>", "incidents").is_err());
-        assert!(page::<Incident>(br#"{"incidents":[{"id":"a"}"#, "incidents").is_err());
-        assert!(page::<Incident>(b"{}", "incidents").is_err());
+        assert!(page(b"<html>", "incidents", &mut Vec::<Incident>::new()).is_err());
+        assert!(page(br#"{"incidents":[{"id":"a"}"#, "incidents", &mut Vec::<Incident>::new()).is_err());
+        assert!(page(b"{}", "incidents", &mut Vec::<Incident>::new()).is_err());
     }
 }

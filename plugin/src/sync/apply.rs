@@ -4,7 +4,7 @@
 //! meantime, nothing is written; everything is read again and merged again. So two workers on one incident
 //! never undo each other, whatever lies between them.
 
-use alloc::collections::BTreeMap;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,34 +12,48 @@ use alloc::vec::Vec;
 use super::context::Context;
 use super::facts::{Facts, News};
 use super::{derive, insert_once, key, timeline};
-use crate::model::{Error, Incident, TimelineEvent};
-use crate::port::{Applied, Change, Level, ServiceName, StorageError, Stored, World};
+use crate::model::{
+    Applied, Change, Error, Incident, IncidentWrite, Level, Phase, ServiceName, StorageError, StoredIncident,
+    Timeline, TimelineEvent, Timestamp,
+};
+use crate::port::World;
 
 /// How often a commit is tried before a conflict becomes an error.
 const ATTEMPTS: usize = 8;
 /// How many incidents one call may ask for.
 const KEYS_PER_CALL: usize = 1_000;
 
-/// News of several incidents, by the provider's id, with the timelines that replace the stored ones.
-#[derive(Debug, Clone, Default)]
+/// News of several incidents.
+#[derive(Debug, Default)]
 pub struct Batch {
-    /// What is new of each incident.
-    pub news: BTreeMap<String, News>,
-    /// Single events to add, if their incident is known.
+    /// Sorted by incident.
+    #[allow(clippy::vec_box, reason = "sorted by insertion, so what moves should be small")]
+    news: Vec<Box<News>>,
+    /// Single timeline events to add, if their incident is known.
     pub events: Vec<TimelineEvent>,
 }
 
+impl Batch {
+    /// Adds a piece of news; of one incident there may be several.
+    pub fn add(&mut self, news: News) {
+        let index = self.news.partition_point(|known| known.id <= news.id);
+        self.news.insert(index, Box::new(news));
+    }
+}
+
 /// What became of one incident.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effect {
-    /// The record before; none if it was not stored.
-    pub before: Option<Incident>,
-    /// The record now.
-    pub after: Incident,
+    /// The phase and version of the record before; none if it was not stored.
+    pub before: Option<(Phase, Timestamp)>,
+    /// The phase of the record now.
+    pub phase: Phase,
+    /// Whether the record is another one now.
+    pub changed: bool,
 }
 
 /// What became of a batch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Effects {
     /// In the order of the provider's ids; incidents of which too little is known for a record are missing.
     pub incidents: Vec<Effect>,
@@ -48,119 +62,167 @@ pub struct Effects {
 }
 
 /// Merges and commits, together with `extra` changes such as cursors. Commits nothing if nothing changed.
-pub fn apply<W: World>(
-    world: &mut W,
+pub fn apply(
+    world: &mut dyn World,
     context: &Context,
     batch: &Batch,
-    extra: &[Change],
+    mut extra: Vec<Change>,
 ) -> Result<Effects, Error> {
     for _ in 0..ATTEMPTS {
         let mut drafts = drafts(world, context, batch)?;
         link(world, &mut drafts)?;
-        let mut changes = changes(&drafts, batch)?;
-        changes.extend_from_slice(extra);
-        let applied = if changes.is_empty() {
-            Applied::default()
-        } else {
-            match world.commit(changes) {
+        let mut effects = Effects::default();
+        let mut changes = Vec::with_capacity(drafts.len() * 2 + extra.len());
+        for draft in drafts {
+            effects.incidents.push(draft.effect());
+            draft.changes(&batch.events, &mut changes);
+        }
+        let own = changes.len();
+        changes.append(&mut extra);
+        if !changes.is_empty() {
+            effects.applied = match world.commit(&changes) {
                 Ok(applied) => applied,
-                Err(StorageError::Conflict) => continue,
+                Err(StorageError::Conflict) => {
+                    extra = changes.split_off(own);
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
-            }
-        };
-        let effect = |d: Draft<'_>| Effect { before: d.stored.map(|s| s.incident), after: d.record };
-        return Ok(Effects { incidents: drafts.into_iter().map(effect).collect(), applied });
+            };
+        }
+        return Ok(effects);
     }
     Err(StorageError::Conflict.into())
 }
 
 struct Draft<'a> {
-    news: &'a News,
-    stored: Option<Stored>,
-    before: Option<Facts>,
+    news: &'a [Box<News>],
+    stored: Option<StoredIncident>,
+    /// What the timeline says of the updates known before.
+    told_before: Vec<TimelineEvent>,
     facts: Facts,
+    bytes: Vec<u8>,
     record: Incident,
     services: Vec<ServiceName>,
 }
 
-fn drafts<'a, W: World>(world: &mut W, context: &Context, batch: &'a Batch) -> Result<Vec<Draft<'a>>, Error> {
-    let entries: Vec<(&'a String, &'a News)> = batch.news.iter().collect();
+fn drafts<'a>(world: &mut dyn World, context: &Context, batch: &'a Batch) -> Result<Vec<Draft<'a>>, Error> {
+    let entries: Vec<&'a [Box<News>]> = batch.news.chunk_by(|a, b| a.id == b.id).collect();
     let mut drafts = Vec::with_capacity(entries.len());
     for entries in entries.chunks(KEYS_PER_CALL) {
-        let keys: Vec<_> = entries.iter().map(|(id, _)| key(id)).collect();
-        for ((id, news), stored) in entries.iter().zip(world.incidents(&keys)?) {
-            let before = stored.as_ref().and_then(|stored| Facts::from_bytes(&stored.facts));
-            if before.is_none() && stored.is_some() {
-                let fields = [("incident", String::clone(id))];
-                world.log(Level::Warn, "stored facts are unreadable and are built anew", &fields);
-            }
-            let Some(facts) = Facts::merge(before.clone(), news) else {
-                continue;
-            };
-            let (record, services) = derive::incident(&facts, context);
-            drafts.push(Draft { news, stored, before, facts, record, services });
+        let mut keys = Vec::with_capacity(entries.len());
+        keys.extend(entries.iter().filter_map(|news| Some(key(&news.first()?.id))));
+        for (news, stored) in entries.iter().zip(world.incidents(&keys)?) {
+            drafts.extend(draft(world, context, news, stored)?);
         }
     }
     Ok(drafts)
 }
 
+fn draft<'a>(
+    world: &mut dyn World,
+    context: &Context,
+    news: &'a [Box<News>],
+    stored: Option<StoredIncident>,
+) -> Result<Option<Draft<'a>>, Error> {
+    let mut facts = None;
+    let mut told_before = Vec::new();
+    if let Some(stored) = &stored {
+        let id = &stored.incident.key.id;
+        facts = Facts::from_bytes(&stored.facts);
+        match &facts {
+            Some(facts) => told_before = timeline::of_updates(id, &facts.updates),
+            None => world.log(
+                Level::Warn,
+                "stored facts are unreadable and are built anew",
+                &[("incident".into(), id.clone())],
+            ),
+        }
+    }
+    for news in news {
+        facts = Facts::merge(facts, news);
+    }
+    let Some(facts) = facts else {
+        return Ok(None);
+    };
+    let (record, services) = derive::incident(&facts, context);
+    let bytes = facts
+        .to_bytes()
+        .map_err(|e| Error::Storage(format!("the facts of {} cannot be written: {e}", record.key.id)))?;
+    Ok(Some(Draft { news, stored, told_before, facts, bytes, record, services }))
+}
+
 /// Fills in the host's users and catalog entries, two calls for the whole batch.
-fn link<W: World>(world: &mut W, drafts: &mut [Draft<'_>]) -> Result<(), Error> {
+fn link(world: &mut dyn World, drafts: &mut [Draft<'_>]) -> Result<(), Error> {
     let mut emails: Vec<String> = Vec::new();
     let mut names: Vec<ServiceName> = Vec::new();
     for draft in drafts.iter() {
-        for email in draft.record.responders.iter().filter_map(|r| r.email.as_ref()) {
-            insert_once(&mut emails, email.clone());
+        for responder in &draft.record.responders {
+            if let Some(email) = &responder.email {
+                insert_once(&mut emails, email);
+            }
         }
         for name in &draft.services {
-            insert_once(&mut names, name.clone());
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
         }
     }
     let users = if emails.is_empty() { Vec::new() } else { world.users_by_email(&emails)? };
     let services = if names.is_empty() { Vec::new() } else { world.services_by_name(&names)? };
-    let answer = |answers: &[Option<String>], index: Result<usize, usize>| answers.get(index.ok()?)?.clone();
     for draft in drafts {
         for responder in &mut draft.record.responders {
-            let email = responder.email.as_ref();
-            responder.user_id = email.and_then(|email| answer(&users, emails.binary_search(email)));
+            let index = responder.email.as_ref().and_then(|email| emails.binary_search(email).ok());
+            responder.user_id = answer(&users, index);
         }
         for (service, name) in draft.record.services.iter_mut().zip(&draft.services) {
-            service.service_id = answer(&services, names.binary_search(name));
+            service.service_id = answer(&services, names.iter().position(|known| known == name));
         }
     }
     Ok(())
 }
 
-fn changes(drafts: &[Draft<'_>], batch: &Batch) -> Result<Vec<Change>, Error> {
-    let mut changes = Vec::with_capacity(drafts.len() * 2);
-    for draft in drafts {
-        let id = &draft.record.key.id;
-        let known = draft.before.as_ref().is_some_and(|before| *before == draft.facts)
-            && draft.stored.as_ref().is_some_and(|stored| stored.incident == draft.record);
-        if !known {
-            changes.push(Change::PutIncident {
-                incident: draft.record.clone(),
-                facts: (draft.facts.to_bytes())
-                    .map_err(|e| Error::Storage(format!("the facts of {id} cannot be written: {e}")))?,
-                revisit: draft.facts.timeline_as_of < Some(draft.record.updated_at),
-                base: draft.stored.as_ref().map(|stored| stored.revision),
-            });
+fn answer(answers: &[Option<String>], index: Option<usize>) -> Option<String> {
+    answers.get(index?)?.clone()
+}
+
+impl Draft<'_> {
+    fn is_changed(&self) -> bool {
+        self.stored.as_ref().is_none_or(|stored| stored.incident != self.record)
+    }
+
+    fn effect(&self) -> Effect {
+        let before = self.stored.as_ref().map(|s| (s.incident.phase, s.incident.updated_at));
+        Effect { before, phase: self.record.phase, changed: self.is_changed() }
+    }
+
+    fn changes(self, events: &[TimelineEvent], changes: &mut Vec<Change>) {
+        let changed = self.is_changed() || self.stored.as_ref().is_none_or(|s| s.facts != self.bytes);
+        let Draft { news, stored, told_before, facts, bytes, record, .. } = self;
+        let key = record.key.clone();
+        if changed {
+            changes.push(Change::PutIncident(IncidentWrite {
+                revisit: facts.timeline_as_of < Some(record.updated_at),
+                incident: record,
+                facts: bytes,
+                base: stored.map(|stored| stored.revision),
+            }));
         }
-        let events = timeline::of_updates(id, &draft.facts.updates);
-        if let Some(items) = &draft.news.items {
-            let all = events.into_iter().chain(items.iter().cloned()).collect();
-            changes.push(Change::ReplaceTimeline(key(id), all));
+        let mut told = timeline::of_updates(&key.id, &facts.updates);
+        if let Some(items) = news.iter().find_map(|news| news.items.as_ref()) {
+            told.extend_from_slice(items);
+            changes.push(Change::ReplaceTimeline(Timeline { incident: key.clone(), events: told }));
         } else {
-            let old = draft.before.as_ref().map(|b| timeline::of_updates(id, &b.updates)).unwrap_or_default();
-            let new = events.into_iter().filter(|event| !old.contains(event));
-            changes.extend(new.map(Change::PutTimelineEvent));
+            for event in told {
+                if !told_before.contains(&event) {
+                    changes.push(Change::PutTimelineEvent(event));
+                }
+            }
         }
         // What the updates already cover needs no word from a delivery.
-        let told = batch
-            .events
-            .iter()
-            .filter(|e| e.incident.id == *id && draft.facts.told.iter().any(|t| t.at == e.at));
-        changes.extend(told.cloned().map(Change::PutTimelineEvent));
+        for event in events {
+            if event.incident == key && facts.told.iter().any(|told| told.at == event.at) {
+                changes.push(Change::PutTimelineEvent(event.clone()));
+            }
+        }
     }
-    Ok(changes)
 }

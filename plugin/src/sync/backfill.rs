@@ -9,14 +9,14 @@ use alloc::vec::Vec;
 
 use super::apply::{Batch, apply};
 use super::context::{self, Context};
-use super::facts::Snapshot;
-use super::poll::{read_page, snapshots};
-use super::{read_state, write_state};
+use super::facts::{News, Snapshot};
+use super::poll::snapshots;
+use super::{read_page, read_state, write_state};
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload;
 use crate::json::object;
-use crate::model::{DAY, Error, SECOND, Step, Timestamp};
-use crate::port::{Change, Level, World};
+use crate::model::{Change, DAY, Error, Level, SECOND, Step, Timestamp};
+use crate::port::World;
 
 /// How far back the first backfill reaches.
 pub const HISTORY_DAYS: u32 = 90;
@@ -106,19 +106,21 @@ object!(Updates {
 });
 
 /// One bounded step, or, as a dry run, a count of what there is.
-pub fn backfill<W: World>(world: &mut W, window: Window, dry_run: bool) -> Result<Step, Error> {
+pub fn backfill(world: &mut dyn World, window: Window, dry_run: bool) -> Result<Step, Error> {
     if window.since >= window.until {
         return Err(Error::Invalid("a backfill's `since` must lie before its `until`".into()));
     }
     let Window { since, until } = window;
-    let stored = read_state::<W, Position>(world, STATE)?;
-    let stored = stored.filter(|p| p.since == Some(since) && p.until == Some(until));
-    let position = stored.unwrap_or_else(|| Position {
-        since: Some(since),
-        until: Some(until),
-        incidents: Some(Incidents::default()),
-        ..Position::default()
-    });
+    let mut position = Position::default();
+    read_state(world, STATE, &mut position)?;
+    if position.since != Some(since) || position.until != Some(until) {
+        position = Position {
+            since: Some(since),
+            until: Some(until),
+            incidents: Some(Incidents::default()),
+            ..Position::default()
+        };
+    }
     let mut context = Context::load(world)?;
     if dry_run {
         return count(world, &context, window);
@@ -137,23 +139,24 @@ pub fn backfill<W: World>(world: &mut W, window: Window, dry_run: bool) -> Resul
     }
 }
 
-fn count<W: World>(world: &mut W, context: &Context, window: Window) -> Result<Step, Error> {
+fn count(world: &mut dyn World, context: &Context, window: Window) -> Result<Step, Error> {
     let until = world.now().saturating_add(DAY);
     let from = window.since.saturating_sub(DAY);
     let request = client::incidents(from, until, &context.account.categories, 1, None);
-    let page: payload::Page<payload::Incident> = read_page(world, "incidents", "incidents", request)?;
-    Ok(Step { requests: 1, total: page.total, ..Step::default() })
+    let mut first: Vec<payload::Incident> = Vec::new();
+    let page = read_page(world, "incidents", "incidents", request, &mut first)?;
+    Ok(Step { requests: 1, total: page.total.and_then(|total| u64::try_from(total).ok()), ..Step::default() })
 }
 
-struct Run<'a, W> {
-    world: &'a mut W,
+struct Run<'a> {
+    world: &'a mut dyn World,
     context: &'a Context,
     window: Window,
     position: Position,
     step: Step,
 }
 
-impl<W: World> Run<'_, W> {
+impl Run<'_> {
     fn incidents(mut self) -> Result<Step, Error> {
         for _ in 0..PAGES_PER_STEP {
             let Some(Incidents { after, restarted }) = self.position.incidents.clone() else {
@@ -165,8 +168,8 @@ impl<W: World> Run<'_, W> {
             let categories = &self.context.account.categories;
             let request = client::incidents(from, to, categories, client::PAGE_SIZE, after.as_deref());
             self.step.requests += 1;
-            let page = match read_page::<payload::Incident, W>(self.world, "incidents", "incidents", request)
-            {
+            let mut listed: Vec<payload::Incident> = Vec::new();
+            let page = match read_page(self.world, "incidents", "incidents", request, &mut listed) {
                 Ok(page) => page,
                 Err(ApiError::RateLimited(ms)) => return Ok(self.report(ms)),
                 // The incident behind the cursor may be gone: begin the list again, once.
@@ -174,7 +177,7 @@ impl<W: World> Run<'_, W> {
                     self.world.log(
                         Level::Warn,
                         "a cursor was rejected; the list is read again",
-                        &[("why", why)],
+                        &[("why".into(), why)],
                     );
                     self.position.incidents = Some(Incidents { after: None, restarted: true });
                     self.position.done = None;
@@ -182,22 +185,21 @@ impl<W: World> Run<'_, W> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let listed = page.items.len();
-            self.step.fetched += u32::try_from(listed).unwrap_or(u32::MAX);
-            self.position.total =
-                self.position.total.or(page.total.and_then(|total| i64::try_from(total).ok()));
-            self.position.done = Some(self.position.done.unwrap_or(0) + i64::try_from(listed).unwrap_or(0));
+            self.step.fetched += u32::try_from(listed.len()).unwrap_or(u32::MAX);
+            self.position.total = self.position.total.or(page.total);
+            let count = i64::try_from(listed.len()).unwrap_or(0);
+            self.position.done = Some(self.position.done.unwrap_or(0) + count);
             let next = page.after.filter(|next| after.as_ref() != Some(next));
             if next.is_none() {
                 self.position.updates = Some(Updates { began: Some(now), ..Updates::default() });
             }
             self.position.incidents = next.map(|after| Incidents { after: Some(after), restarted });
             // The list is by whole days; the window is exact.
-            let inside = |i: &payload::Incident| {
+            listed.retain(|i| {
                 i.updated_at.is_none_or(|at| at >= since) && i.created_at.is_none_or(|at| at < until)
-            };
-            let news = snapshots(self.context, page.items.into_iter().filter(inside).collect());
-            self.commit(Batch { news, ..Batch::default() }, None)?;
+            });
+            let news = snapshots(self.world, self.context, listed);
+            self.commit(&news, None)?;
         }
         Ok(self.report(0))
     }
@@ -216,29 +218,29 @@ impl<W: World> Run<'_, W> {
             };
             self.step.requests += 1;
             let request = client::updates(None, after.as_deref());
-            let page =
-                match read_page::<payload::Update, W>(self.world, "updates", "incident_updates", request) {
-                    Ok(page) => page,
-                    Err(ApiError::RateLimited(ms)) => {
-                        wait_ms = ms;
-                        break;
-                    }
-                    Err(ApiError::Rejected(why)) if after.is_some() => {
-                        // Those that are missing are read incident by incident.
-                        self.world.log(Level::Warn, "the list of updates broke off", &[("why", why)]);
-                        self.position.updates = None;
-                        break;
-                    }
-                    Err(error) => return Err(error.into()),
-                };
-            self.step.fetched += u32::try_from(page.items.len()).unwrap_or(u32::MAX);
-            let mut times = page.items.iter().filter_map(|u| u.created_at);
+            let mut listed: Vec<payload::Update> = Vec::new();
+            let page = match read_page(self.world, "updates", "incident_updates", request, &mut listed) {
+                Ok(page) => page,
+                Err(ApiError::RateLimited(ms)) => {
+                    wait_ms = ms;
+                    break;
+                }
+                Err(ApiError::Rejected(why)) if after.is_some() => {
+                    // Those that are missing are read incident by incident.
+                    self.world.log(Level::Warn, "the list of updates broke off", &[("why".into(), why)]);
+                    self.position.updates = None;
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            self.step.fetched += u32::try_from(listed.len()).unwrap_or(u32::MAX);
+            let mut times = listed.iter().filter_map(|u| u.created_at);
             let (first, last) = (times.next(), times.next_back());
             let newest_first = newest_first || (after.is_none() && first > last && last.is_some());
             let oldest = [oldest, first, last].into_iter().flatten().min();
-            for update in page.items {
-                let news = batch.news.entry(update.incident_id.clone()).or_default();
-                news.updates.push(update);
+            for update in listed {
+                let id = update.incident_id.clone();
+                batch.add(News { id, updates: Vec::from([update]), ..News::default() });
             }
             let next = page.after.filter(|next| after.as_ref() != Some(next));
             let passed_window = newest_first && oldest.is_some_and(|at| at < self.window.since);
@@ -256,16 +258,16 @@ impl<W: World> Run<'_, W> {
                 newest_first,
             });
         }
-        self.commit(batch, read)?;
+        self.commit(&batch, read)?;
         Ok(self.report(wait_ms))
     }
 
-    fn commit(&mut self, batch: Batch, read: Option<UpdatesRead>) -> Result<(), Error> {
+    fn commit(&mut self, batch: &Batch, read: Option<UpdatesRead>) -> Result<(), Error> {
         let mut extra: Vec<Change> = Vec::from([write_state(STATE, &self.position)?]);
         if let Some(read) = read {
             extra.push(write_state(UPDATES_READ, &read)?);
         }
-        let effects = apply(self.world, self.context, &batch, &extra)?;
+        let effects = apply(self.world, self.context, batch, extra)?;
         self.step.created += effects.applied.created;
         self.step.updated += effects.applied.updated;
         self.step.stale += effects.applied.stale;

@@ -4,22 +4,11 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{context, poll};
+use super::{context, fetch_one, poll};
 use crate::incidentio::{client, payload};
 use crate::json::{self, Slot, object};
-use crate::model::{Error, Settings};
+use crate::model::{Connection, Error, Settings};
 use crate::port::World;
-
-/// Whom the plugin connected to; see the contract.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "documented in the contract")]
-pub struct Connection {
-    pub account: String,
-    pub account_url: Option<String>,
-    pub key_name: String,
-    pub roles: Vec<String>,
-    pub warnings: Vec<String>,
-}
 
 #[derive(Default)]
 struct IdentityAnswer {
@@ -29,21 +18,15 @@ struct IdentityAnswer {
 object!(IdentityAnswer { "identity" => Object identity });
 
 /// Checks the key and, only if it is good, stores the settings and the point from which polls catch up.
-pub fn connect<W: World>(world: &mut W, settings: &Settings) -> Result<Connection, Error> {
+pub fn connect(world: &mut dyn World, settings: &Settings) -> Result<Connection, Error> {
     let now = world.now();
     // The identity needs no permission, so a list of one tells whether incidents can be read at all.
     let probe = client::incidents(now, now, &[], 1, None);
-    let mut answers = world.fetch(&[client::identity(), probe]).into_iter();
-    let mut next = |what| {
-        let answer = answers.next().unwrap_or(Err(crate::port::Failure::Broken("no answer".into())));
-        client::body(what, answer, now)
-    };
-    let body = next("the key's identity")?;
+    let what = "the key's identity";
+    let body = client::body(what, fetch_one(world, client::identity()), now)?;
     let mut answer = IdentityAnswer::default();
-    json::read(&body, Slot::Object(&mut answer)).map_err(|why| {
-        Error::Malformed(format!("incident.io's answer about the key cannot be read: {why}"))
-    })?;
-    next("incidents")?;
+    json::read(&body, Slot::Object(&mut answer)).map_err(|why| client::unreadable(what, &why))?;
+    client::body("incidents", fetch_one(world, probe), now)?;
     let identity = answer.identity;
     let connection = Connection {
         account: client::account_slug(identity.dashboard_url.as_deref())
@@ -55,7 +38,7 @@ pub fn connect<W: World>(world: &mut W, settings: &Settings) -> Result<Connectio
     };
     let mut changes = Vec::from([context::settings_change(settings)?]);
     changes.extend(poll::first_watermark(world, now)?);
-    world.commit(changes)?;
+    world.commit(&changes)?;
     Ok(connection)
 }
 

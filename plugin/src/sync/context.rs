@@ -3,16 +3,15 @@
 //! Read at the start of a backfill and again when it is a day old, not with every poll. A list that the key may
 //! not read is remembered as unreadable and costs what depends on it, never the sync.
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{insert_once, read_state, write_state};
-use crate::incidentio::client::{self, ApiError};
+use super::{insert_once, read_page, read_state, write_state};
+use crate::incidentio::client::{self, ApiError, Page};
 use crate::incidentio::payload;
-use crate::json::{Object, object};
-use crate::model::{DAY, Error, Priority, Settings, Severity, SeverityOverride, Timestamp};
-use crate::port::{Change, Level, Request, World};
+use crate::json::{List, object};
+use crate::model::{Change, DAY, Error, Level, Priority, Settings, SeverityOverride, Timestamp};
+use crate::port::{Failure, World};
 
 /// Key of the settings in the plugin's state.
 const SETTINGS: &str = "settings";
@@ -56,25 +55,30 @@ object!(Account {
 });
 
 impl Account {
-    /// The severities in the words of [`crate::severity`].
-    pub fn known_severities(&self) -> Vec<Severity> {
-        self.severities.iter().map(Into::into).collect()
-    }
-
     /// The e-mail address of a person, lower-cased.
     pub fn email(&self, id: &str) -> Option<String> {
         let index = self.users.binary_search_by(|user| user.id.as_str().cmp(id)).ok()?;
         self.users.get(index)?.email.clone()
     }
+
+    fn add(&mut self, user: payload::User) {
+        if let (Some(email), Err(index)) =
+            (&user.email, self.users.binary_search_by(|known| known.id.cmp(&user.id)))
+        {
+            let email = Some(email.trim().to_ascii_lowercase());
+            self.users.insert(index, payload::User { id: user.id, name: None, email });
+        }
+    }
 }
 
 impl Context {
     /// What is stored; empty before the first connect.
-    pub fn load<W: World>(world: &mut W) -> Result<Context, Error> {
-        Ok(Context {
-            settings: read_state::<W, StoredSettings>(world, SETTINGS)?.unwrap_or_default().into(),
-            account: read_state(world, ACCOUNT)?.unwrap_or_default(),
-        })
+    pub fn load(world: &mut dyn World) -> Result<Context, Error> {
+        let mut settings = StoredSettings::default();
+        let mut account = Account::default();
+        read_state(world, SETTINGS, &mut settings)?;
+        read_state(world, ACCOUNT, &mut account)?;
+        Ok(Context { settings: settings.into(), account })
     }
 
     /// Whether the account should be read again.
@@ -150,48 +154,58 @@ impl From<StoredSettings> for Settings {
 }
 
 /// Reads the account anew and stores it; answers it with the number of requests that it took.
-pub fn refresh<W: World>(world: &mut W) -> Result<(Account, u32), Error> {
-    let lists = ["/v1/severities", "/v1/incident_statuses", "/v2/custom_fields", "/v3/catalog_types"]
-        .map(client::unpaged);
-    let [severities, statuses, fields, types] = lists;
-    let mut answers = Lists::fetch(world, [severities, statuses, fields, types, client::users(None)]);
+pub fn refresh(world: &mut dyn World) -> Result<(Account, u32), Error> {
+    let [severities, statuses, fields, types] =
+        ["/v1/severities", "/v1/incident_statuses", "/v2/custom_fields", "/v3/catalog_types"]
+            .map(client::unpaged);
+    let mut answers = world.fetch(&[severities, statuses, fields, types, client::users(None)]).into_iter();
     let mut requests = 5;
-    let severities = answers.read::<payload::Severity, W>(world, "severities", "severities")?;
-    let statuses = answers.read::<payload::Status, W>(world, "incident statuses", "incident_statuses")?;
-    let fields = answers.read::<payload::Field, W>(world, "custom fields", "custom_fields")?;
-    let types = answers.read::<payload::CatalogType, W>(world, "catalog types", "catalog_types")?;
-    let mut page = answers.read::<payload::User, W>(world, "users", "users")?;
-    let mut users: Vec<payload::User> = Vec::new();
-    while let Some(payload::Page { items, after, .. }) = page {
-        for payload::User { id, email, .. } in items.into_iter().filter(|user| user.email.is_some()) {
-            let email = email.map(|email| email.trim().to_ascii_lowercase());
-            if let Err(index) = users.binary_search_by(|known| known.id.cmp(&id)) {
-                users.insert(index, payload::User { id, name: None, email });
-            }
-        }
-        let Some(after) = after.filter(|_| requests < 5 + USER_PAGES) else {
-            break;
-        };
-        requests += 1;
-        page = Lists::fetch(world, [client::users(Some(&after))]).read(world, "users", "users")?;
-    }
-    let mut categories: Vec<String> = Vec::new();
-    for status in statuses.map(|p| p.items).unwrap_or_default() {
-        insert_once(&mut categories, status.category);
-    }
-    categories.retain(|category| !category.is_empty());
-    let account = Account {
-        read_at: Some(world.now()),
-        severities: severities.map(|p| p.items).unwrap_or_default(),
-        categories,
-        service_fields: fields
-            .zip(types)
-            .map(|(f, t)| service_fields(&f.items, &t.items))
-            .unwrap_or_default(),
-        users,
+    let mut account = Account { read_at: Some(world.now()), ..Account::default() };
+    let mut next = |world: &mut dyn World, what, key, items: &mut dyn List| {
+        let answer = answers.next().unwrap_or_else(|| Err(Failure::Broken("no answer".into())));
+        let page = client::page(what, key, answer, world.now(), items);
+        optional(world, page)
     };
-    world.commit(Vec::from([write_state(ACCOUNT, &account)?]))?;
+    next(world, "severities", "severities", &mut account.severities)?;
+    let mut statuses: Vec<payload::Status> = Vec::new();
+    next(world, "incident statuses", "incident_statuses", &mut statuses)?;
+    let mut fields: Vec<payload::Field> = Vec::new();
+    next(world, "custom fields", "custom_fields", &mut fields)?;
+    let mut types: Vec<payload::CatalogType> = Vec::new();
+    next(world, "catalog types", "catalog_types", &mut types)?;
+    let mut users: Vec<payload::User> = Vec::new();
+    let mut after = next(world, "users", "users", &mut users)?;
+    loop {
+        for user in users.drain(..) {
+            account.add(user);
+        }
+        if after.is_none() || requests >= 5 + USER_PAGES {
+            break;
+        }
+        requests += 1;
+        let page = read_page(world, "users", "users", client::users(after.as_deref()), &mut users);
+        after = optional(world, page)?;
+    }
+    for status in statuses.iter().filter(|status| !status.category.is_empty()) {
+        insert_once(&mut account.categories, &status.category);
+    }
+    account.service_fields = service_fields(&fields, &types);
+    world.commit(&[write_state(ACCOUNT, &account)?])?;
     Ok((account, requests))
+}
+
+/// Where a list goes on, or nowhere if the key may not read it.
+fn optional(world: &mut dyn World, page: Result<Page, ApiError>) -> Result<Option<String>, Error> {
+    match page {
+        Ok(page) => Ok(page.after),
+        Err(ApiError::Forbidden(why)) => {
+            let fields = [("why".into(), why)];
+            world.log(Level::Warn, "a list that the key may not read is left out", &fields);
+            Ok(None)
+        }
+        Err(ApiError::NotFound) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Fields backed by a catalog type of category `service`.
@@ -200,34 +214,4 @@ fn service_fields(fields: &[payload::Field], types: &[payload::CatalogType]) -> 
         |id: &String| types.iter().any(|t| t.id == *id && t.categories.iter().any(|c| c == "service"));
     let backed = fields.iter().filter(|f| f.catalog_type_id.as_ref().is_some_and(is_service));
     backed.map(|f| f.id.clone()).collect()
-}
-
-/// Answers to several list requests, read one after the other.
-struct Lists(alloc::vec::IntoIter<Result<crate::port::Response, crate::port::Failure>>);
-
-impl Lists {
-    fn fetch<W: World, const N: usize>(world: &mut W, requests: [Request; N]) -> Lists {
-        Lists(world.fetch(&requests).into_iter())
-    }
-
-    /// The next answer's first page; none if the key may not read it.
-    fn read<T: Object + Default, W: World>(
-        &mut self,
-        world: &mut W,
-        what: &str,
-        key: &str,
-    ) -> Result<Option<payload::Page<T>>, Error> {
-        let answer = self.0.next().unwrap_or(Err(crate::port::Failure::Broken("no answer".into())));
-        match client::body(what, answer, world.now()) {
-            Ok(body) => payload::page(&body, key).map(Some).map_err(|why| {
-                Error::Malformed(format!("incident.io's list of {what} cannot be read: {why}"))
-            }),
-            Err(ApiError::Forbidden(why)) => {
-                world.log(Level::Warn, "a list that the key may not read is left out", &[("why", why)]);
-                Ok(None)
-            }
-            Err(ApiError::NotFound) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
 }

@@ -2,7 +2,6 @@
 //!
 //! Links into the host's directory (users, catalog entries) are left open here and filled in by `apply`.
 
-use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -10,8 +9,7 @@ use super::context::Context;
 use super::facts::Facts;
 use super::key;
 use crate::incidentio::payload;
-use crate::model::{AffectedService, Incident, Mode, Phase, Responder, Severity, Timestamp};
-use crate::port::ServiceName;
+use crate::model::{AffectedService, Incident, Mode, Phase, Responder, ServiceName, Severity};
 use crate::resolution::{self, NamedTime, Stand};
 use crate::{model, severity};
 
@@ -20,12 +18,15 @@ pub fn incident(facts: &Facts, context: &Context) -> (Incident, Vec<ServiceName>
     let seen = &facts.snapshot.incident;
     let created_at = facts.snapshot.created_at;
     let phase = phase(&seen.incident_status.category);
-    let time = |t: &'_ payload::TimestampValue| Some((t.incident_timestamp.name.clone(), t.value.value?));
-    let times: Vec<(String, Timestamp)> = seen.incident_timestamp_values.iter().filter_map(time).collect();
-    let times: Vec<NamedTime<'_>> = times.iter().map(|(name, at)| NamedTime { name, at: *at }).collect();
+    let mut times = Vec::with_capacity(seen.incident_timestamp_values.len());
+    for point in &seen.incident_timestamp_values {
+        if let Some(at) = point.value.value {
+            times.push(NamedTime { name: &point.incident_timestamp.name, at });
+        }
+    }
     let severity = seen.severity.as_ref().map(Severity::from);
     let overrides = &context.settings.severity_overrides;
-    let mapping = severity::map(severity.as_ref(), overrides, &context.account.known_severities());
+    let mapping = severity::map(severity.as_ref(), overrides, &context.account.severities);
     let names = service_names(seen, context);
     let record = Incident {
         key: key(&seen.id),
@@ -34,7 +35,7 @@ pub fn incident(facts: &Facts, context: &Context) -> (Incident, Vec<ServiceName>
         permalink: seen.permalink.clone(),
         severity,
         priority: mapping.priority,
-        priority_rule: Cow::Borrowed(mapping.rule),
+        priority_rule: mapping.rule,
         status: seen.incident_status.name.clone(),
         phase,
         mode: mode(&seen.mode),
@@ -82,14 +83,20 @@ fn present(text: &str) -> Option<String> {
 }
 
 fn history(facts: &Facts) -> Vec<Stand> {
-    let recorded = |u: &payload::Update| {
-        let at = u.created_at?;
-        Some(Stand { at, phase: phase(&u.new_incident_status.category), recorded: true })
+    let mut history: Vec<Stand> = Vec::with_capacity(facts.updates.len() + facts.told.len());
+    let mut add = |at, category: &str, recorded| {
+        // At one instant what is recorded comes before what was told, and an earlier update before a later one.
+        let index = history.partition_point(|stand| stand.at <= at);
+        history.insert(index, Stand { at, phase: phase(category), recorded });
     };
-    let recorded = facts.updates.iter().filter_map(recorded);
-    let told = facts.told.iter().map(|t| Stand { at: t.at, phase: phase(&t.category), recorded: false });
-    let mut history: Vec<Stand> = recorded.chain(told).collect();
-    history.sort_by_key(|stand| stand.at);
+    for update in &facts.updates {
+        if let Some(at) = update.created_at {
+            add(at, &update.new_incident_status.category, true);
+        }
+    }
+    for told in &facts.told {
+        add(told.at, &told.category, false);
+    }
     history
 }
 

@@ -1,33 +1,21 @@
 //! Applying one delivery. A public event carries the whole incident and needs no request; a private one carries
 //! an identifier and is fetched. Applying it again, or later than a newer one, changes nothing.
 
-use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::apply::{Batch, Effect, apply};
 use super::context::Context;
 use super::facts::{News, Snapshot, Told};
-use super::{key, timeline};
+use super::{fetch_one, key, timeline};
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload;
 use crate::json::{self, Slot, object};
-use crate::model::Error;
+use crate::model::{Error, Outcome};
 use crate::port::World;
 use crate::webhook::event::{Event, envelope};
 
-/// What a delivery led to; see the contract.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "documented in the contract")]
-pub enum Outcome {
-    Created,
-    Updated,
-    Resolved,
-    Unchanged,
-    Stale,
-    Ignored(String),
-}
-
 /// Applies the body of a delivery whose signature was verified when it arrived.
-pub fn handle<W: World>(world: &mut W, body: &[u8]) -> Result<Outcome, Error> {
+pub fn handle(world: &mut dyn World, body: &[u8]) -> Result<Outcome, Error> {
     let context = Context::load(world)?;
     match envelope(body)?.event()? {
         Event::Ignored(why) => Ok(Outcome::Ignored(why)),
@@ -36,8 +24,8 @@ pub fn handle<W: World>(world: &mut W, body: &[u8]) -> Result<Outcome, Error> {
     }
 }
 
-fn delivered<W: World>(
-    world: &mut W,
+fn delivered(
+    world: &mut dyn World,
     context: &Context,
     incident: payload::Incident,
     status_changed: bool,
@@ -50,14 +38,13 @@ fn delivered<W: World>(
         category: snapshot.incident.incident_status.category.clone(),
     });
     let status = &snapshot.incident.incident_status.name;
-    let events = told.iter().map(|told| timeline::of_told(snapshot.id(), told, status)).collect();
-    let (id, version) = (String::from(snapshot.id()), snapshot.updated_at);
-    let news = News { snapshot: Some(snapshot), told, ..News::default() };
-    let mut batch = Batch { events, ..Batch::default() };
-    batch.news.insert(id, news);
-    let effects = apply(world, context, &batch, &[])?;
+    let mut batch = Batch::default();
+    batch.events.extend(told.iter().map(|told| timeline::of_told(snapshot.id(), told, status)));
+    let version = snapshot.updated_at;
+    batch.add(News { id: snapshot.id().into(), snapshot: Some(snapshot), told, ..News::default() });
+    let effects = apply(world, context, &batch, Vec::new())?;
     Ok(match effects.incidents.first() {
-        Some(Effect { before: Some(before), .. }) if before.updated_at > version => Outcome::Stale,
+        Some(Effect { before: Some((_, before)), .. }) if *before > version => Outcome::Stale,
         Some(effect) => outcome(effect),
         None => Outcome::Unchanged,
     })
@@ -70,46 +57,42 @@ struct Answer {
 
 object!(Answer { "incident" => Object incident });
 
-fn fetched<W: World>(world: &mut W, context: &Context, id: &str) -> Result<Outcome, Error> {
+fn fetched(world: &mut dyn World, context: &Context, id: &str) -> Result<Outcome, Error> {
     let known = world.incidents(&[key(id)])?.into_iter().next().flatten().is_some();
     if !context.settings.include_private && !known {
         return Ok(Outcome::Ignored("private incidents are not included".into()));
     }
-    let answer = world.fetch(&[client::incident(id)]).into_iter().next();
-    let answer = answer.unwrap_or(Err(crate::port::Failure::Broken("no answer".into())));
-    let snapshot = match client::body("the incident", answer, world.now()) {
+    let snapshot = match client::body("the incident", fetch_one(world, client::incident(id)), world.now()) {
         Ok(body) => {
             let mut answer = Answer::default();
-            json::read(&body, Slot::Object(&mut answer)).map_err(|why| {
-                Error::Malformed(alloc::format!("incident.io's answer for {id} cannot be read: {why}"))
-            })?;
+            json::read(&body, Slot::Object(&mut answer))
+                .map_err(|why| client::unreadable("the incident", &why))?;
             Snapshot::new(answer.incident)
         }
         // Deleted, or turned private for this key.
         Err(ApiError::NotFound | ApiError::Forbidden(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    let (id, news) = match snapshot {
+    let news = match snapshot {
         Some(snapshot) => {
-            (String::from(snapshot.id()), News { snapshot: Some(snapshot), fresh: true, ..News::default() })
+            News { id: snapshot.id().into(), snapshot: Some(snapshot), fresh: true, ..News::default() }
         }
-        None if known => (String::from(id), News { hidden: true, ..News::default() }),
+        None if known => News { id: id.into(), hidden: true, ..News::default() },
         None => {
             return Ok(Outcome::Ignored("the incident cannot be seen with this key, or is gone".into()));
         }
     };
     let mut batch = Batch::default();
-    batch.news.insert(id, news);
-    let effects = apply(world, context, &batch, &[])?;
+    batch.add(news);
+    let effects = apply(world, context, &batch, Vec::new())?;
     Ok(effects.incidents.first().map_or(Outcome::Unchanged, outcome))
 }
 
 fn outcome(effect: &Effect) -> Outcome {
-    let over = effect.after.phase.is_over();
-    match &effect.before {
+    match effect.before {
         None => Outcome::Created,
-        Some(before) if *before == effect.after => Outcome::Unchanged,
-        Some(before) if over && !before.phase.is_over() => Outcome::Resolved,
+        Some(_) if !effect.changed => Outcome::Unchanged,
+        Some((before, _)) if effect.phase.is_over() && !before.is_over() => Outcome::Resolved,
         Some(_) => Outcome::Updated,
     }
 }

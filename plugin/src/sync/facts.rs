@@ -4,6 +4,7 @@
 //! updates are a set by id. Holds what a record or a timeline is derived from and nothing else: no summary, no
 //! message, no post-mortem.
 
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -31,8 +32,8 @@ pub struct Facts {
 /// The incident as one answer or delivery showed it, with its two indispensable times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// What it said.
-    pub incident: Incident,
+    /// What it said. Shared, because a merge is repeated after a conflict.
+    pub incident: Rc<Incident>,
     /// When it was created.
     pub created_at: Timestamp,
     /// Its version.
@@ -51,6 +52,8 @@ pub struct Told {
 /// What one piece of news adds. At most one snapshot, any number of updates.
 #[derive(Debug, Clone, Default)]
 pub struct News {
+    /// The provider's identifier of the incident.
+    pub id: String,
     /// The incident itself.
     pub snapshot: Option<Snapshot>,
     /// Whether `snapshot` was just read from the provider. Names can change without a new version, so a fresh
@@ -192,7 +195,7 @@ impl Snapshot {
         incident.custom_field_entries.retain(|entry| !entry.values.is_empty());
         incident.incident_timestamp_values.retain(|t| t.value.value.is_some());
         let updated_at = incident.updated_at.unwrap_or(created_at);
-        Some(Snapshot { incident, created_at, updated_at })
+        Some(Snapshot { incident: Rc::new(incident), created_at, updated_at })
     }
 
     /// The provider's identifier.

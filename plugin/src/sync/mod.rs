@@ -18,9 +18,10 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::json::{self, Fields, Object, Slot};
-use crate::model::{Error, IncidentKey};
-use crate::port::{Change, World};
+use crate::incidentio::client::{self, ApiError, Page};
+use crate::json::{self, Fields, List, Object, Slot};
+use crate::model::{Change, Error, IncidentKey};
+use crate::port::{Answer, Failure, Request, World};
 
 /// This source's name in every key.
 pub const SOURCE: &str = "incidentio";
@@ -30,27 +31,45 @@ fn key(id: &str) -> IncidentKey {
 }
 
 /// Keeps a short list sorted and free of repetitions.
-fn insert_once<T: Ord>(list: &mut Vec<T>, item: T) {
-    if let Err(index) = list.binary_search(&item) {
-        list.insert(index, item);
+fn insert_once(list: &mut Vec<String>, item: &String) {
+    if let Err(index) = list.binary_search(item) {
+        list.insert(index, item.clone());
     }
 }
 
-/// Reads a value of the plugin's own state. One that is not JSON is an error, not an empty value: starting anew
-/// would silently import everything again.
-fn read_state<W: World, T: Object + Default>(world: &mut W, name: &'static str) -> Result<Option<T>, Error> {
+/// Reads a value of the plugin's own state into an empty one; false if there is none. One that is not JSON is an
+/// error, not an empty value: starting anew would silently import everything again.
+fn read_state(world: &mut dyn World, name: &str, into: &mut dyn Object) -> Result<bool, Error> {
     let Some(bytes) = world.state(name)? else {
-        return Ok(None);
+        return Ok(false);
     };
-    let mut value = T::default();
-    json::read(&bytes, Slot::Object(&mut value))
-        .map_err(|why| Error::Storage(format!("the plugin's state `{name}` is damaged: {why}")))?;
-    Ok(Some(value))
+    match json::read(&bytes, Slot::Object(into)) {
+        Ok(()) => Ok(true),
+        Err(why) => Err(Error::Storage(format!("the plugin's state `{name}` is damaged: {why}"))),
+    }
 }
 
-fn write_state<T: Fields>(name: &'static str, value: &T) -> Result<Change, Error> {
-    let bytes = json::write(value);
-    let bytes =
-        bytes.map_err(|e| Error::Storage(format!("the plugin's state `{name}` cannot be written: {e}")))?;
-    Ok(Change::SetState(name, Some(bytes)))
+fn write_state(name: &str, value: &dyn Fields) -> Result<Change, Error> {
+    match json::write(value) {
+        Ok(bytes) => Ok(Change::SetState((name.into(), Some(bytes)))),
+        Err(e) => Err(Error::Storage(format!("the plugin's state `{name}` cannot be written: {e}"))),
+    }
+}
+
+/// One answer of one request.
+fn fetch_one(world: &mut dyn World, request: Request) -> Answer {
+    let answer = world.fetch(&[request]).into_iter().next();
+    answer.unwrap_or_else(|| Err(Failure::Broken("no answer".into())))
+}
+
+/// Sends one list request and reads its page into `items`.
+fn read_page(
+    world: &mut dyn World,
+    what: &str,
+    key: &str,
+    request: Request,
+    items: &mut dyn List,
+) -> Result<Page, ApiError> {
+    let answer = fetch_one(world, request);
+    client::page(what, key, answer, world.now(), items)
 }

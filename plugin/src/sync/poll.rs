@@ -4,7 +4,6 @@
 //! by it. So a pass asks from one day before the watermark to one day ahead, merges what it gets by version,
 //! and moves the watermark only when it is through, to the time that it began less an overlap.
 
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -12,12 +11,12 @@ use super::apply::{Batch, apply};
 use super::backfill::UpdatesRead;
 use super::context::{self, Context};
 use super::facts::{Facts, News, Snapshot};
-use super::{SOURCE, read_state, timeline, write_state};
+use super::{SOURCE, read_page, read_state, timeline, write_state};
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload;
-use crate::json::{Object, object};
-use crate::model::{DAY, Error, SECOND, Step, Timestamp};
-use crate::port::{Change, Level, Request, World};
+use crate::json::{List, object};
+use crate::model::{Change, DAY, Error, Level, SECOND, Step, Timestamp};
+use crate::port::{Answer, Request, World};
 
 /// How often the host should poll without webhooks.
 pub const INTERVAL_SECONDS: u32 = 300;
@@ -62,8 +61,8 @@ object!(Pass { "began" => Instant began, "after" => MaybeText after, "restarted"
 
 /// The change that sets the watermark at the first connect; none later, so that a reconnect after a long break
 /// catches up with all of it.
-pub(super) fn first_watermark<W: World>(world: &mut W, now: Timestamp) -> Result<Option<Change>, Error> {
-    if read_state::<W, Position>(world, STATE)?.is_some() {
+pub(super) fn first_watermark(world: &mut dyn World, now: Timestamp) -> Result<Option<Change>, Error> {
+    if read_state(world, STATE, &mut Position::default())? {
         return Ok(None);
     }
     let position = Position { watermark: Some(now), ..Position::default() };
@@ -71,11 +70,12 @@ pub(super) fn first_watermark<W: World>(world: &mut W, now: Timestamp) -> Result
 }
 
 /// One bounded step.
-pub fn poll<W: World>(world: &mut W) -> Result<Step, Error> {
+pub fn poll(world: &mut dyn World) -> Result<Step, Error> {
     let now = world.now();
-    let Some(mut position) = read_state::<W, Position>(world, STATE)? else {
+    let mut position = Position::default();
+    if !read_state(world, STATE, &mut position)? {
         return Err(Error::Invalid("the organisation is not connected; connect before polling".into()));
-    };
+    }
     let mut context = Context::load(world)?;
     let mut step = Step::default();
     if context.is_old(now) {
@@ -96,8 +96,8 @@ pub fn poll<W: World>(world: &mut W) -> Result<Step, Error> {
 }
 
 /// Reads the list of what changed, a few pages at a time.
-fn pass<W: World>(
-    world: &mut W,
+fn pass(
+    world: &mut dyn World,
     context: &Context,
     mut position: Position,
     mut step: Step,
@@ -110,21 +110,26 @@ fn pass<W: World>(
         let after = pass.after.as_deref();
         let request = client::incidents(from, to, &context.account.categories, client::PAGE_SIZE, after);
         step.requests += 1;
-        let page = match read_page::<payload::Incident, W>(world, "incidents", "incidents", request) {
+        let mut listed: Vec<payload::Incident> = Vec::new();
+        let page = match read_page(world, "incidents", "incidents", request, &mut listed) {
             Ok(page) => page,
             Err(ApiError::RateLimited(ms)) => {
                 return Ok(Step { more: true, wait_ms: ms, ..step });
             }
             // The incident behind the cursor may be gone: begin the list again, once.
             Err(ApiError::Rejected(why)) if pass.after.is_some() && !pass.restarted => {
-                world.log(Level::Warn, "a cursor was rejected; the list is read again", &[("why", why)]);
+                world.log(
+                    Level::Warn,
+                    "a cursor was rejected; the list is read again",
+                    &[("why".into(), why)],
+                );
                 position.pass = Some(Pass { after: None, restarted: true, ..pass });
-                world.commit(Vec::from([write_state(STATE, &position)?]))?;
+                world.commit(&[write_state(STATE, &position)?])?;
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
-        step.fetched += u32::try_from(page.items.len()).unwrap_or(u32::MAX);
+        step.fetched += u32::try_from(listed.len()).unwrap_or(u32::MAX);
         let next = page.after.filter(|next| pass.after.as_ref() != Some(next));
         position.pass = next.map(|after| Pass { after: Some(after), ..pass.clone() });
         if position.pass.is_none() {
@@ -132,8 +137,8 @@ fn pass<W: World>(
             position.passed_at = Some(began);
             position.revisited = Some(0);
         }
-        let batch = Batch { news: snapshots(context, page.items), ..Batch::default() };
-        let effects = apply(world, context, &batch, &[write_state(STATE, &position)?])?;
+        let batch = snapshots(world, context, listed);
+        let effects = apply(world, context, &batch, Vec::from([write_state(STATE, &position)?]))?;
         step.created += effects.applied.created;
         step.updated += effects.applied.updated;
         step.stale += effects.applied.stale;
@@ -143,19 +148,20 @@ fn pass<W: World>(
 }
 
 /// Reads the timelines of incidents that changed since theirs was read.
-fn revisit<W: World>(
-    world: &mut W,
+fn revisit(
+    world: &mut dyn World,
     context: &Context,
     mut position: Position,
     mut step: Step,
 ) -> Result<Step, Error> {
-    let read: Option<UpdatesRead> = read_state(world, super::backfill::UPDATES_READ)?;
+    let mut read = UpdatesRead::default();
+    read_state(world, super::backfill::UPDATES_READ, &mut read)?;
     let waiting = world.to_revisit(SOURCE, TIMELINES_PER_STEP)?;
     let mut visits = Vec::with_capacity(waiting.keys.len());
     for stored in world.incidents(&waiting.keys)?.into_iter().flatten() {
         if let Some(facts) = Facts::from_bytes(&stored.facts) {
-            let complete = facts.updates_as_of >= Some(facts.snapshot.updated_at)
-                || read.as_ref().is_some_and(|read| read.covers(&facts.snapshot));
+            let complete =
+                facts.updates_as_of >= Some(facts.snapshot.updated_at) || read.covers(&facts.snapshot);
             visits.push(Visit::new(facts.snapshot, !complete));
         }
     }
@@ -174,8 +180,8 @@ fn revisit<W: World>(
             let Some(visit) = visits.get_mut(index) else {
                 continue;
             };
-            match client::body("the timeline", answer, now) {
-                Ok(body) => visit.take(of_updates, &body)?,
+            match visit.take(of_updates, answer, now) {
+                Ok(()) => {}
                 Err(ApiError::RateLimited(ms)) => {
                     visit.postponed = true;
                     wait_ms = Some(ms.max(wait_ms.unwrap_or(0)));
@@ -190,21 +196,29 @@ fn revisit<W: World>(
         }
     }
     let mut batch = Batch::default();
+    let mut visited = 0;
     for visit in visits.into_iter().filter(Visit::is_complete) {
         step.fetched += 1;
         let Visit { snapshot, updates, items, .. } = visit;
         let as_of = Some(snapshot.updated_at);
         let items = Some(timeline::of_items(snapshot.id(), items));
-        let news = News { updates, updates_as_of: as_of, timeline_as_of: as_of, items, ..News::default() };
-        batch.news.insert(snapshot.incident.id, news);
+        let id = snapshot.id().into();
+        batch.add(News {
+            id,
+            updates,
+            updates_as_of: as_of,
+            timeline_as_of: as_of,
+            items,
+            ..News::default()
+        });
+        visited += 1;
     }
-    let visited = u64::try_from(batch.news.len()).unwrap_or(0);
     let left = waiting.total.saturating_sub(visited);
     let stuck = visited == 0 && wait_ms.is_none();
     let before = position.revisited.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
     let done = before + visited;
     position.revisited = i64::try_from(done).ok().filter(|_| left > 0 && !stuck);
-    let effects = apply(world, context, &batch, &[write_state(STATE, &position)?])?;
+    let effects = apply(world, context, &batch, Vec::from([write_state(STATE, &position)?]))?;
     step.updated += effects.applied.updated;
     step.done = done;
     step.total = Some(done + left);
@@ -214,29 +228,27 @@ fn revisit<W: World>(
 }
 
 /// News of whole incidents; private ones only if the settings ask for them.
-pub(super) fn snapshots(context: &Context, incidents: Vec<payload::Incident>) -> BTreeMap<String, News> {
-    let wanted = |s: &Snapshot| context.settings.include_private || !s.is_private();
-    let mut news = BTreeMap::new();
-    for snapshot in incidents.into_iter().filter_map(Snapshot::new).filter(wanted) {
-        let id = String::from(snapshot.id());
-        news.insert(id, News { snapshot: Some(snapshot), fresh: true, ..News::default() });
+pub(super) fn snapshots(
+    world: &mut dyn World,
+    context: &Context,
+    incidents: Vec<payload::Incident>,
+) -> Batch {
+    let mut batch = Batch::default();
+    for incident in incidents {
+        let id = incident.id.clone();
+        match Snapshot::new(incident) {
+            Some(snapshot) if context.settings.include_private || !snapshot.is_private() => {
+                batch.add(News { id, snapshot: Some(snapshot), fresh: true, ..News::default() });
+            }
+            Some(_) => {}
+            None => world.log(
+                Level::Warn,
+                "a listed incident has no identifier or no time and is left out",
+                &[("incident".into(), id)],
+            ),
+        }
     }
-    news
-}
-
-/// Sends one list request and reads its page.
-pub(super) fn read_page<T: Object + Default, W: World>(
-    world: &mut W,
-    what: &str,
-    key: &str,
-    request: Request,
-) -> Result<payload::Page<T>, ApiError> {
-    let answer = world.fetch(&[request]).into_iter().next();
-    let answer = answer.unwrap_or(Err(crate::port::Failure::Broken("no answer".into())));
-    let body = client::body(what, answer, world.now())?;
-    payload::page(&body, key).map_err(|why| {
-        ApiError::Malformed(alloc::format!("incident.io's list of {what} cannot be read: {why}"))
-    })
+    batch
 }
 
 /// One incident whose timeline is being read.
@@ -277,24 +289,14 @@ impl Visit {
         updates.into_iter().chain(items).collect()
     }
 
-    fn take(&mut self, of_updates: bool, body: &[u8]) -> Result<(), Error> {
-        let unreadable = |why: String| {
-            Error::Malformed(alloc::format!(
-                "incident.io's timeline of {} cannot be read: {why}",
-                self.snapshot.incident.reference
-            ))
-        };
-        if of_updates {
-            let page = payload::page(body, "incident_updates").map_err(unreadable)?;
-            self.updates.extend(page.items);
-            self.updates_left =
-                page.after.filter(|next| self.updates_left.as_ref() != Some(&Some(next.clone()))).map(Some);
+    fn take(&mut self, of_updates: bool, answer: Answer, now: Timestamp) -> Result<(), ApiError> {
+        let (key, items, left): (_, &mut dyn List, _) = if of_updates {
+            ("incident_updates", &mut self.updates, &mut self.updates_left)
         } else {
-            let page = payload::page(body, "incident_timeline_items").map_err(unreadable)?;
-            self.items.extend(page.items);
-            self.items_left =
-                page.after.filter(|next| self.items_left.as_ref() != Some(&Some(next.clone()))).map(Some);
-        }
+            ("incident_timeline_items", &mut self.items, &mut self.items_left)
+        };
+        let page = client::page("the timeline", key, answer, now, items)?;
+        *left = Some(page.after).filter(|next| next.is_some() && left.as_ref() != Some(next));
         Ok(())
     }
 

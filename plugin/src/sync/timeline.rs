@@ -1,6 +1,5 @@
 //! Timeline events out of updates and curated items. Texts that people wrote into updates are not among them.
 
-use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -30,7 +29,7 @@ pub fn of_updates(incident: &str, updates: &[Update]) -> Vec<TimelineEvent> {
             incident: key(incident),
             id: format!("update:{}", update.id),
             at: update.created_at.unwrap_or_default(),
-            kind: Cow::Borrowed(kind),
+            kind: kind.into(),
             title,
             detail,
             actor: update.updater.name(),
@@ -47,7 +46,7 @@ pub fn of_items(incident: &str, items: Vec<TimelineItem>) -> Vec<TimelineEvent> 
             incident: key(incident),
             id: format!("item:{}", item.id),
             at: item.timestamp?,
-            kind: Cow::Borrowed("note"),
+            kind: "note".into(),
             title: item.title,
             detail: None,
             actor: item.creator.name(),
@@ -62,7 +61,7 @@ pub fn of_told(incident: &str, told: &Told, status: &str) -> TimelineEvent {
         incident: key(incident),
         id: format!("told:{}:{}", told.at, told.category),
         at: told.at,
-        kind: Cow::Borrowed("status-changed"),
+        kind: "status-changed".into(),
         title: format!("Status: {status}"),
         detail: None,
         actor: None,
@@ -80,11 +79,12 @@ mod tests {
             {"id":"2","created_at":2,"new_incident_status":{"name":"Investigating","category":"live"},"new_severity":{"name":"Major"}},
             {"id":"3","created_at":3,"new_incident_status":{"name":"Investigating","category":"live"},"new_severity":{"name":"Major"}},
             {"id":"4","created_at":4,"new_incident_status":{"name":"Merged","category":"merged"},"merged_into_incident_id":"other"}]}"#;
-        let updates = crate::incidentio::payload::page(body, "incident_updates").unwrap().items;
+        let mut updates: Vec<Update> = Vec::new();
+        crate::incidentio::payload::page(body, "incident_updates", &mut updates).unwrap();
         let said: Vec<_> =
             of_updates("a", &updates).into_iter().map(|e| (e.id, e.kind, e.title, e.detail)).collect();
-        let row = |id: &str, kind: &'static str, title: &str, detail: Option<&str>| {
-            (String::from(id), Cow::Borrowed(kind), String::from(title), detail.map(String::from))
+        let row = |id: &str, kind: &str, title: &str, detail: Option<&str>| {
+            (String::from(id), String::from(kind), String::from(title), detail.map(String::from))
         };
         assert_eq!(
             said,

@@ -34,15 +34,21 @@ pub struct Malformed(pub String);
 
 /// A delivery's body, read.
 #[derive(Debug, Default)]
-pub struct Envelope<'a> {
+pub struct Envelope {
     /// The provider's event type.
     pub event_type: String,
-    /// What stands under every other key, in the order of the body.
-    payloads: Vec<(String, Payload)>,
-    body: &'a [u8],
+    /// Where the incident may be, most likely first.
+    payloads: Vec<Payload>,
 }
 
-impl Object for Envelope<'_> {
+/// The body as it stands: the type, and what is under every other key.
+#[derive(Default)]
+struct Body {
+    event_type: String,
+    payloads: Vec<(String, Payload)>,
+}
+
+impl Object for Body {
     fn slot(&mut self, key: &str) -> Slot<'_> {
         if key == "event_type" {
             return Slot::Text(&mut self.event_type);
@@ -99,33 +105,48 @@ pub enum Event {
 }
 
 /// Reads a delivery's body.
-pub fn envelope(body: &[u8]) -> Result<Envelope<'_>, Malformed> {
-    let mut envelope = Envelope { body, ..Envelope::default() };
-    json::read(body, Slot::Object(&mut envelope)).map_err(|why| Malformed(format!("the body is {why}")))?;
-    if envelope.event_type.is_empty() {
+pub fn envelope(body: &[u8]) -> Result<Envelope, Malformed> {
+    let malformed = |why| Malformed(format!("the body is {why}"));
+    let mut read = Body::default();
+    json::read(body, Slot::Object(&mut read)).map_err(malformed)?;
+    let Body { event_type, payloads: mut under } = read;
+    if event_type.is_empty() {
         return Err(Malformed("the body has no `event_type`".into()));
     }
-    Ok(envelope)
+    let mut payloads = Vec::new();
+    let mut take = |name: &str| {
+        let found = under.iter_mut().find(|(key, _)| key == name);
+        payloads.extend(found.map(|(_, payload)| core::mem::take(payload)));
+    };
+    take(&event_type);
+    if SHORT_NAMES.contains(&event_type.as_str()) {
+        take("data");
+        take("incident");
+        let mut top = Payload::default();
+        json::read(body, Slot::Object(&mut top)).map_err(malformed)?;
+        payloads.push(top);
+    }
+    Ok(Envelope { event_type, payloads })
 }
 
-impl Envelope<'_> {
+impl Envelope {
     /// The provider's incident that the delivery concerns, if it names one.
     pub fn incident_id(&self) -> Option<String> {
         let is_incident = self.kind() == Kind::Incident;
-        let of = |payload: &Payload| {
+        for payload in &self.payloads {
             let own = if is_incident { payload.own.id.as_str() } else { "" };
-            let ids = [&payload.incident.id, &payload.postmortem_document.incident_id, &payload.incident_id];
-            ids.into_iter()
-                .map(String::as_str)
-                .chain([own])
-                .find(|id| !id.is_empty())
-                .map(ToString::to_string)
-        };
-        self.payloads().find_map(of).or_else(|| of(&self.top()?))
+            let inside = &payload.postmortem_document.incident_id;
+            for id in [&payload.incident.id, inside, &payload.incident_id, own] {
+                if !id.is_empty() {
+                    return Some(id.to_string());
+                }
+            }
+        }
+        None
     }
 
     /// What to do.
-    pub fn event(&self) -> Result<Event, Malformed> {
+    pub fn event(self) -> Result<Event, Malformed> {
         let event_type = self.event_type.as_str();
         match self.kind() {
             Kind::Ping => return Ok(Event::Ignored("a ping".into())),
@@ -141,37 +162,14 @@ impl Envelope<'_> {
         if EXAMPLE_IDS.contains(&id.as_str()) {
             return Ok(Event::Ignored("a test send with the documentation's example".into()));
         }
-        let whole = self.payloads().find_map(whole).or_else(|| whole(&self.top()?));
-        match whole {
-            Some(incident) => {
-                let event = event_type.split_once('.').map_or("", |(_, event)| event);
-                let status_changed = event.starts_with("incident_status_updated")
-                    || matches!(event, "status_updated" | "resolved");
-                Ok(Event::Whole { incident, status_changed })
-            }
+        let event = event_type.split_once('.').map_or("", |(_, event)| event);
+        let status_changed =
+            event.starts_with("incident_status_updated") || matches!(event, "status_updated" | "resolved");
+        match self.payloads.into_iter().find_map(whole) {
+            Some(incident) => Ok(Event::Whole { incident: Box::new(incident), status_changed }),
             // A payload that names its incident but does not hold all of it.
             None => Ok(Event::Reference { id }),
         }
-    }
-
-    /// The payload, under the property named after the type; for the short names also under `data` and
-    /// `incident`.
-    fn payloads(&self) -> impl Iterator<Item = &Payload> {
-        let named = [self.event_type.as_str(), "data", "incident"];
-        let places = if self.is_short() { named.len() } else { 1 };
-        let under = |name| self.payloads.iter().find(move |(key, _)| key == name).map(|(_, payload)| payload);
-        named.into_iter().take(places).filter_map(under)
-    }
-
-    /// For the short names, the body itself as the payload; read only when nothing is found elsewhere.
-    fn top(&self) -> Option<Payload> {
-        let mut top = Payload::default();
-        json::read(self.body, Slot::Object(&mut top)).ok().filter(|()| self.is_short())?;
-        Some(top)
-    }
-
-    fn is_short(&self) -> bool {
-        SHORT_NAMES.contains(&self.event_type.as_str())
     }
 
     fn kind(&self) -> Kind {
@@ -179,7 +177,7 @@ impl Envelope<'_> {
         if event_type == "ping" {
             return Kind::Ping;
         }
-        if self.is_short() {
+        if SHORT_NAMES.contains(&event_type) {
             return Kind::Incident;
         }
         let Some((family, event)) = event_type.split_once('.') else {
@@ -212,9 +210,9 @@ enum Kind {
 
 /// The incident in a payload, directly or under `incident`; none if there is only an identifier. One without a
 /// version cannot be ordered against what is stored, so it counts as an identifier.
-fn whole(payload: &Payload) -> Option<Box<Incident>> {
-    let complete = |i: &&Incident| !i.incident_status.category.is_empty() && i.updated_at.is_some();
-    [&payload.incident, &payload.own].into_iter().find(complete).map(|i| Box::new(i.clone()))
+fn whole(payload: Payload) -> Option<Incident> {
+    let complete = |i: &Incident| !i.incident_status.category.is_empty() && i.updated_at.is_some();
+    [payload.incident, payload.own].into_iter().find(complete)
 }
 
 impl core::fmt::Display for Malformed {

@@ -15,6 +15,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use crate::base64;
+use crate::model::{Header, Rejection};
 
 /// The sender names about 350 kB as the most that it sends.
 pub const LARGEST_BODY: usize = 512 * 1024;
@@ -27,15 +28,6 @@ const MOST_SIGNATURES: usize = 16;
 /// Base64 of 32 bytes.
 const SIGNATURE_LENGTH: usize = 44;
 
-/// One header as it was received.
-#[derive(Debug, Clone, Copy)]
-pub struct Header<'a> {
-    /// In any letter case.
-    pub name: &'a str,
-    /// Undecoded.
-    pub value: &'a [u8],
-}
-
 /// What a signature vouches for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
@@ -45,35 +37,16 @@ pub struct Signed {
     pub sent_at_seconds: i64,
 }
 
-/// Why a delivery is not genuine. For the log; never for the sender.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rejection {
-    /// No complete family of headers.
-    MissingHeader,
-    /// A header that is repeated, empty or not spelled as it must be.
-    MalformedHeader,
-    /// No signature matches.
-    BadSignature,
-    /// Signed too long ago.
-    TooOld,
-    /// Signed too far in the future.
-    TooNew,
-    /// No secret is stored, or none that can be used.
-    NoSecret,
-    /// Genuine or not, it is larger than any delivery or not the documented JSON.
-    MalformedBody,
-}
-
 /// Verifies a delivery against every secret that is valid now.
 pub fn verify(
-    secrets: &[impl AsRef<str>],
-    headers: &[Header<'_>],
+    secrets: &[String],
+    headers: &[Header],
     body: &[u8],
     now_seconds: i64,
 ) -> Result<Signed, Rejection> {
     let mut keys = Vec::new();
     for secret in secrets {
-        keys.extend(key(secret.as_ref()));
+        keys.extend(key(secret));
     }
     if keys.is_empty() {
         return Err(Rejection::NoSecret);
@@ -138,7 +111,7 @@ fn matches(signatures: &str, expected: &[u8]) -> bool {
 }
 
 /// The id, timestamp and signatures of one complete family.
-fn family<'a>(headers: &[Header<'a>]) -> Result<[&'a str; 3], Rejection> {
+fn family(headers: &[Header]) -> Result<[&str; 3], Rejection> {
     for names in [
         ["svix-id", "svix-timestamp", "svix-signature"],
         ["webhook-id", "webhook-timestamp", "webhook-signature"],
@@ -153,7 +126,7 @@ fn family<'a>(headers: &[Header<'a>]) -> Result<[&'a str; 3], Rejection> {
     Err(Rejection::MissingHeader)
 }
 
-fn single<'a>(headers: &[Header<'a>], name: &str) -> Result<&'a str, Rejection> {
+fn single<'a>(headers: &'a [Header], name: &str) -> Result<&'a str, Rejection> {
     let mut values = headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
     let (Some(header), None) = (values.next(), values.next()) else {
         return Err(Rejection::MalformedHeader);
@@ -164,7 +137,7 @@ fn single<'a>(headers: &[Header<'a>], name: &str) -> Result<&'a str, Rejection> 
     if !header.value.is_ascii() || header.value.len() > LARGEST_SIGNATURE_HEADER {
         return Err(Rejection::MalformedHeader);
     }
-    core::str::from_utf8(header.value).map_err(|_| Rejection::MalformedHeader)
+    core::str::from_utf8(&header.value).map_err(|_| Rejection::MalformedHeader)
 }
 
 /// `0|[1-9][0-9]{0,18}`, so that the number has one spelling and what is signed is what is compared.
@@ -194,11 +167,11 @@ mod tests {
 
     fn check(id: &str, timestamp: &str, signature: &str, body: &[u8]) -> Result<Signed, Rejection> {
         let headers = [
-            Header { name: "Webhook-Id", value: id.as_bytes() },
-            Header { name: "webhook-timestamp", value: timestamp.as_bytes() },
-            Header { name: "webhook-signature", value: signature.as_bytes() },
+            Header { name: "Webhook-Id".into(), value: id.as_bytes().to_vec() },
+            Header { name: "webhook-timestamp".into(), value: timestamp.as_bytes().to_vec() },
+            Header { name: "webhook-signature".into(), value: signature.as_bytes().to_vec() },
         ];
-        verify(&[SECRET], &headers, body, NOW)
+        verify(&[SECRET.into()], &headers, body, NOW)
     }
 
     #[test]
