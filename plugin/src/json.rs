@@ -3,21 +3,24 @@
 //! A reader says for each key where its value goes; a value of another kind than the place expects, an unknown
 //! key and `null` are passed over. So no surprise inside a document costs more than the value that it is; only
 //! text that is not JSON at all is an error. Writing leaves out what is empty, and reading brings it back as it
-//! was. One visitor and one serializer serve every type through trait objects: deriving serde's traits for each
-//! would triple the size of the component.
+//! was. One reader and one writer serve every type through trait objects, on a lexer that leaves numbers alone:
+//! serde's derived code for each type would triple the size of the component, and serde_json's own, with the
+//! floats that nothing here needs, is a tenth of what the component may be.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt;
 
-use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use hifijson::num::LexWrite as _;
+use hifijson::str::{Lex as _, LexAlloc as _};
+use hifijson::token::{Expect, Lex as _};
+use hifijson::{Read as _, SliceLexer};
 
 use crate::model::Timestamp;
 use crate::time;
+
+/// Arrays and objects within each other; deeper ones are no provider's answer, and each costs stack.
+const DEEPEST: u32 = 128;
 
 /// Where a value goes.
 pub enum Slot<'a> {
@@ -76,7 +79,7 @@ impl List for Vec<String> {
     }
 }
 
-/// Absent until a field is seen.
+/// Absent until a field is seen: an empty object is as good as none.
 impl<T: Object + Default> Object for Option<T> {
     fn slot(&mut self, key: &str) -> Slot<'_> {
         self.get_or_insert_with(T::default).slot(key)
@@ -174,155 +177,143 @@ where
     }
 }
 
-impl Serialize for Value<'_> {
-    fn serialize<S: Serializer>(&self, json: S) -> Result<S::Ok, S::Error> {
-        let mut done = Ok(());
-        match self {
-            Value::Absent => json.serialize_unit(),
-            Value::Text(text) => json.serialize_str(text),
-            Value::Integer(number) => json.serialize_i64(*number),
-            Value::True => json.serialize_bool(true),
-            Value::Object(object) => {
-                let mut map = json.serialize_map(None)?;
-                object.each(&mut |key, value| {
-                    if done.is_ok() && !matches!(value, Value::Absent) {
-                        done = map.serialize_entry(key, &value);
-                    }
-                });
-                done.and_then(|()| map.end())
-            }
-            Value::List(list) => {
-                let mut seq = json.serialize_seq(None)?;
-                list.each(&mut |value| {
-                    if done.is_ok() {
-                        done = seq.serialize_element(&value);
-                    }
-                });
-                done.and_then(|()| seq.end())
-            }
+/// Writes an object as a document.
+pub fn write(object: &dyn Fields) -> Vec<u8> {
+    let mut out = String::new();
+    put(&mut out, &Value::Object(object));
+    out.into_bytes()
+}
+
+fn put(out: &mut String, value: &Value<'_>) {
+    match value {
+        Value::Absent => out.push_str("null"),
+        Value::Text(text) => put_text(out, text),
+        Value::Integer(number) => out.push_str(&number.to_string()),
+        Value::True => out.push_str("true"),
+        Value::Object(object) => {
+            let mut before = '{';
+            object.each(&mut |key, value| {
+                if !matches!(value, Value::Absent) {
+                    out.push(before);
+                    before = ',';
+                    put_text(out, key);
+                    out.push(':');
+                    put(out, &value);
+                }
+            });
+            out.push_str(if before == '{' { "{}" } else { "}" });
+        }
+        Value::List(list) => {
+            let mut before = '[';
+            list.each(&mut |value| {
+                out.push(before);
+                before = ',';
+                put(out, &value);
+            });
+            out.push_str(if before == '[' { "[]" } else { "]" });
         }
     }
 }
 
-/// Writes an object as a document.
-pub fn write(object: &dyn Fields) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Value::Object(object))
+fn put_text(out: &mut String, text: &str) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.push('\\'),
+            '\0'..='\x1f' => {
+                out.push_str(&format!("\\u{:04x}", u32::from(character)));
+                continue;
+            }
+            _ => {}
+        }
+        out.push(character);
+    }
+    out.push('"');
 }
 
 /// Reads a whole document. The error says where it stops being JSON.
 pub fn read(document: &[u8], slot: Slot<'_>) -> Result<(), String> {
-    let text =
-        core::str::from_utf8(document).map_err(|e| format!("not UTF-8 after byte {}", e.valid_up_to()))?;
-    let mut json = serde_json::Deserializer::from_str(text);
-    let read = slot.deserialize(&mut json).and_then(|()| json.end());
-    read.map_err(|e| format!("not JSON at line {} column {}", e.line(), e.column()))
-}
-
-impl<'de> DeserializeSeed<'de> for Slot<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_any(self)
+    if let Err(e) = core::str::from_utf8(document) {
+        return Err(format!("not UTF-8 after byte {}", e.valid_up_to()));
+    }
+    let mut json = SliceLexer::new(document);
+    match json.exactly_one(SliceLexer::ws_peek, |next, json| value(next, json, slot, DEEPEST)) {
+        Ok(()) => Ok(()),
+        Err(NotJson) => Err(format!("not JSON after byte {}", document.len() - json.as_slice().len())),
     }
 }
 
-impl<'de> Visitor<'de> for Slot<'_> {
-    type Value = ();
+/// Where the lexer stands is all that there is to say.
+struct NotJson;
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
+impl From<Expect> for NotJson {
+    fn from(_: Expect) -> Self {
+        NotJson
     }
+}
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        match self {
-            Slot::Text(place) => *place = text.into(),
-            Slot::MaybeText(place) if !text.is_empty() => *place = Some(text.into()),
-            Slot::Instant(place) => *place = time::parse_rfc3339(text),
-            _ => {}
+fn value(next: u8, json: &mut SliceLexer<'_>, mut slot: Slot<'_>, depth: u32) -> Result<(), NotJson> {
+    let Some(depth) = depth.checked_sub(1) else {
+        return Err(NotJson);
+    };
+    match next {
+        b'{' => json.discarded().seq(b'}', SliceLexer::ws_peek, |next, json| {
+            let slot = key(next, json, &mut slot)?;
+            json.expect(SliceLexer::ws_peek, b':').ok_or(NotJson)?;
+            value(json.ws_peek().ok_or(NotJson)?, json, slot, depth)
+        }),
+        b'[' => json.discarded().seq(b']', SliceLexer::ws_peek, |next, json| {
+            let slot = if let Slot::List(list) = &mut slot { list.slot() } else { Slot::Skip };
+            value(next, json, slot, depth)
+        }),
+        b'"' => text(json.discarded(), slot),
+        b'-' | b'0'..=b'9' => number(json, slot),
+        _ => {
+            let flag = json.null_or_bool().ok_or(NotJson)?;
+            if let (Slot::Flag(place), Some(flag)) = (slot, flag) {
+                *place = flag;
+            }
+            Ok(())
         }
-        Ok(())
     }
+}
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
-        if let Slot::Integer(place) | Slot::Instant(place) = self {
+fn key<'a>(next: u8, json: &mut SliceLexer<'_>, slot: &'a mut Slot<'_>) -> Result<Slot<'a>, NotJson> {
+    if next != b'"' {
+        return Err(NotJson);
+    }
+    json.take_next();
+    if let Slot::Object(object) = slot {
+        let key = json.str_string().map_err(|_| NotJson)?;
+        return Ok(object.slot(&key));
+    }
+    json.str_ignore().map_err(|_| NotJson)?;
+    Ok(Slot::Skip)
+}
+
+fn text(json: &mut SliceLexer<'_>, slot: Slot<'_>) -> Result<(), NotJson> {
+    if !matches!(slot, Slot::Text(_) | Slot::MaybeText(_) | Slot::Instant(_)) {
+        return json.str_ignore().map_err(|_| NotJson);
+    }
+    let text = json.str_string().map_err(|_| NotJson)?;
+    match slot {
+        Slot::Text(place) => *place = text.into_owned(),
+        Slot::MaybeText(place) if !text.is_empty() => *place = Some(text.into_owned()),
+        Slot::Instant(place) => *place = time::parse_rfc3339(&text),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn number(json: &mut SliceLexer<'_>, slot: Slot<'_>) -> Result<(), NotJson> {
+    let (digits, parts) = json.num_bytes().validated().map_err(|_| NotJson)?;
+    if let (true, Slot::Integer(place) | Slot::Instant(place)) = (parts.is_int(), slot) {
+        // One that is too large is passed over like any other odd value.
+        if let Some(number) = core::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()) {
             *place = Some(number);
         }
-        Ok(())
     }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
-        i64::try_from(number).map_or(Ok(()), |number| self.visit_i64(number))
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
-        if let Slot::Flag(place) = self {
-            *place = value;
-        }
-        Ok(())
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        match self {
-            Slot::Object(object) => {
-                while let Some(slot) = map.next_key_seed(Key(&mut *object))? {
-                    match slot {
-                        Slot::Skip => drop(map.next_value::<IgnoredAny>()?),
-                        slot => map.next_value_seed(slot)?,
-                    }
-                }
-            }
-            _ => while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {},
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        match self {
-            Slot::List(list) => while seq.next_element_seed(Item(&mut *list))?.is_some() {},
-            _ => while seq.next_element::<IgnoredAny>()?.is_some() {},
-        }
-        Ok(())
-    }
-}
-
-struct Key<'a>(&'a mut dyn Object);
-
-impl<'a, 'de> DeserializeSeed<'de> for Key<'a> {
-    type Value = Slot<'a>;
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Slot<'a>, D::Error> {
-        json.deserialize_str(self)
-    }
-}
-
-impl<'a> Visitor<'_> for Key<'a> {
-    type Value = Slot<'a>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: Error>(self, key: &str) -> Result<Slot<'a>, E> {
-        Ok(self.0.slot(key))
-    }
-}
-
-struct Item<'a>(&'a mut dyn List);
-
-impl<'de> DeserializeSeed<'de> for Item<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        match self.0.slot() {
-            Slot::Skip => IgnoredAny::deserialize(json).map(drop),
-            slot => slot.deserialize(json),
-        }
-    }
+    Ok(())
 }
 
 /// Implements [`Object`] and [`Fields`] by one table of keys.
@@ -348,9 +339,11 @@ pub(crate) use object;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[derive(Debug, Default, PartialEq)]
+    #[derive(Debug, Clone, Default, PartialEq)]
     struct Thing {
         name: String,
         note: Option<String>,
@@ -403,9 +396,9 @@ mod tests {
             tags: vec!["x".into(), "y".into()],
         };
         assert_eq!(got, expected);
-        let written = String::from_utf8(write(&got).unwrap()).unwrap();
+        let written = String::from_utf8(write(&got)).unwrap();
         assert_eq!(thing(&written), expected, "{written}");
-        assert_eq!(write(&Thing::default()).unwrap(), b"{}");
+        assert_eq!(write(&Thing::default()), b"{}");
     }
 
     #[test]
@@ -423,5 +416,65 @@ mod tests {
             assert!(read(bad.as_bytes(), Slot::Skip).is_err(), "{bad}");
         }
         assert_eq!(read(b"{\"a\":\"\xff\"}", Slot::Skip), Err("not UTF-8 after byte 6".into()));
+    }
+
+    #[test]
+    fn an_answer_nested_beyond_reason_is_refused_and_not_followed() {
+        let nested = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
+        assert!(read(&nested(128), Slot::Skip).is_ok());
+        assert!(read(&nested(129), Slot::Skip).is_err());
+        assert!(read(&vec![b'['; 1 << 20], Slot::Skip).is_err());
+    }
+
+    fn any_thing() -> impl Strategy<Value = Thing> {
+        let flat = (".*", proptest::option::of(".+"), any::<(Option<i64>, Option<i64>, bool)>());
+        let flat = flat.prop_map(|(name, note, (at, rank, flag))| Thing {
+            name,
+            note,
+            at,
+            rank,
+            flag,
+            ..Thing::default()
+        });
+        flat.prop_recursive(3, 12, 3, |inner| {
+            let nested = (
+                inner.clone(),
+                proptest::collection::vec(inner, 0..3),
+                proptest::collection::vec(".*", 0..3),
+            );
+            nested.prop_map(|(part, parts, tags)| Thing {
+                part: Some(Box::new(part)).filter(|part| **part != Thing::default()),
+                parts,
+                tags,
+                ..Thing::default()
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_json_and_reads_back_as_it_was(before in any_thing()) {
+            let written = write(&before);
+            let judged: serde_json::Value = serde_json::from_slice(&written).unwrap();
+            prop_assert_eq!(judged["name"].as_str().unwrap_or_default(), &before.name);
+            let mut after = Thing::default();
+            prop_assert_eq!(read(&written, Slot::Object(&mut after)), Ok(()));
+            prop_assert_eq!(after, before);
+        }
+
+        /// serde_json is the judge. Texts of JSON's own characters: most are almost JSON.
+        #[test]
+        fn what_is_json_is_read_and_nothing_else(text in r#"([\[\]{},:"]|"[ab]?"|\\["nq/]|[ \t\n\x0b]|-|[0-9.]{1,3}|1e[+-]?[0-9]|true|false|null|nul|\PC){0,12}"#) {
+            let judged = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+            prop_assert_eq!(read(text.as_bytes(), Slot::Skip).is_ok(), judged);
+            let mut thing = Thing::default();
+            prop_assert_eq!(read(text.as_bytes(), Slot::Object(&mut thing)).is_ok(), judged);
+        }
+
+        #[test]
+        fn no_bytes_are_too_odd(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let judged = serde_json::from_slice::<serde_json::Value>(&bytes).is_ok();
+            prop_assert_eq!(read(&bytes, Slot::Object(&mut Thing::default())).is_ok(), judged);
+        }
     }
 }

@@ -30,7 +30,7 @@ pub struct Stand {
 }
 
 fn named(times: &[NamedTime<'_>], names: &[&str]) -> Option<Timestamp> {
-    let matches = |t: &&NamedTime<'_>| names.iter().any(|n| t.name.trim().eq_ignore_ascii_case(n));
+    let matches = |t: &&NamedTime<'_>| names.iter().any(|n| t.name.trim_ascii().eq_ignore_ascii_case(n));
     times.iter().find(matches).map(|t| t.at)
 }
 

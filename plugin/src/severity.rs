@@ -31,7 +31,7 @@ pub fn map(
     if let Some(chosen) = overrides.iter().find(|chosen| is_named(severity, &chosen.severity)) {
         return mapping(Some(chosen.priority), "override");
     }
-    let name = severity.name.trim();
+    let name = severity.name.trim_ascii();
     if let Some((_, priority)) = NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
         return mapping(Some(*priority), "name");
     }
@@ -42,7 +42,8 @@ pub fn map(
 }
 
 fn is_named(severity: &Severity, wanted: &str) -> bool {
-    severity.id.as_deref() == Some(wanted) || severity.name.trim().eq_ignore_ascii_case(wanted.trim())
+    severity.id.as_deref() == Some(wanted)
+        || severity.name.trim_ascii().eq_ignore_ascii_case(wanted.trim_ascii())
 }
 
 /// The worst rank is P1, the next distinct one P2, then P3; whatever is below is P4.

@@ -1,76 +1,142 @@
 //! RFC 3339 and HTTP dates to microseconds and back. Knows no clock and no time zone but UTC.
 //!
-//! The calendar is chrono's; the two fixed layouts are read here, because chrono's general parser would be a
-//! tenth of the component.
+//! Two fixed layouts and the Gregorian calendar, and nothing of chrono, whose tables and general formats would be a
+//! fiftieth of what the component may be; chrono is the judge in the tests.
 
-use alloc::string::{String, ToString};
-
-use chrono::NaiveDate;
+use alloc::format;
+use alloc::string::String;
 
 use crate::model::{DAY, SECOND, Timestamp};
 
 /// An RFC 3339 instant with 0 to 9 fraction digits; finer than a microsecond is cut off. None if it is not one.
 pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
-    let text = text.trim();
-    let (date, rest) = text.split_once(['T', 't', ' '])?;
-    let zone = rest.find(['Z', 'z', '+', '-'])?;
-    let (clock, zone) = rest.split_at_checked(zone)?;
-    let mut parts = date.split('-');
-    let (year, month, day) =
-        (number(parts.next()?, 4)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
-    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
-    let micros = micros(fraction)?;
-    let offset = match zone.split_at_checked(1)? {
-        ("Z" | "z", "") => 0,
-        (sign, offset) => {
-            let (hours, minutes) = offset.split_once(':')?;
-            let seconds = Timestamp::from(number(hours, 2)? * 3_600 + number(minutes, 2)? * 60);
-            if sign == "-" { -seconds } else { seconds }
+    let mut text = Scan(text.trim_ascii().as_bytes());
+    let year = text.number(4)?;
+    text.one_of(b"-")?;
+    let month = text.number(2)?;
+    text.one_of(b"-")?;
+    let midnight = midnight(year, month, text.number(2)?)?;
+    text.one_of(b"Tt ")?;
+    let clock = text.clock()?;
+    let fraction = if text.one_of(b".").is_some() { text.fraction()? } else { 0 };
+    let offset = match text.one_of(b"Zz+-")? {
+        b'Z' | b'z' => 0,
+        sign => {
+            let hours = text.number(2)?;
+            text.one_of(b":")?;
+            let seconds = hours * 3_600 + text.number(2)? * 60;
+            if sign == b'-' { -seconds } else { seconds }
         }
     };
-    let at = instant(year, month, day, clock).filter(|_| parts.next().is_none())?;
-    Some(at - offset * SECOND + micros)
+    text.0.is_empty().then_some(midnight + (clock - offset) * SECOND + fraction)
 }
 
 /// An HTTP date such as `Thu, 17 Apr 2025 11:17:18 GMT`; `UTC` in place of `GMT` is accepted, because
 /// incident.io has sent it.
 pub fn parse_http_date(text: &str) -> Option<Timestamp> {
-    let mut words = text.split_ascii_whitespace().skip(1);
-    let (day, month, year) = (number(words.next()?, 2)?, words.next()?, number(words.next()?, 4)?);
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = (1..).zip(months).find(|(_, name)| *name == month)?.0;
-    let at = instant(year, month, day, words.next()?)?;
-    matches!(words.next()?, "GMT" | "UTC").then_some(at)
+    let text = text.trim_ascii().as_bytes();
+    let mut text = Scan(text.get(text.iter().position(|b| *b == b',')? + 1..)?);
+    text.one_of(b" ")?;
+    let day = text.number(2)?;
+    text.one_of(b" ")?;
+    let name = text.bytes(3)?;
+    let names = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+    let month = (1..).zip(names.chunks(3)).find(|(_, known)| *known == name)?.0;
+    text.one_of(b" ")?;
+    let midnight = midnight(text.number(4)?, month, day)?;
+    text.one_of(b" ")?;
+    let at = midnight + text.clock()? * SECOND;
+    matches!(text.0, b" GMT" | b" UTC").then_some(at)
 }
 
 /// The UTC calendar day that holds an instant, as `2026-11-23`.
 pub fn day(at: Timestamp) -> String {
-    let days = i32::try_from(at.div_euclid(DAY)).unwrap_or(0);
-    NaiveDate::from_epoch_days(days).map(|date| date.to_string()).unwrap_or_default()
+    // Howard Hinnant's civil_from_days, by eras of 400 years that begin in March:
+    // <https://howardhinnant.github.io/date_algorithms.html>.
+    let days = at.div_euclid(DAY) + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
 }
 
-fn instant(year: u32, month: u32, day: u32, clock: &str) -> Option<Timestamp> {
-    let mut parts = clock.split(':');
-    let (hour, minute, second) =
-        (number(parts.next()?, 2)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
-    // A leap second is taken as the second after it, as POSIX time does.
-    let in_range = hour < 24 && minute < 60 && second <= 60 && parts.next().is_none();
-    let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day).filter(|_| in_range)?;
-    let seconds = Timestamp::from(hour * 3_600 + minute * 60 + second);
-    Some(Timestamp::from(date.to_epoch_days()) * DAY + seconds * SECOND)
+/// The first instant of a day; none if the calendar has no such day.
+fn midnight(year: i64, month: i64, day: i64) -> Option<Timestamp> {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let length = match month {
+        2 => 28 + i64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=length).contains(&day) {
+        return None;
+    }
+    // The inverse of the above: days_from_civil.
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
+    Some((era * 146_097 + of_era - 719_468) * DAY)
 }
 
-/// Exactly so many digits.
-fn number(digits: &str, width: usize) -> Option<u32> {
-    let valid = digits.len() == width && digits.bytes().all(|b| b.is_ascii_digit());
-    if valid { digits.parse().ok() } else { None }
-}
+/// What is left of a text of fixed layout.
+struct Scan<'a>(&'a [u8]);
 
-/// The fraction of a second, in microseconds.
-fn micros(digits: &str) -> Option<Timestamp> {
-    let valid = (1..=9).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
-    let digits = digits.bytes().chain(core::iter::repeat(b'0')).take(6);
-    valid.then(|| digits.fold(0, |sum, digit| sum * 10 + Timestamp::from(digit - b'0')))
+impl<'a> Scan<'a> {
+    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn one_of(&mut self, allowed: &[u8]) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        if !allowed.contains(first) {
+            return None;
+        }
+        self.0 = rest;
+        Some(*first)
+    }
+
+    /// Exactly so many digits.
+    fn number(&mut self, width: usize) -> Option<i64> {
+        let mut number = 0;
+        for digit in self.bytes(width)? {
+            if !digit.is_ascii_digit() {
+                return None;
+            }
+            number = number * 10 + i64::from(digit - b'0');
+        }
+        Some(number)
+    }
+
+    /// `11:17:18` in seconds. A leap second is taken as the second after it, as POSIX time does.
+    fn clock(&mut self) -> Option<i64> {
+        let hour = self.number(2)?;
+        self.one_of(b":")?;
+        let minute = self.number(2)?;
+        self.one_of(b":")?;
+        let second = self.number(2)?;
+        (hour < 24 && minute < 60 && second <= 60).then_some(hour * 3_600 + minute * 60 + second)
+    }
+
+    /// One to nine digits after the point, in microseconds.
+    fn fraction(&mut self) -> Option<i64> {
+        let count = self.0.iter().take_while(|b| b.is_ascii_digit()).count();
+        if !(1..=9).contains(&count) {
+            return None;
+        }
+        let mut nanoseconds = self.number(count)?;
+        for _ in count..9 {
+            nanoseconds *= 10;
+        }
+        Some(nanoseconds / 1_000)
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +206,16 @@ mod laws {
             let text = at.with_timezone(&zone).to_rfc3339();
             prop_assert_eq!(super::parse_rfc3339(&text), Some(micros), "{}", text);
             prop_assert_eq!(super::parse_rfc3339(&at.to_rfc3339()), Some(micros));
+            prop_assert_eq!(super::day(micros), at.date_naive().to_string());
+            let second = micros.div_euclid(1_000_000) * 1_000_000;
+            let http = at.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            prop_assert_eq!(super::parse_http_date(&http), Some(second), "{}", http);
+        }
+
+        #[test]
+        fn only_days_of_the_calendar_are_days(year in 0_i32..=9_999, month in 0_u32..=13, day in 0_u32..=32) {
+            let judged = chrono::NaiveDate::from_ymd_opt(year, month, day).map(|date| date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros());
+            prop_assert_eq!(super::parse_rfc3339(&format!("{year:04}-{month:02}-{day:02}T00:00:00Z")), judged);
         }
 
         #[test]

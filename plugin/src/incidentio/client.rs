@@ -5,7 +5,7 @@
 //! Every list request here names all of both.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::payload;
@@ -214,7 +214,7 @@ pub fn unreadable(what: &str, why: &str) -> ApiError {
 
 /// How long a 429 asks to wait: the header in seconds, as an HTTP date or as RFC 3339, else the body's word.
 fn wait_ms(header: Option<&str>, said: &ErrorBody, now: Timestamp) -> u64 {
-    let seconds = |text: &str| text.trim().parse::<u64>().ok().map(|s| s.saturating_mul(1_000));
+    let seconds = |text: &str| text.trim_ascii().parse::<u64>().ok().map(|s| s.saturating_mul(1_000));
     let instant = |text: &str| {
         let at = time::parse_http_date(text).or_else(|| time::parse_rfc3339(text))?;
         // Rounded up: a millisecond early is a request refused.
@@ -264,8 +264,9 @@ impl ErrorBody {
 
 /// The account's slug from its dashboard address, the only identity that the API has.
 pub fn account_slug(dashboard_url: Option<&str>) -> Option<String> {
-    let path = dashboard_url?.strip_prefix("https://")?.split_once('/')?.1;
-    path.split(['/', '?', '#']).next().filter(|slug| !slug.is_empty()).map(ToString::to_string)
+    let address = dashboard_url?.strip_prefix("https://")?.as_bytes();
+    let slug = address.split(|byte| b"/?#".contains(byte)).nth(1).filter(|slug| !slug.is_empty())?;
+    core::str::from_utf8(slug).ok().map(String::from)
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! never undo each other, whatever lies between them.
 
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -145,9 +144,7 @@ fn draft<'a>(
         return Ok(None);
     };
     let (record, services) = derive::incident(&facts, context);
-    let bytes = facts
-        .to_bytes()
-        .map_err(|e| Error::Storage(format!("the facts of {} cannot be written: {e}", record.key.id)))?;
+    let bytes = facts.to_bytes();
     Ok(Some(Draft { news, stored, told_before, facts, bytes, record, services }))
 }
 

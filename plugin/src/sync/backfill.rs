@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use super::apply::{Batch, apply};
 use super::context::{self, Context};
 use super::facts::{News, Snapshot};
-use super::poll::snapshots;
+use super::listing::{Walk, snapshots};
 use super::{read_page, read_state, write_state};
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload;
@@ -61,8 +61,8 @@ impl UpdatesRead {
 struct Position {
     since: Option<Timestamp>,
     until: Option<Timestamp>,
-    /// The incident list, while it is being read.
-    incidents: Option<Incidents>,
+    /// The incident list.
+    incidents: Walk,
     /// The update list, while it is being read.
     updates: Option<Updates>,
     /// Incidents listed.
@@ -79,14 +79,6 @@ object!(Position {
     "done" => Integer done,
     "total" => Integer total,
 });
-
-#[derive(Debug, Clone, Default)]
-struct Incidents {
-    after: Option<String>,
-    restarted: bool,
-}
-
-object!(Incidents { "after" => MaybeText after, "restarted" => Flag restarted });
 
 #[derive(Debug, Clone, Default)]
 struct Updates {
@@ -117,7 +109,7 @@ pub fn backfill(world: &mut dyn World, window: Window, dry_run: bool) -> Result<
         position = Position {
             since: Some(since),
             until: Some(until),
-            incidents: Some(Incidents::default()),
+            incidents: Walk::begin(),
             ..Position::default()
         };
     }
@@ -132,10 +124,10 @@ pub fn backfill(world: &mut dyn World, window: Window, dry_run: bool) -> Result<
         step.requests += requests;
     }
     let run = Run { world, context: &context, window, position, step };
-    match (&run.position.incidents, &run.position.updates) {
-        (Some(_), _) => run.incidents(),
-        (None, Some(_)) => run.updates(),
-        (None, None) => Ok(run.report(0)),
+    match (run.position.incidents.left, &run.position.updates) {
+        (true, _) => run.incidents(),
+        (false, Some(_)) => run.updates(),
+        (false, None) => Ok(run.report(0)),
     }
 }
 
@@ -159,41 +151,28 @@ struct Run<'a> {
 impl Run<'_> {
     fn incidents(mut self) -> Result<Step, Error> {
         for _ in 0..PAGES_PER_STEP {
-            let Some(Incidents { after, restarted }) = self.position.incidents.clone() else {
+            if !self.position.incidents.left {
                 break;
-            };
+            }
             let now = self.world.now();
             let Window { since, until } = self.window;
-            let (from, to) = (since.saturating_sub(DAY), now.saturating_add(DAY));
-            let categories = &self.context.account.categories;
-            let request = client::incidents(from, to, categories, client::PAGE_SIZE, after.as_deref());
-            self.step.requests += 1;
+            let days = (since.saturating_sub(DAY), now.saturating_add(DAY));
+            let walk = &mut self.position.incidents;
             let mut listed: Vec<payload::Incident> = Vec::new();
-            let page = match read_page(self.world, "incidents", "incidents", request, &mut listed) {
+            self.step.requests += 1;
+            let page = match walk.next(self.world, self.context, days, &mut listed) {
                 Ok(page) => page,
                 Err(ApiError::RateLimited(ms)) => return Ok(self.report(ms)),
-                // The incident behind the cursor may be gone: begin the list again, once.
-                Err(ApiError::Rejected(why)) if after.is_some() && !restarted => {
-                    self.world.log(
-                        Level::Warn,
-                        "a cursor was rejected; the list is read again",
-                        &[("why".into(), why)],
-                    );
-                    self.position.incidents = Some(Incidents { after: None, restarted: true });
-                    self.position.done = None;
-                    continue;
-                }
                 Err(error) => return Err(error.into()),
             };
             self.step.fetched += u32::try_from(listed.len()).unwrap_or(u32::MAX);
             self.position.total = self.position.total.or(page.total);
             let count = i64::try_from(listed.len()).unwrap_or(0);
-            self.position.done = Some(self.position.done.unwrap_or(0) + count);
-            let next = page.after.filter(|next| after.as_ref() != Some(next));
-            if next.is_none() {
+            let before = if page.restarted { 0 } else { self.position.done.unwrap_or(0) };
+            self.position.done = Some(before + count);
+            if !self.position.incidents.left {
                 self.position.updates = Some(Updates { began: Some(now), ..Updates::default() });
             }
-            self.position.incidents = next.map(|after| Incidents { after: Some(after), restarted });
             // The list is by whole days; the window is exact.
             listed.retain(|i| {
                 i.updated_at.is_none_or(|at| at >= since) && i.created_at.is_none_or(|at| at < until)
@@ -263,9 +242,9 @@ impl Run<'_> {
     }
 
     fn commit(&mut self, batch: &Batch, read: Option<UpdatesRead>) -> Result<(), Error> {
-        let mut extra: Vec<Change> = Vec::from([write_state(STATE, &self.position)?]);
+        let mut extra: Vec<Change> = Vec::from([write_state(STATE, &self.position)]);
         if let Some(read) = read {
-            extra.push(write_state(UPDATES_READ, &read)?);
+            extra.push(write_state(UPDATES_READ, &read));
         }
         let effects = apply(self.world, self.context, batch, extra)?;
         self.step.created += effects.applied.created;
@@ -279,8 +258,8 @@ impl Run<'_> {
         let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
         let done = unsigned(done.unwrap_or(0));
         // Incidents come and go while they are counted; the end is the end.
-        let total = if incidents.is_some() { total.map(|t| unsigned(t).max(done)) } else { Some(done) };
-        let more = incidents.is_some() || updates.is_some();
+        let total = if incidents.left { total.map(|t| unsigned(t).max(done)) } else { Some(done) };
+        let more = incidents.left || updates.is_some();
         Step { done, total, more, wait_ms, ..self.step }
     }
 }

@@ -36,7 +36,7 @@ pub fn connect(world: &mut dyn World, settings: &Settings) -> Result<Connection,
         warnings: warnings(&identity.roles, settings),
         roles: identity.roles,
     };
-    let mut changes = Vec::from([context::settings_change(settings)?]);
+    let mut changes = Vec::from([context::settings_change(settings)]);
     changes.extend(poll::first_watermark(world, now)?);
     world.commit(&changes)?;
     Ok(connection)

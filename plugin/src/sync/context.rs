@@ -6,12 +6,12 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{insert_once, read_page, read_state, write_state};
+use super::{insert_once, no_answer, read_page, read_state, write_state};
 use crate::incidentio::client::{self, ApiError, Page};
 use crate::incidentio::payload;
 use crate::json::{List, object};
 use crate::model::{Change, DAY, Error, Level, Priority, Settings, SeverityOverride, Timestamp};
-use crate::port::{Failure, World};
+use crate::port::World;
 
 /// Key of the settings in the plugin's state.
 const SETTINGS: &str = "settings";
@@ -65,7 +65,7 @@ impl Account {
         if let (Some(email), Err(index)) =
             (&user.email, self.users.binary_search_by(|known| known.id.cmp(&user.id)))
         {
-            let email = Some(email.trim().to_ascii_lowercase());
+            let email = Some(email.trim_ascii().to_ascii_lowercase());
             self.users.insert(index, payload::User { id: user.id, name: None, email });
         }
     }
@@ -88,7 +88,7 @@ impl Context {
 }
 
 /// The change that stores settings.
-pub fn settings_change(settings: &Settings) -> Result<Change, Error> {
+pub fn settings_change(settings: &Settings) -> Change {
     let rule = |o: &SeverityOverride| StoredOverride {
         severity: o.severity.clone(),
         priority: match o.priority {
@@ -155,14 +155,18 @@ impl From<StoredSettings> for Settings {
 
 /// Reads the account anew and stores it; answers it with the number of requests that it took.
 pub fn refresh(world: &mut dyn World) -> Result<(Account, u32), Error> {
-    let [severities, statuses, fields, types] =
-        ["/v1/severities", "/v1/incident_statuses", "/v2/custom_fields", "/v3/catalog_types"]
-            .map(client::unpaged);
-    let mut answers = world.fetch(&[severities, statuses, fields, types, client::users(None)]).into_iter();
+    let mut answers = (world.fetch(&[
+        client::unpaged("/v1/severities"),
+        client::unpaged("/v1/incident_statuses"),
+        client::unpaged("/v2/custom_fields"),
+        client::unpaged("/v3/catalog_types"),
+        client::users(None),
+    ]))
+    .into_iter();
     let mut requests = 5;
     let mut account = Account { read_at: Some(world.now()), ..Account::default() };
     let mut next = |world: &mut dyn World, what, key, items: &mut dyn List| {
-        let answer = answers.next().unwrap_or_else(|| Err(Failure::Broken("no answer".into())));
+        let answer = answers.next().unwrap_or_else(no_answer);
         let page = client::page(what, key, answer, world.now(), items);
         optional(world, page)
     };
@@ -190,7 +194,7 @@ pub fn refresh(world: &mut dyn World) -> Result<(Account, u32), Error> {
         insert_once(&mut account.categories, &status.category);
     }
     account.service_fields = service_fields(&fields, &types);
-    world.commit(&[write_state(ACCOUNT, &account)?])?;
+    world.commit(&[write_state(ACCOUNT, &account)])?;
     Ok((account, requests))
 }
 

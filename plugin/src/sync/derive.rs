@@ -129,7 +129,7 @@ fn service(name: &ServiceName) -> AffectedService {
 /// says, else, where the catalog cannot be read, those that are called so.
 fn service_names(seen: &payload::Incident, context: &Context) -> Vec<ServiceName> {
     let wanted = &context.settings.service_fields;
-    let same = |a: &str, b: &str| a.trim().eq_ignore_ascii_case(b.trim());
+    let same = |a: &str, b: &str| a.trim_ascii().eq_ignore_ascii_case(b.trim_ascii());
     let holds = |entry: &&payload::FieldEntry| {
         let field = &entry.custom_field;
         if !wanted.is_empty() {

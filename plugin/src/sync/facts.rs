@@ -97,7 +97,9 @@ impl Facts {
         }
         for update in news.updates.iter().filter(|u| !u.id.is_empty() && u.created_at.is_some()) {
             let place = |known: &Update| (known.created_at, &known.id).cmp(&(update.created_at, &update.id));
-            facts.updates.retain(|known| known.id != update.id);
+            if let Some(index) = facts.updates.iter().position(|known| known.id == update.id) {
+                facts.updates.remove(index);
+            }
             let index = facts.updates.binary_search_by(place).unwrap_or_else(|index| index);
             facts.updates.insert(index, Update { incident_id: String::new(), ..update.clone() });
         }
@@ -134,7 +136,7 @@ impl Facts {
     }
 
     /// How facts are stored.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         json::write(self)
     }
 }
@@ -187,7 +189,7 @@ impl Snapshot {
         }
         incident.incident_role_assignments.retain(|a| a.assignee.is_some());
         for user in incident.incident_role_assignments.iter_mut().filter_map(|a| a.assignee.as_mut()) {
-            user.email = user.email.take().map(|e| e.trim().to_ascii_lowercase());
+            user.email = user.email.take().map(|e| e.trim_ascii().to_ascii_lowercase());
         }
         for entry in &mut incident.custom_field_entries {
             entry.values.retain(|v| v.value_catalog_entry.is_some() || v.value_option.is_some());
@@ -323,6 +325,6 @@ mod tests {
         };
         let facts = merged(&[news]);
         assert_eq!(facts.snapshot.incident.incident_role_assignments.len(), 1);
-        assert_eq!(Facts::from_bytes(&facts.to_bytes().unwrap()).unwrap(), facts);
+        assert_eq!(Facts::from_bytes(&facts.to_bytes()).unwrap(), facts);
     }
 }

@@ -11,6 +11,7 @@ pub mod context;
 pub mod derive;
 pub mod event;
 pub mod facts;
+mod listing;
 pub mod poll;
 pub mod timeline;
 
@@ -49,17 +50,18 @@ fn read_state(world: &mut dyn World, name: &str, into: &mut dyn Object) -> Resul
     }
 }
 
-fn write_state(name: &str, value: &dyn Fields) -> Result<Change, Error> {
-    match json::write(value) {
-        Ok(bytes) => Ok(Change::SetState((name.into(), Some(bytes)))),
-        Err(e) => Err(Error::Storage(format!("the plugin's state `{name}` cannot be written: {e}"))),
-    }
+fn write_state(name: &str, value: &dyn Fields) -> Change {
+    Change::SetState((name.into(), Some(json::write(value))))
 }
 
 /// One answer of one request.
 fn fetch_one(world: &mut dyn World, request: Request) -> Answer {
     let answer = world.fetch(&[request]).into_iter().next();
-    answer.unwrap_or_else(|| Err(Failure::Broken("no answer".into())))
+    answer.unwrap_or_else(no_answer)
+}
+
+fn no_answer() -> Answer {
+    Err(Failure::Broken("no answer".into()))
 }
 
 /// Sends one list request and reads its page into `items`.

@@ -162,7 +162,7 @@ impl Envelope {
         if EXAMPLE_IDS.contains(&id.as_str()) {
             return Ok(Event::Ignored("a test send with the documentation's example".into()));
         }
-        let event = event_type.split_once('.').map_or("", |(_, event)| event);
+        let (_, event) = halves(event_type);
         let status_changed =
             event.starts_with("incident_status_updated") || matches!(event, "status_updated" | "resolved");
         match self.payloads.into_iter().find_map(whole) {
@@ -180,9 +180,7 @@ impl Envelope {
         if SHORT_NAMES.contains(&event_type) {
             return Kind::Incident;
         }
-        let Some((family, event)) = event_type.split_once('.') else {
-            return Kind::Unknown;
-        };
+        let (family, event) = halves(event_type);
         match family {
             "public_incident" | "private_incident" if event.starts_with("incident_") => Kind::Incident,
             "public_incident"
@@ -196,6 +194,13 @@ impl Envelope {
             _ => Kind::Unknown,
         }
     }
+}
+
+/// What stands before and after the first point of an event type.
+fn halves(event_type: &str) -> (&str, &str) {
+    let point = event_type.bytes().position(|byte| byte == b'.').unwrap_or(event_type.len());
+    let (family, event) = event_type.split_at_checked(point).unwrap_or((event_type, ""));
+    (family, event.get(1..).unwrap_or_default())
 }
 
 const SHORT_NAMES: [&str; 3] = ["incident.created", "incident.status_updated", "incident.resolved"];

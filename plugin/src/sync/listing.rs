@@ -1,0 +1,90 @@
+//! Walking the incident list, page by page, as polls and imports both do.
+//!
+//! A cursor is the last incident of its page. When that incident is gone the provider rejects the cursor, and the
+//! list is read from its beginning, once: merging what is known already changes nothing.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::apply::Batch;
+use super::context::Context;
+use super::facts::{News, Snapshot};
+use super::read_page;
+use crate::incidentio::client::{self, ApiError};
+use crate::incidentio::payload::Incident;
+use crate::json::object;
+use crate::model::{Level, Timestamp};
+use crate::port::World;
+
+/// How far a list was read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Walk {
+    /// Whether there are pages left to read.
+    pub left: bool,
+    after: Option<String>,
+    restarted: bool,
+}
+
+object!(Walk { "left" => Flag left, "after" => MaybeText after, "restarted" => Flag restarted });
+
+/// What a page tells besides its incidents.
+pub(super) struct Page {
+    /// The size of the whole list, where the provider tells.
+    pub total: Option<i64>,
+    /// Whether this is the beginning of the list for the second time. Then there are no incidents.
+    pub restarted: bool,
+}
+
+impl Walk {
+    /// Before the first page.
+    pub(super) fn begin() -> Walk {
+        Walk { left: true, ..Walk::default() }
+    }
+
+    /// Reads the next page of what changed between two days, both included, into `listed`.
+    pub(super) fn next(
+        &mut self,
+        world: &mut dyn World,
+        context: &Context,
+        (from, to): (Timestamp, Timestamp),
+        listed: &mut Vec<Incident>,
+    ) -> Result<Page, ApiError> {
+        let after = self.after.as_deref();
+        let request = client::incidents(from, to, &context.account.categories, client::PAGE_SIZE, after);
+        match read_page(world, "incidents", "incidents", request, listed) {
+            Ok(page) => {
+                // A cursor that leads to itself is the end, or the walk would never be one.
+                self.left = page.after.is_some() && page.after != self.after;
+                self.after = page.after;
+                Ok(Page { total: page.total, restarted: false })
+            }
+            Err(ApiError::Rejected(why)) if self.after.is_some() && !self.restarted => {
+                let fields = [("why".into(), why)];
+                world.log(Level::Warn, "a cursor was rejected; the list is read again", &fields);
+                (self.after, self.restarted) = (None, true);
+                Ok(Page { total: None, restarted: true })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// News of whole incidents; private ones only if the settings ask for them.
+pub(super) fn snapshots(world: &mut dyn World, context: &Context, incidents: Vec<Incident>) -> Batch {
+    let mut batch = Batch::default();
+    for incident in incidents {
+        let id = incident.id.clone();
+        match Snapshot::new(incident) {
+            Some(snapshot) if context.settings.include_private || !snapshot.is_private() => {
+                batch.add(News { id, snapshot: Some(snapshot), fresh: true, ..News::default() });
+            }
+            Some(_) => {}
+            None => world.log(
+                Level::Warn,
+                "a listed incident has no identifier or no time and is left out",
+                &[("incident".into(), id)],
+            ),
+        }
+    }
+    batch
+}
