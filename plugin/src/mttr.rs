@@ -243,9 +243,9 @@ impl<'q> Measured<'q> {
 
     fn report(mut self) -> MttrReport {
         self.durations.sort_unstable_by_key(|duration| duration.micros);
-        let buckets = self.query.edges.len() - 1;
+        let bucket_count = self.query.edges.len() - 1;
         let mut overall = Tallies::new(1);
-        let mut trend = Tallies::new(buckets);
+        let mut trend = Tallies::new(bucket_count);
         let mut by_priority = Tallies::new(5);
         let mut by_service = Tallies::new(self.services.names.len());
         let mut by_source = Tallies::new(self.sources.names.len());
@@ -265,30 +265,26 @@ impl<'q> Measured<'q> {
             }
         }
         let source_count = self.sources.names.len();
-        let mut shares = vec![0u64; buckets * source_count];
+        let mut shares = vec![0u64; bucket_count * source_count];
         for duration in &self.durations {
             let cell = duration.bucket as usize * source_count + usize::from(duration.source);
             if let Some(share) = shares.get_mut(cell) {
                 *share += 1;
             }
         }
+        let mut buckets = Vec::with_capacity(trend.0.len());
         let mut shares = shares.chunks(source_count.max(1));
-        let edges = self.query.edges.windows(2);
-        let trend = edges.zip(trend.0.iter()).filter_map(|(pair, tally)| {
-            let [since, until] = pair else { return None };
-            let statistics = tally.statistics();
+        for (pair, tally) in self.query.edges.windows(2).zip(&trend.0) {
+            let [since, until] = *pair else { continue };
             let shares = shares.next().unwrap_or_default();
-            let share = |at: usize| shares.get(at).copied().unwrap_or_default();
-            let by_source = self.sources.in_order().map(|(at, name)| (name.to_owned(), share(at))).collect();
-            Some(Bucket {
-                since: *since,
-                until: *until,
-                statistics,
-                tier: statistics.median.map(Tier::of),
-                by_source,
-            })
-        });
-        let trend: Vec<Bucket> = trend.collect();
+            let mut by_source = Vec::with_capacity(shares.len());
+            for (at, name) in self.sources.in_order() {
+                by_source.push((name.to_owned(), shares.get(at).copied().unwrap_or_default()));
+            }
+            let statistics = tally.statistics();
+            let tier = statistics.median.map(Tier::of);
+            buckets.push(Bucket { since, until, statistics, tier, by_source });
+        }
         let mut excluded = Vec::new();
         let mut population = self.durations.len() as u64;
         let mut open = 0;
@@ -304,7 +300,7 @@ impl<'q> Measured<'q> {
         let overall = overall.0.first().map(Tally::statistics).unwrap_or_default();
         MttrReport {
             overall: slice("all", overall),
-            trend,
+            trend: buckets,
             by_priority: by_priority.slices(["P1", "P2", "P3", "P4", "none"].into_iter().enumerate()),
             by_service: by_service.slices(self.services.in_order()),
             by_source: by_source.slices(self.sources.in_order()),

@@ -34,6 +34,20 @@ async fn the_component_imports_exactly_the_worlds_interfaces() {
     assert_eq!(surface.exports, ["koalr:integration/connector@0.1.0"]);
 }
 
+/// Bytes that the component may be.
+const LARGEST: usize = 200_000;
+
+#[test]
+fn the_component_is_small() {
+    let wasm = component();
+    let over = wasm.len().saturating_sub(LARGEST);
+    assert!(
+        over == 0,
+        "the component has {} bytes, {over} more than the {LARGEST} that it may have",
+        wasm.len()
+    );
+}
+
 #[test]
 fn the_component_uses_simd() {
     // A RUSTFLAGS variable silently replaces the flags of .cargo/config.toml, and SHA-256 becomes scalar.

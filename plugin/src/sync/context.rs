@@ -89,18 +89,13 @@ impl Context {
 
 /// The change that stores settings.
 pub fn settings_change(settings: &Settings) -> Change {
-    let rule = |o: &SeverityOverride| StoredOverride {
-        severity: o.severity.clone(),
-        priority: match o.priority {
-            Priority::P1 => "P1",
-            Priority::P2 => "P2",
-            Priority::P3 => "P3",
-            Priority::P4 => "P4",
-        }
-        .into(),
-    };
+    let mut severity_overrides = Vec::with_capacity(settings.severity_overrides.len());
+    for SeverityOverride { severity, priority } in &settings.severity_overrides {
+        let (severity, priority) = (severity.clone(), Some(*priority as i64));
+        severity_overrides.push(StoredOverride { severity, priority });
+    }
     let stored = StoredSettings {
-        severity_overrides: settings.severity_overrides.iter().map(rule).collect(),
+        severity_overrides,
         service_fields: settings.service_fields.clone(),
         include_private: settings.include_private,
         history_days: settings.history_days.map(i64::from),
@@ -127,25 +122,25 @@ object!(StoredSettings {
 #[derive(Default)]
 struct StoredOverride {
     severity: String,
-    priority: String,
+    /// Index into [`PRIORITIES`].
+    priority: Option<i64>,
 }
 
-object!(StoredOverride { "severity" => Text severity, "priority" => Text priority });
+object!(StoredOverride { "severity" => Text severity, "priority" => Integer priority });
+
+const PRIORITIES: [Priority; 4] = [Priority::P1, Priority::P2, Priority::P3, Priority::P4];
 
 impl From<StoredSettings> for Settings {
     fn from(stored: StoredSettings) -> Self {
-        let rule = |o: StoredOverride| {
-            let priority = match o.priority.as_str() {
-                "P1" => Priority::P1,
-                "P2" => Priority::P2,
-                "P3" => Priority::P3,
-                "P4" => Priority::P4,
-                _ => return None,
-            };
-            Some(SeverityOverride { severity: o.severity, priority })
-        };
+        let mut severity_overrides = Vec::with_capacity(stored.severity_overrides.len());
+        for StoredOverride { severity, priority } in stored.severity_overrides {
+            let index = priority.and_then(|index| usize::try_from(index).ok());
+            if let Some(priority) = index.and_then(|index| PRIORITIES.get(index)) {
+                severity_overrides.push(SeverityOverride { severity, priority: *priority });
+            }
+        }
         Settings {
-            severity_overrides: stored.severity_overrides.into_iter().filter_map(rule).collect(),
+            severity_overrides,
             service_fields: stored.service_fields,
             include_private: stored.include_private,
             history_days: stored.history_days.and_then(|days| u32::try_from(days).ok()),

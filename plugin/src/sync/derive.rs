@@ -46,7 +46,7 @@ pub fn incident(facts: &Facts, context: &Context) -> (Incident, Vec<ServiceName>
         resolved_at: resolution::resolved(phase, &times, &history(facts)),
         merged_into: merged_into(facts, phase),
         responders: responders(seen, context),
-        services: names.iter().map(service).collect(),
+        services: services(&names),
         updated_at: facts.snapshot.updated_at,
     };
     (record, names)
@@ -108,61 +108,72 @@ fn merged_into(facts: &Facts, phase: Phase) -> Option<model::IncidentKey> {
 }
 
 fn responders(seen: &payload::Incident, context: &Context) -> Vec<Responder> {
-    let responder = |assignment: &payload::RoleAssignment| {
-        let user = assignment.assignee.as_ref()?;
-        Some(Responder {
-            id: present(&user.id),
-            email: user.email.clone().or_else(|| context.account.email(&user.id)),
-            name: user.name.clone(),
-            role: present(&assignment.role.name),
-            user_id: None,
-        })
-    };
-    seen.incident_role_assignments.iter().filter_map(responder).collect()
+    let mut responders = Vec::new();
+    for assignment in &seen.incident_role_assignments {
+        if let Some(user) = &assignment.assignee {
+            responders.push(Responder {
+                id: present(&user.id),
+                email: user.email.clone().or_else(|| context.account.email(&user.id)),
+                name: user.name.clone(),
+                role: present(&assignment.role.name),
+                user_id: None,
+            });
+        }
+    }
+    responders
 }
 
-fn service(name: &ServiceName) -> AffectedService {
-    AffectedService { name: name.name.clone(), external_id: name.external_id.clone(), service_id: None }
+fn services(names: &[ServiceName]) -> Vec<AffectedService> {
+    let mut services = Vec::with_capacity(names.len());
+    for ServiceName { name, external_id, .. } in names {
+        let (name, external_id) = (name.clone(), external_id.clone());
+        services.push(AffectedService { name, external_id, service_id: None });
+    }
+    services
 }
 
-/// The values of the fields that hold services: those that the settings name, else those that the catalog
-/// says, else, where the catalog cannot be read, those that are called so.
+/// The values of the fields that hold services, each once.
 fn service_names(seen: &payload::Incident, context: &Context) -> Vec<ServiceName> {
-    let wanted = &context.settings.service_fields;
-    let same = |a: &str, b: &str| a.trim_ascii().eq_ignore_ascii_case(b.trim_ascii());
-    let holds = |entry: &&payload::FieldEntry| {
-        let field = &entry.custom_field;
-        if !wanted.is_empty() {
-            return wanted.iter().any(|w| *w == field.id || same(w, &field.name));
-        }
-        let known = &context.account.service_fields;
-        if !known.is_empty() {
-            return known.contains(&field.id);
-        }
-        ["service", "services", "affected service", "affected services", "component", "components"]
-            .iter()
-            .any(|name| same(name, &field.name))
-    };
-    let name = |value: &payload::FieldValue| match (&value.value_catalog_entry, &value.value_option) {
-        (Some(entry), _) => Some(ServiceName {
-            name: entry.name.clone(),
-            external_id: entry.external_id.clone(),
-            aliases: entry.aliases.clone(),
-        }),
-        (None, Some(option)) => {
-            Some(ServiceName { name: option.value.clone(), external_id: None, aliases: Vec::new() })
-        }
-        (None, None) => None,
-    };
-    let values = seen.custom_field_entries.iter().filter(holds).flat_map(|entry| &entry.values);
-    let values = values.filter_map(name).filter(|name| !name.name.is_empty());
     let mut names: Vec<ServiceName> = Vec::new();
-    for name in values {
-        if !names.iter().any(|n| n.name == name.name && n.external_id == name.external_id) {
-            names.push(name);
+    for entry in &seen.custom_field_entries {
+        if !holds_services(&entry.custom_field, context) {
+            continue;
+        }
+        for value in &entry.values {
+            let name = match (&value.value_catalog_entry, &value.value_option) {
+                (Some(entry), _) => ServiceName {
+                    name: entry.name.clone(),
+                    external_id: entry.external_id.clone(),
+                    aliases: entry.aliases.clone(),
+                },
+                (None, Some(option)) => {
+                    ServiceName { name: option.value.clone(), external_id: None, aliases: Vec::new() }
+                }
+                (None, None) => continue,
+            };
+            let known = |n: &ServiceName| n.name == name.name && n.external_id == name.external_id;
+            if !name.name.is_empty() && !names.iter().any(known) {
+                names.push(name);
+            }
         }
     }
     names
+}
+
+/// Whether a field's values are services: those fields are that the settings name, else those that the catalog
+/// says, else, where the catalog cannot be read, those that are called so.
+fn holds_services(field: &payload::Field, context: &Context) -> bool {
+    let same = |name: &str| name.trim_ascii().eq_ignore_ascii_case(field.name.trim_ascii());
+    let wanted = &context.settings.service_fields;
+    if !wanted.is_empty() {
+        return wanted.iter().any(|wanted| *wanted == field.id || same(wanted));
+    }
+    let known = &context.account.service_fields;
+    if !known.is_empty() {
+        return known.contains(&field.id);
+    }
+    let usual = ["service", "services", "affected service", "affected services", "component", "components"];
+    usual.iter().any(|name| same(name))
 }
 
 #[cfg(test)]

@@ -124,13 +124,16 @@ impl Facts {
     pub fn from_bytes(bytes: &[u8]) -> Option<Facts> {
         let mut stored = Stored::default();
         json::read(bytes, Slot::Object(&mut stored)).ok()?;
-        let told = |t: StoredTold| Some(Told { at: t.at?, category: t.category });
+        let mut told = Vec::with_capacity(stored.told.len());
+        for StoredTold { at, category } in stored.told {
+            told.extend(at.map(|at| Told { at, category }));
+        }
         Some(Facts {
             snapshot: Snapshot::new(stored.incident)?,
             updates: stored.updates,
             updates_as_of: stored.updates_as_of,
             timeline_as_of: stored.timeline_as_of,
-            told: stored.told.into_iter().filter_map(told).collect(),
+            told,
             hidden_at: stored.hidden_at,
         })
     }
@@ -141,14 +144,20 @@ impl Facts {
     }
 }
 
+impl Fields for Told {
+    fn each(&self, take: &mut dyn FnMut(&'static str, Value<'_>)) {
+        take("at", Value::Integer(self.at));
+        take("category", self.category.value());
+    }
+}
+
 impl Fields for Facts {
     fn each(&self, take: &mut dyn FnMut(&'static str, Value<'_>)) {
         take("incident", self.snapshot.incident.value());
         take("updates", self.updates.value());
         take("updates_as_of", self.updates_as_of.value());
         take("timeline_as_of", self.timeline_as_of.value());
-        let told = |t: &Told| StoredTold { at: Some(t.at), category: t.category.clone() };
-        take("told", self.told.iter().map(told).collect::<Vec<_>>().value());
+        take("told", self.told.value());
         take("hidden_at", self.hidden_at.value());
     }
 }

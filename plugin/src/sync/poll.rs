@@ -81,7 +81,8 @@ pub fn poll(world: &mut dyn World) -> Result<Step, Error> {
     // Reading many timelines can take longer than an interval; changes go first.
     let interval = SECOND * Timestamp::from(INTERVAL_SECONDS);
     let recent = position.passed_at.is_some_and(|at| now.saturating_sub(at) < interval);
-    if !position.list.left && !(position.revisited.is_some() && recent) {
+    let revisiting = position.revisited.is_some() && recent;
+    if !position.list.left && !revisiting {
         (position.list, position.began) = (Walk::begin(), Some(now));
     }
     if position.list.left {

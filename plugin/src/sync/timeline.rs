@@ -41,18 +41,21 @@ pub fn of_updates(incident: &str, updates: &[Update]) -> Vec<TimelineEvent> {
 
 /// One event per curated item that has a time.
 pub fn of_items(incident: &str, items: Vec<TimelineItem>) -> Vec<TimelineEvent> {
-    let event = |item: TimelineItem| {
-        Some(TimelineEvent {
-            incident: key(incident),
-            id: format!("item:{}", item.id),
-            at: item.timestamp?,
-            kind: "note".into(),
-            title: item.title,
-            detail: None,
-            actor: item.creator.name(),
-        })
-    };
-    items.into_iter().filter_map(event).collect()
+    let mut events = Vec::with_capacity(items.len());
+    for item in items {
+        if let Some(at) = item.timestamp {
+            events.push(TimelineEvent {
+                incident: key(incident),
+                id: format!("item:{}", item.id),
+                at,
+                kind: "note".into(),
+                title: item.title,
+                detail: None,
+                actor: item.creator.name(),
+            });
+        }
+    }
+    events
 }
 
 /// A status change as a delivery tells it, until the updates themselves are read.

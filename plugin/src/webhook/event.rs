@@ -165,11 +165,15 @@ impl Envelope {
         let (_, event) = halves(event_type);
         let status_changed =
             event.starts_with("incident_status_updated") || matches!(event, "status_updated" | "resolved");
-        match self.payloads.into_iter().find_map(whole) {
-            Some(incident) => Ok(Event::Whole { incident: Box::new(incident), status_changed }),
-            // A payload that names its incident but does not hold all of it.
-            None => Ok(Event::Reference { id }),
+        for Payload { incident, own, .. } in self.payloads {
+            for incident in [incident, own] {
+                if is_whole(&incident) {
+                    return Ok(Event::Whole { incident: Box::new(incident), status_changed });
+                }
+            }
         }
+        // It names its incident but does not hold all of it.
+        Ok(Event::Reference { id })
     }
 
     fn kind(&self) -> Kind {
@@ -213,11 +217,10 @@ enum Kind {
     Unknown,
 }
 
-/// The incident in a payload, directly or under `incident`; none if there is only an identifier. One without a
-/// version cannot be ordered against what is stored, so it counts as an identifier.
-fn whole(payload: Payload) -> Option<Incident> {
-    let complete = |i: &Incident| !i.incident_status.category.is_empty() && i.updated_at.is_some();
-    [payload.incident, payload.own].into_iter().find(complete)
+/// Whether there is more than an identifier. An incident without a version cannot be ordered against what is
+/// stored, so it does not count.
+fn is_whole(incident: &Incident) -> bool {
+    !incident.incident_status.category.is_empty() && incident.updated_at.is_some()
 }
 
 impl core::fmt::Display for Malformed {
