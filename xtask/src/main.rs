@@ -56,8 +56,11 @@ fn test() -> Result<()> {
 /// Builds the component and puts it where everybody looks for it.
 fn plugin() -> Result<(PathBuf, u64)> {
     add_target()?;
-    // A RUSTFLAGS variable would silently replace the flags of .cargo/config.toml, and with them SIMD.
-    let build = ["build", "-p", "incidentio", "--lib", "--target", TARGET, "--profile", "plugin"];
+    // A RUSTFLAGS variable would silently replace the flags of .cargo/config.toml, and with them SIMD; these are
+    // added to them. The component is to be the same wherever it is built.
+    let remap = format!("target.{TARGET}.rustflags=['--remap-path-prefix={}=']", sources().display());
+    let build =
+        ["build", "-p", "incidentio", "--lib", "--target", TARGET, "--profile", "plugin", "--config", &remap];
     succeed(&mut cargo(&build))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let built = target.join(TARGET).join("plugin/incidentio.wasm");
@@ -71,6 +74,13 @@ fn plugin() -> Result<(PathBuf, u64)> {
         std::fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok((path, bytes.len() as u64))
+}
+
+/// Where cargo keeps what it downloads.
+fn sources() -> PathBuf {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).unwrap_or_default();
+    home.join("registry").join("src")
 }
 
 /// The component without its custom sections: names for a debugger, which the linker adds after it has stripped.
