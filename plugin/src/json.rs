@@ -1,20 +1,19 @@
-//! JSON into plain structs and back: leniently, in one pass, and in little code.
+//! JSON into plain structs: leniently, in one pass, and in little code.
 //!
 //! A reader says for each key where its value goes; a value of another kind than the place expects, an unknown
 //! key and `null` are passed over. So no surprise inside a document costs more than the value that it is; only
-//! text that is not JSON at all is an error. Writing leaves out what is empty, and reading brings it back as it
-//! was. One reader and one writer serve every type through trait objects, on a lexer that leaves numbers alone:
-//! serde's derived code for each type would triple the size of the component, and serde_json's own, with the
-//! floats that nothing here needs, is a tenth of what the component may be.
+//! text that is not JSON at all is an error. One reader serves every type through trait objects, on a lexer that
+//! leaves numbers alone: serde's derived code for each type would triple the size of the component, and
+//! serde_json's own, with the floats that nothing here needs, is a tenth of what the component may be.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
+use hifijson::SliceLexer;
 use hifijson::num::LexWrite as _;
-use hifijson::str::{Lex as _, LexAlloc as _};
+use hifijson::str::LexAlloc as _;
 use hifijson::token::{Expect, Lex as _};
-use hifijson::{Read as _, SliceLexer};
 
 use crate::model::Timestamp;
 use crate::time;
@@ -44,8 +43,23 @@ pub enum Slot<'a> {
 
 /// Takes the fields of an object.
 pub trait Object {
+    /// The keys of its fields, each at the index of its place.
+    fn keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Where the value of the field at this index goes.
+    fn place(&mut self, _index: usize) -> Slot<'_> {
+        Slot::Skip
+    }
+
     /// Where the value of this key goes.
-    fn slot(&mut self, key: &str) -> Slot<'_>;
+    fn slot(&mut self, key: &str) -> Slot<'_> {
+        match self.keys().iter().position(|known| *known == key) {
+            Some(index) => self.place(index),
+            None => Slot::Skip,
+        }
+    }
 }
 
 /// Takes the items of an array.
@@ -81,161 +95,17 @@ impl List for Vec<String> {
 
 /// Absent until a field is seen: an empty object is as good as none.
 impl<T: Object + Default> Object for Option<T> {
+    fn place(&mut self, index: usize) -> Slot<'_> {
+        self.get_or_insert_with(T::default).place(index)
+    }
+
     fn slot(&mut self, key: &str) -> Slot<'_> {
         self.get_or_insert_with(T::default).slot(key)
     }
 }
 
-/// A value to write.
-pub enum Value<'a> {
-    /// Nothing: the key is left out.
-    Absent,
-    /// A string.
-    Text(&'a str),
-    /// A whole number.
-    Integer(i64),
-    /// `true`; `false` is left out.
-    True,
-    /// An object.
-    Object(&'a dyn Fields),
-    /// An array.
-    List(&'a dyn Items),
-}
-
-/// An object to write.
-pub trait Fields {
-    /// Hands over each field in order.
-    fn each(&self, take: &mut dyn FnMut(&'static str, Value<'_>));
-}
-
-/// An array to write.
-pub trait Items {
-    /// Hands over each item in order.
-    fn each(&self, take: &mut dyn FnMut(Value<'_>));
-}
-
-impl<T: Fields> Items for Vec<T> {
-    fn each(&self, take: &mut dyn FnMut(Value<'_>)) {
-        self.iter().for_each(|item| take(Value::Object(item)));
-    }
-}
-
-impl Items for Vec<String> {
-    fn each(&self, take: &mut dyn FnMut(Value<'_>)) {
-        self.iter().for_each(|item| take(Value::Text(item)));
-    }
-}
-
-/// What can stand in a field.
-pub trait Field {
-    /// How it is written.
-    fn value(&self) -> Value<'_>;
-}
-
-impl Field for String {
-    fn value(&self) -> Value<'_> {
-        if self.is_empty() { Value::Absent } else { Value::Text(self) }
-    }
-}
-
-impl Field for Option<String> {
-    fn value(&self) -> Value<'_> {
-        self.as_ref().map_or(Value::Absent, |text| Value::Text(text))
-    }
-}
-
-impl Field for Option<i64> {
-    fn value(&self) -> Value<'_> {
-        self.map_or(Value::Absent, Value::Integer)
-    }
-}
-
-impl Field for bool {
-    fn value(&self) -> Value<'_> {
-        if *self { Value::True } else { Value::Absent }
-    }
-}
-
-impl<T: Fields> Field for T {
-    fn value(&self) -> Value<'_> {
-        Value::Object(self)
-    }
-}
-
-impl<T: Fields> Field for Option<T> {
-    fn value(&self) -> Value<'_> {
-        self.as_ref().map_or(Value::Absent, |object| Value::Object(object))
-    }
-}
-
-impl<T> Field for Vec<T>
-where
-    Vec<T>: Items,
-{
-    fn value(&self) -> Value<'_> {
-        if self.is_empty() { Value::Absent } else { Value::List(self) }
-    }
-}
-
-/// Writes an object as a document.
-pub fn write(object: &dyn Fields) -> Vec<u8> {
-    let mut out = String::new();
-    put(&mut out, &Value::Object(object));
-    out.into_bytes()
-}
-
-fn put(out: &mut String, value: &Value<'_>) {
-    match value {
-        Value::Absent => out.push_str("null"),
-        Value::Text(text) => put_text(out, text),
-        Value::Integer(number) => out.push_str(&number.to_string()),
-        Value::True => out.push_str("true"),
-        Value::Object(object) => {
-            let mut before = '{';
-            object.each(&mut |key, value| {
-                if !matches!(value, Value::Absent) {
-                    out.push(before);
-                    before = ',';
-                    put_text(out, key);
-                    out.push(':');
-                    put(out, &value);
-                }
-            });
-            out.push_str(if before == '{' { "{}" } else { "}" });
-        }
-        Value::List(list) => {
-            let mut before = '[';
-            list.each(&mut |value| {
-                out.push(before);
-                before = ',';
-                put(out, &value);
-            });
-            out.push_str(if before == '[' { "[]" } else { "]" });
-        }
-    }
-}
-
-fn put_text(out: &mut String, text: &str) {
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.push('\\'),
-            '\0'..='\x1f' => {
-                out.push_str(&format!("\\u{:04x}", u32::from(character)));
-                continue;
-            }
-            _ => {}
-        }
-        out.push(character);
-    }
-    out.push('"');
-}
-
 /// Reads a whole document. The error says where it stops being JSON.
 pub fn read(document: &[u8], slot: Slot<'_>) -> Result<(), String> {
-    if let Err(e) = core::str::from_utf8(document) {
-        return Err(format!("not UTF-8 after byte {}", e.valid_up_to()));
-    }
     let mut json = SliceLexer::new(document);
     match json.exactly_one(SliceLexer::ws_peek, |next, json| value(next, json, slot, DEEPEST)) {
         Ok(()) => Ok(()),
@@ -282,19 +152,11 @@ fn key<'a>(next: u8, json: &mut SliceLexer<'_>, slot: &'a mut Slot<'_>) -> Resul
     if next != b'"' {
         return Err(NotJson);
     }
-    json.take_next();
-    if let Slot::Object(object) = slot {
-        let key = json.str_string().map_err(|_| NotJson)?;
-        return Ok(object.slot(&key));
-    }
-    json.str_ignore().map_err(|_| NotJson)?;
-    Ok(Slot::Skip)
+    let key = json.discarded().str_string().map_err(|_| NotJson)?;
+    Ok(if let Slot::Object(object) = slot { object.slot(&key) } else { Slot::Skip })
 }
 
 fn text(json: &mut SliceLexer<'_>, slot: Slot<'_>) -> Result<(), NotJson> {
-    if !matches!(slot, Slot::Text(_) | Slot::MaybeText(_) | Slot::Instant(_)) {
-        return json.str_ignore().map_err(|_| NotJson);
-    }
     let text = json.str_string().map_err(|_| NotJson)?;
     match slot {
         Slot::Text(place) => *place = text.into_owned(),
@@ -316,21 +178,43 @@ fn number(json: &mut SliceLexer<'_>, slot: Slot<'_>) -> Result<(), NotJson> {
     Ok(())
 }
 
-/// Implements [`Object`] and [`Fields`] by one table of keys.
+/// Implements [`Object`], and [`crate::stored::Fields`] to keep it, by one table of keys. What is kept goes by
+/// the order of the table: new keys are added at its end, and none is removed.
 macro_rules! object {
     ($type:ty { $($key:literal => $kind:ident $field:ident),+ $(,)? }) => {
         impl $crate::json::Object for $type {
-            fn slot(&mut self, key: &str) -> $crate::json::Slot<'_> {
-                match key {
-                    $($key => $crate::json::Slot::$kind(&mut self.$field),)+
-                    _ => $crate::json::Slot::Skip,
-                }
+            fn keys(&self) -> &'static [&'static str] {
+                &[$($key),+]
+            }
+
+            fn place(&mut self, index: usize) -> $crate::json::Slot<'_> {
+                let mut place = 0;
+                $(
+                    if index == place {
+                        return $crate::json::Slot::$kind(&mut self.$field);
+                    }
+                    place += 1;
+                )+
+                let _ = place;
+                $crate::json::Slot::Skip
             }
         }
 
-        impl $crate::json::Fields for $type {
-            fn each(&self, take: &mut dyn FnMut(&'static str, $crate::json::Value<'_>)) {
-                $(take($key, $crate::json::Field::value(&self.$field));)+
+        impl $crate::stored::Fields for $type {
+            fn count(&self) -> usize {
+                [$($key),+].len()
+            }
+
+            fn value(&self, index: usize) -> $crate::stored::Value<'_> {
+                let mut place = 0;
+                $(
+                    if index == place {
+                        return $crate::stored::Field::value(&self.$field);
+                    }
+                    place += 1;
+                )+
+                let _ = place;
+                $crate::stored::Value::Absent
             }
         }
     };
@@ -338,13 +222,15 @@ macro_rules! object {
 pub(crate) use object;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
+    use crate::stored::{Fields, Value};
 
     #[derive(Debug, Clone, Default, PartialEq)]
-    struct Thing {
+    pub(crate) struct Thing {
         name: String,
         note: Option<String>,
         at: Option<Timestamp>,
@@ -356,14 +242,22 @@ mod tests {
     }
 
     impl Object for Box<Thing> {
+        fn place(&mut self, index: usize) -> Slot<'_> {
+            self.as_mut().place(index)
+        }
+
         fn slot(&mut self, key: &str) -> Slot<'_> {
             self.as_mut().slot(key)
         }
     }
 
     impl Fields for Box<Thing> {
-        fn each(&self, take: &mut dyn FnMut(&'static str, Value<'_>)) {
-            self.as_ref().each(take);
+        fn count(&self) -> usize {
+            self.as_ref().count()
+        }
+
+        fn value(&self, index: usize) -> Value<'_> {
+            Fields::value(self.as_ref(), index)
         }
     }
 
@@ -396,9 +290,6 @@ mod tests {
             tags: vec!["x".into(), "y".into()],
         };
         assert_eq!(got, expected);
-        let written = String::from_utf8(write(&got)).unwrap();
-        assert_eq!(thing(&written), expected, "{written}");
-        assert_eq!(write(&Thing::default()), b"{}");
     }
 
     #[test]
@@ -415,7 +306,8 @@ mod tests {
         for bad in ["", "{", r#"{"name":"a""#, r#"{"name":"a"}x"#, "{name:1}"] {
             assert!(read(bad.as_bytes(), Slot::Skip).is_err(), "{bad}");
         }
-        assert_eq!(read(b"{\"a\":\"\xff\"}", Slot::Skip), Err("not UTF-8 after byte 6".into()));
+        assert!(read(b"{\"a\":\"\xff\"}", Slot::Skip).is_err(), "not UTF-8");
+        assert_eq!(read(b"{\"a\":1,}", Slot::Skip), Err("not JSON after byte 7".into()));
     }
 
     #[test]
@@ -426,7 +318,7 @@ mod tests {
         assert!(read(&vec![b'['; 1 << 20], Slot::Skip).is_err());
     }
 
-    fn any_thing() -> impl Strategy<Value = Thing> {
+    pub(crate) fn any_thing() -> impl Strategy<Value = Thing> {
         let flat = (".*", proptest::option::of(".+"), any::<(Option<i64>, Option<i64>, bool)>());
         let flat = flat.prop_map(|(name, note, (at, rank, flag))| Thing {
             name,
@@ -443,7 +335,7 @@ mod tests {
                 proptest::collection::vec(".*", 0..3),
             );
             nested.prop_map(|(part, parts, tags)| Thing {
-                part: Some(Box::new(part)).filter(|part| **part != Thing::default()),
+                part: Some(Box::new(part)),
                 parts,
                 tags,
                 ..Thing::default()
@@ -451,12 +343,19 @@ mod tests {
         })
     }
 
+    fn document(thing: &Thing) -> serde_json::Value {
+        json!({
+            "name": thing.name, "note": thing.note, "at": thing.at, "rank": thing.rank, "flag": thing.flag,
+            "part": thing.part.as_deref().map(document),
+            "parts": thing.parts.iter().map(document).collect::<Vec<_>>(),
+            "tags": thing.tags,
+        })
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_is_json_and_reads_back_as_it_was(before in any_thing()) {
-            let written = write(&before);
-            let judged: serde_json::Value = serde_json::from_slice(&written).unwrap();
-            prop_assert_eq!(judged["name"].as_str().unwrap_or_default(), &before.name);
+        fn what_another_writes_is_read_as_it_was(before in any_thing()) {
+            let written = serde_json::to_vec(&document(&before)).unwrap();
             let mut after = Thing::default();
             prop_assert_eq!(read(&written, Slot::Object(&mut after)), Ok(()));
             prop_assert_eq!(after, before);

@@ -20,6 +20,7 @@ pub mod mttr;
 pub mod port;
 pub mod resolution;
 pub mod severity;
+pub mod stored;
 pub mod sync;
 pub mod time;
 pub mod webhook;

@@ -49,6 +49,8 @@ pub type Answer = Result<Response, Failure>;
 #[allow(missing_docs, reason = "documented in the contract, one import each")]
 pub trait World {
     fn now(&self) -> Timestamp;
+    /// Sends a request ahead of the `fetch` that takes its answer; a hint, to wait while there is work to do.
+    fn begin(&mut self, request: &Request);
     /// One answer per request, in order; several are in flight at a time.
     fn fetch(&mut self, requests: &[Request]) -> Vec<Answer>;
     fn commit(&mut self, changes: &[Change]) -> Result<Applied, StorageError>;

@@ -14,7 +14,7 @@ use wasi::http::types::{
 use wasi::io::poll::{Pollable, poll};
 use wasi::io::streams::{InputStream, StreamError};
 
-use crate::port::{Failure, Request, Response};
+use crate::port::{Answer, Failure, Request, Response};
 
 /// Requests in flight at a time.
 const IN_FLIGHT: usize = 8;
@@ -26,49 +26,69 @@ const CHUNK: u64 = 256 << 10;
 const CONNECT_TIMEOUT: u64 = 10_000_000_000;
 const ANSWER_TIMEOUT: u64 = 30_000_000_000;
 
-/// All answers, in the order of the requests.
-pub(super) fn fetch(requests: &[Request]) -> Vec<Result<Response, Failure>> {
-    let mut answers: Vec<Option<Result<Response, Failure>>> = requests.iter().map(|_| None).collect();
-    let mut waiting = requests.iter().enumerate();
-    let mut flights: Vec<(usize, Flight)> = Vec::with_capacity(IN_FLIGHT);
-    loop {
-        while flights.len() < IN_FLIGHT {
-            let Some((index, request)) = waiting.next() else {
-                break;
-            };
-            match Flight::start(request) {
-                Ok(flight) => flights.push((index, flight)),
-                Err(failure) => settle(&mut answers, index, Err(failure)),
-            }
-        }
-        if flights.is_empty() {
-            break;
-        }
-        let pollables: Vec<&Pollable> = flights.iter().map(|(_, flight)| flight.pollable()).collect();
-        let ready = poll(&pollables);
-        let mut going = Vec::with_capacity(IN_FLIGHT);
-        for (place, (index, flight)) in flights.into_iter().enumerate() {
-            if !ready.iter().any(|r| usize::try_from(*r) == Ok(place)) {
-                going.push((index, flight));
-                continue;
-            }
-            match flight.advance() {
-                Ok(Progress::Going(flight)) => going.push((index, flight)),
-                Ok(Progress::Done(response)) => settle(&mut answers, index, Ok(response)),
-                Err(failure) => settle(&mut answers, index, Err(failure)),
-            }
-        }
-        flights = going;
-    }
-    let missing = || Err(Failure::Broken("no answer".to_string()));
-    answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect()
+/// Sends requests. Whatever is still on its way when this is dropped is called off.
+#[derive(Default)]
+pub(super) struct Client {
+    begun: Vec<(Request, Flight)>,
 }
 
-fn settle(
-    answers: &mut [Option<Result<Response, Failure>>],
-    index: usize,
-    answer: Result<Response, Failure>,
-) {
+impl Client {
+    /// Sends a request whose answer a later [`Client::fetch`] of the same request takes. One that cannot be sent
+    /// fails there.
+    pub(super) fn begin(&mut self, request: &Request) {
+        if let Ok(flight) = Flight::start(request) {
+            self.begun.push((request.clone(), flight));
+        }
+    }
+
+    fn start(&mut self, request: &Request) -> Result<Flight, Failure> {
+        match self.begun.iter().position(|(begun, _)| begun == request) {
+            Some(index) => Ok(self.begun.swap_remove(index).1),
+            None => Flight::start(request),
+        }
+    }
+
+    /// All answers, in the order of the requests.
+    pub(super) fn fetch(&mut self, requests: &[Request]) -> Vec<Answer> {
+        let mut answers: Vec<Option<Answer>> = Vec::with_capacity(requests.len());
+        answers.resize_with(requests.len(), || None);
+        let mut waiting = requests.iter().enumerate();
+        let mut flights: Vec<(usize, Flight)> = Vec::with_capacity(IN_FLIGHT);
+        loop {
+            while flights.len() < IN_FLIGHT {
+                let Some((index, request)) = waiting.next() else {
+                    break;
+                };
+                match self.start(request) {
+                    Ok(flight) => flights.push((index, flight)),
+                    Err(failure) => settle(&mut answers, index, Err(failure)),
+                }
+            }
+            if flights.is_empty() {
+                break;
+            }
+            let pollables: Vec<&Pollable> = flights.iter().map(|(_, flight)| flight.pollable()).collect();
+            let ready = poll(&pollables);
+            let mut going = Vec::with_capacity(IN_FLIGHT);
+            for (place, (index, flight)) in flights.into_iter().enumerate() {
+                if !ready.iter().any(|r| usize::try_from(*r) == Ok(place)) {
+                    going.push((index, flight));
+                    continue;
+                }
+                match flight.advance() {
+                    Ok(Progress::Going(flight)) => going.push((index, flight)),
+                    Ok(Progress::Done(response)) => settle(&mut answers, index, Ok(response)),
+                    Err(failure) => settle(&mut answers, index, Err(failure)),
+                }
+            }
+            flights = going;
+        }
+        let missing = || Err(Failure::Broken("no answer".to_string()));
+        answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect()
+    }
+}
+
+fn settle(answers: &mut [Option<Answer>], index: usize, answer: Answer) {
     if let Some(slot) = answers.get_mut(index) {
         *slot = Some(answer);
     }

@@ -14,7 +14,7 @@ use crate::model::{
     Mapping, MttrQuery, MttrReport, Outcome, Rejection, RevisitPage, SECOND, SamplePage, ServiceName,
     Settings, Severity, Step, StorageError, StoredIncident, Timestamp,
 };
-use crate::port::{Failure, Request, Response, World};
+use crate::port::{Answer, Request, World};
 use crate::sync::{backfill, connect, context::Context, event, poll};
 use crate::webhook::{self, signature};
 use crate::wit::exports::koalr::integration::connector::{Descriptor, Guest, InjectedCredential, Verified};
@@ -53,12 +53,13 @@ impl Guest for Plugin {
     }
 
     fn connect(settings: Settings) -> Result<Connection, Error> {
-        connect::connect(&mut Host, &settings)
+        connect::connect(&mut Host::default(), &settings)
     }
 
     fn verify_webhook(delivery: Delivery) -> Result<Verified, Rejection> {
-        let secrets = Host.secrets(WEBHOOK_SECRET);
-        let now = Host.now().div_euclid(SECOND);
+        let mut host = Host::default();
+        let secrets = host.secrets(WEBHOOK_SECRET);
+        let now = host.now().div_euclid(SECOND);
         let signed = signature::verify(&secrets, &delivery.headers, &delivery.body, now)?;
         let envelope = webhook::event::envelope(&delivery.body).map_err(|_| Rejection::MalformedBody)?;
         Ok(Verified {
@@ -70,18 +71,18 @@ impl Guest for Plugin {
     }
 
     fn handle_event(delivery: Delivery) -> Result<Outcome, Error> {
-        event::handle(&mut Host, &delivery.body)
+        event::handle(&mut Host::default(), &delivery.body)
     }
 
     fn poll() -> Result<Step, Error> {
-        poll::poll(&mut Host)
+        poll::poll(&mut Host::default())
     }
 
     fn backfill(request: BackfillRequest) -> Result<Step, Error> {
         match request.source {
             BackfillSource::Incidentio => {
                 let window = backfill::Window { since: request.since, until: request.until };
-                backfill::backfill(&mut Host, window, request.dry_run)
+                backfill::backfill(&mut Host::default(), window, request.dry_run)
             }
             BackfillSource::Opsgenie | BackfillSource::OpsgenieRecords(_) => {
                 Err(Error::Invalid("this version imports no Opsgenie history yet".to_string()))
@@ -90,17 +91,21 @@ impl Guest for Plugin {
     }
 
     fn map_severity(severity: Severity) -> Result<Mapping, Error> {
-        let context = Context::load(&mut Host)?;
+        let context = Context::load(&mut Host::default())?;
         Ok(severity::map(Some(&severity), &context.settings.severity_overrides, &context.account.severities))
     }
 
     fn compute_mttr(query: MttrQuery) -> Result<MttrReport, Error> {
-        mttr::compute(&query, &mut |since, until, after| Host.samples(since, until, after))
+        let mut host = Host::default();
+        mttr::compute(&query, &mut |since, until, after| host.samples(since, until, after))
     }
 }
 
 /// The host's functions.
-struct Host;
+#[derive(Default)]
+struct Host {
+    http: http::Client,
+}
 
 impl World for Host {
     fn now(&self) -> Timestamp {
@@ -109,8 +114,12 @@ impl World for Host {
         seconds.saturating_mul(SECOND).saturating_add(Timestamp::from(now.nanoseconds) / 1_000)
     }
 
-    fn fetch(&mut self, requests: &[Request]) -> Vec<Result<Response, Failure>> {
-        http::fetch(requests)
+    fn begin(&mut self, request: &Request) {
+        self.http.begin(request);
+    }
+
+    fn fetch(&mut self, requests: &[Request]) -> Vec<Answer> {
+        self.http.fetch(requests)
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<Applied, StorageError> {

@@ -195,7 +195,7 @@ pub struct Update {
     pub incident_id: String,
     pub created_at: Option<Timestamp>,
     pub new_incident_status: Status,
-    pub new_severity: Option<Severity>,
+    pub new_severity: Option<Named>,
     pub merged_into_incident_id: Option<String>,
     pub updater: Actor,
 }

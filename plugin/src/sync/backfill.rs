@@ -150,7 +150,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn incidents(mut self) -> Result<Step, Error> {
-        for _ in 0..PAGES_PER_STEP {
+        for page in 1..=PAGES_PER_STEP {
             if !self.position.incidents.left {
                 break;
             }
@@ -160,7 +160,7 @@ impl Run<'_> {
             let walk = &mut self.position.incidents;
             let mut listed: Vec<payload::Incident> = Vec::new();
             self.step.requests += 1;
-            let page = match walk.next(self.world, self.context, days, &mut listed) {
+            let page = match walk.next(self.world, self.context, days, page < PAGES_PER_STEP, &mut listed) {
                 Ok(page) => page,
                 Err(ApiError::RateLimited(ms)) => return Ok(self.report(ms)),
                 Err(error) => return Err(error.into()),
@@ -190,7 +190,7 @@ impl Run<'_> {
         let mut batch = Batch::default();
         let mut read = None;
         let mut wait_ms = 0;
-        for _ in 0..PAGES_PER_STEP {
+        for number in 1..=PAGES_PER_STEP {
             let Some(Updates { began, after, pages, oldest, newest_first }) = self.position.updates.clone()
             else {
                 break;
@@ -229,7 +229,11 @@ impl Run<'_> {
             if next.is_none() || passed_window {
                 read = Some(UpdatesRead { at: began, from: oldest.filter(|_| next.is_some()) });
             }
-            self.position.updates = next.filter(|_| !passed_window && !too_long).map(|after| Updates {
+            let next = next.filter(|_| !passed_window && !too_long);
+            if next.is_some() && number < PAGES_PER_STEP {
+                self.world.begin(&client::updates(None, next.as_deref()));
+            }
+            self.position.updates = next.map(|after| Updates {
                 began,
                 after: Some(after),
                 pages: Some(pages),

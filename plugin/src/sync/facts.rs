@@ -9,8 +9,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::incidentio::payload::{Incident, Update};
-use crate::json::{self, Field, Fields, Slot, Value, object};
+use crate::json::{Slot, object};
 use crate::model::{TimelineEvent, Timestamp};
+use crate::stored::{self, Field, Fields, Value};
 
 /// Everything known about one incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,57 +123,70 @@ impl Facts {
 
     /// Reads facts back; none if they are not what [`Facts::to_bytes`] writes.
     pub fn from_bytes(bytes: &[u8]) -> Option<Facts> {
-        let mut stored = Stored::default();
-        json::read(bytes, Slot::Object(&mut stored)).ok()?;
-        let mut told = Vec::with_capacity(stored.told.len());
-        for StoredTold { at, category } in stored.told {
+        let mut kept = Kept::default();
+        stored::read(bytes, Slot::Object(&mut kept))?;
+        let mut told = Vec::with_capacity(kept.told.len());
+        for KeptTold { at, category } in kept.told {
             told.extend(at.map(|at| Told { at, category }));
         }
         Some(Facts {
-            snapshot: Snapshot::new(stored.incident)?,
-            updates: stored.updates,
-            updates_as_of: stored.updates_as_of,
-            timeline_as_of: stored.timeline_as_of,
+            snapshot: Snapshot::new(kept.incident)?,
+            updates: kept.updates,
+            updates_as_of: kept.updates_as_of,
+            timeline_as_of: kept.timeline_as_of,
             told,
-            hidden_at: stored.hidden_at,
+            hidden_at: kept.hidden_at,
         })
     }
 
     /// How facts are stored.
     pub fn to_bytes(&self) -> Vec<u8> {
-        json::write(self)
+        stored::write(self)
     }
 }
 
 impl Fields for Told {
-    fn each(&self, take: &mut dyn FnMut(&'static str, Value<'_>)) {
-        take("at", Value::Integer(self.at));
-        take("category", self.category.value());
+    fn count(&self) -> usize {
+        2
+    }
+
+    fn value(&self, index: usize) -> Value<'_> {
+        match index {
+            0 => Value::Integer(self.at),
+            _ => self.category.value(),
+        }
     }
 }
 
+/// In the order of [`Kept`].
 impl Fields for Facts {
-    fn each(&self, take: &mut dyn FnMut(&'static str, Value<'_>)) {
-        take("incident", self.snapshot.incident.value());
-        take("updates", self.updates.value());
-        take("updates_as_of", self.updates_as_of.value());
-        take("timeline_as_of", self.timeline_as_of.value());
-        take("told", self.told.value());
-        take("hidden_at", self.hidden_at.value());
+    fn count(&self) -> usize {
+        6
+    }
+
+    fn value(&self, index: usize) -> Value<'_> {
+        match index {
+            0 => Value::Object(&*self.snapshot.incident),
+            1 => self.updates.value(),
+            2 => self.updates_as_of.value(),
+            3 => self.timeline_as_of.value(),
+            4 => self.told.value(),
+            _ => self.hidden_at.value(),
+        }
     }
 }
 
 #[derive(Default)]
-struct Stored {
+struct Kept {
     incident: Incident,
     updates: Vec<Update>,
     updates_as_of: Option<Timestamp>,
     timeline_as_of: Option<Timestamp>,
-    told: Vec<StoredTold>,
+    told: Vec<KeptTold>,
     hidden_at: Option<Timestamp>,
 }
 
-object!(Stored {
+object!(Kept {
     "incident" => Object incident,
     "updates" => List updates,
     "updates_as_of" => Instant updates_as_of,
@@ -182,12 +196,12 @@ object!(Stored {
 });
 
 #[derive(Default)]
-struct StoredTold {
+struct KeptTold {
     at: Option<Timestamp>,
     category: String,
 }
 
-object!(StoredTold { "at" => Instant at, "category" => Text category });
+object!(KeptTold { "at" => Instant at, "category" => Text category });
 
 impl Snapshot {
     /// Keeps what records need. None without an identifier or any time, which nothing can replace.
@@ -322,7 +336,7 @@ mod tests {
               {"incident_timestamp":{"name":"Closed at"}}],
             "created_at":"2026-01-01T00:00:00Z","updated_at":"2026-01-02T00:00:00Z"}"#;
         let mut read = Incident::default();
-        json::read(incident.as_bytes(), Slot::Object(&mut read)).unwrap();
+        crate::json::read(incident.as_bytes(), Slot::Object(&mut read)).unwrap();
         let news = News {
             snapshot: Snapshot::new(read),
             updates: vec![update("u", 1, "live")],

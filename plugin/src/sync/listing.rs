@@ -41,21 +41,26 @@ impl Walk {
         Walk { left: true, ..Walk::default() }
     }
 
-    /// Reads the next page of what changed between two days, both included, into `listed`.
+    /// Reads the next page of what changed between two days, both included, into `listed`. If the caller will read
+    /// on, the page after it is asked for at once.
     pub(super) fn next(
         &mut self,
         world: &mut dyn World,
         context: &Context,
         (from, to): (Timestamp, Timestamp),
+        reads_on: bool,
         listed: &mut Vec<Incident>,
     ) -> Result<Page, ApiError> {
-        let after = self.after.as_deref();
-        let request = client::incidents(from, to, &context.account.categories, client::PAGE_SIZE, after);
-        match read_page(world, "incidents", "incidents", request, listed) {
+        let categories = &context.account.categories;
+        let request = |after: Option<&str>| client::incidents(from, to, categories, client::PAGE_SIZE, after);
+        match read_page(world, "incidents", "incidents", request(self.after.as_deref()), listed) {
             Ok(page) => {
                 // A cursor that leads to itself is the end, or the walk would never be one.
                 self.left = page.after.is_some() && page.after != self.after;
                 self.after = page.after;
+                if self.left && reads_on {
+                    world.begin(&request(self.after.as_deref()));
+                }
                 Ok(Page { total: page.total, restarted: false })
             }
             Err(ApiError::Rejected(why)) if self.after.is_some() && !self.restarted => {

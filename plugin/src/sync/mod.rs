@@ -20,9 +20,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::incidentio::client::{self, ApiError, Page};
-use crate::json::{self, Fields, List, Object, Slot};
+use crate::json::{List, Object, Slot};
 use crate::model::{Change, Error, IncidentKey};
 use crate::port::{Answer, Failure, Request, World};
+use crate::stored::{self, Fields};
 
 /// This source's name in every key.
 pub const SOURCE: &str = "incidentio";
@@ -38,20 +39,20 @@ fn insert_once(list: &mut Vec<String>, item: &String) {
     }
 }
 
-/// Reads a value of the plugin's own state into an empty one; false if there is none. One that is not JSON is an
-/// error, not an empty value: starting anew would silently import everything again.
+/// Reads a value of the plugin's own state into an empty one; false if there is none. One that cannot be read is
+/// an error, not an empty value: starting anew would silently import everything again.
 fn read_state(world: &mut dyn World, name: &str, into: &mut dyn Object) -> Result<bool, Error> {
     let Some(bytes) = world.state(name)? else {
         return Ok(false);
     };
-    match json::read(&bytes, Slot::Object(into)) {
-        Ok(()) => Ok(true),
-        Err(why) => Err(Error::Storage(format!("the plugin's state `{name}` is damaged: {why}"))),
+    match stored::read(&bytes, Slot::Object(into)) {
+        Some(()) => Ok(true),
+        None => Err(Error::Storage(format!("the plugin's state `{name}` is damaged"))),
     }
 }
 
 fn write_state(name: &str, value: &dyn Fields) -> Change {
-    Change::SetState((name.into(), Some(json::write(value))))
+    Change::SetState((name.into(), Some(stored::write(value))))
 }
 
 /// One answer of one request.

@@ -98,7 +98,7 @@ fn pass(
     mut position: Position,
     mut step: Step,
 ) -> Result<Step, Error> {
-    for _ in 0..PAGES_PER_STEP {
+    for page in 1..=PAGES_PER_STEP {
         if !position.list.left {
             break;
         }
@@ -107,7 +107,7 @@ fn pass(
         let days = (watermark.saturating_sub(DAY), began.saturating_add(DAY));
         let mut listed: Vec<payload::Incident> = Vec::new();
         step.requests += 1;
-        match position.list.next(world, context, days, &mut listed) {
+        match position.list.next(world, context, days, page < PAGES_PER_STEP, &mut listed) {
             Ok(_) => {}
             Err(ApiError::RateLimited(ms)) => return Ok(Step { more: true, wait_ms: ms, ..step }),
             Err(error) => return Err(error.into()),

@@ -16,7 +16,7 @@ pub fn of_updates(incident: &str, updates: &[Update]) -> Vec<TimelineEvent> {
     for update in updates {
         let status = &update.new_incident_status;
         let status_changed = before.is_none_or(|b| b.new_incident_status != *status);
-        let named = |u: &Update| u.new_severity.as_ref().map(|s| s.name.clone());
+        let named = |u: &Update| u.new_severity.as_ref()?.name.clone();
         let severity = named(update).filter(|s| before.is_none_or(|b| named(b).as_ref() != Some(s)));
         let (kind, title) = match (&update.merged_into_incident_id, status_changed, &severity) {
             (Some(_), true, _) => ("merged", String::from("Merged into another incident")),
