@@ -14,14 +14,11 @@ mod component;
 
 mod base64;
 pub mod incidentio;
-pub mod json;
 pub mod model;
 pub mod mttr;
 pub mod port;
 pub mod resolution;
 pub mod severity;
-pub mod stored;
 pub mod sync;
-pub mod time;
 pub mod webhook;
 mod wit;

@@ -18,10 +18,7 @@ pub use types::{
     TimelineEvent, Timestamp,
 };
 
-/// One second in [`Timestamp`] units.
-pub const SECOND: Timestamp = 1_000_000;
-/// One day in [`Timestamp`] units.
-pub const DAY: Timestamp = 86_400 * SECOND;
+pub use koalr_codec::{DAY, SECOND};
 
 impl Phase {
     /// Whether the impact is over: the only phases in which a resolution time means anything.

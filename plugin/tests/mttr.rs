@@ -66,7 +66,7 @@ fn of_durations(durations: &[f64]) -> MttrReport {
 }
 
 fn micros(text: &Value) -> Option<Timestamp> {
-    incidentio::time::parse_rfc3339(text.as_str()?)
+    koalr_codec::time::parse_rfc3339(text.as_str()?)
 }
 
 fn assert_statistics(actual: &Statistics, expected: &Value, what: &str) {
@@ -157,8 +157,8 @@ fn each_of_the_population_is_measured_or_has_one_reason() {
             )
         });
     }
-    let edges =
-        ["2026-05-01T00:00:00Z", "2026-06-01T00:00:00Z"].map(|t| incidentio::time::parse_rfc3339(t).unwrap());
+    let edges = ["2026-05-01T00:00:00Z", "2026-06-01T00:00:00Z"]
+        .map(|t| koalr_codec::time::parse_rfc3339(t).unwrap());
     let report = report(&query(edges.to_vec()), &page(samples, &["incidentio", "opsgenie"], &[]));
     assert_statistics(&report.overall.statistics, &population["expect"]["stats"], "population");
     let excluded: BTreeMap<&str, u64> =
@@ -168,7 +168,7 @@ fn each_of_the_population_is_measured_or_has_one_reason() {
     assert!(excluded.iter().map(|(reason, count)| (reason.to_string(), *count)).eq(expected));
     assert_eq!(report.population, 18);
     assert_eq!(report.open, 4);
-    assert_eq!(report.oldest_open, incidentio::time::parse_rfc3339("2026-05-05T17:06:16.824Z"));
+    assert_eq!(report.oldest_open, koalr_codec::time::parse_rfc3339("2026-05-05T17:06:16.824Z"));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn the_trend_runs_on_over_a_change_of_tool() {
         }
     });
     let week = 7 * 86_400 * SECOND;
-    let first = incidentio::time::parse_rfc3339("2026-04-06T00:00:00Z").unwrap();
+    let first = koalr_codec::time::parse_rfc3339("2026-04-06T00:00:00Z").unwrap();
     let edges = (0..=4).map(|n| first + n * week).collect();
     let report = report(&query(edges), &page(samples.collect(), &["opsgenie", "incidentio"], &[]));
     let expected = cutover["expect"]["series"].as_array().unwrap();

@@ -10,10 +10,10 @@ use alloc::vec::Vec;
 
 use super::payload;
 pub use super::payload::Page;
-use crate::json::{self, List, Slot, object};
 use crate::model::{Error, SECOND, Timestamp};
 use crate::port::{Answer, Failure, Request};
-use crate::time;
+use koalr_codec::json::{self, List, Slot, object};
+use koalr_codec::time;
 
 /// The provider's one origin: <https://docs.incident.io/api-reference/introduction>.
 pub const ORIGIN: &str = "https://api.incident.io";

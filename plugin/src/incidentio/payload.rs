@@ -11,8 +11,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::json::{self, List, Object, Slot, object};
 use crate::model::Timestamp;
+use koalr_codec::json::{self, List, Object, Slot, object};
 
 /// A whole incident.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

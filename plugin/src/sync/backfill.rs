@@ -14,9 +14,9 @@ use super::listing::{Walk, snapshots};
 use super::{read_page, read_state, write_state};
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload;
-use crate::json::object;
 use crate::model::{Change, DAY, Error, Level, SECOND, Step, Timestamp};
 use crate::port::World;
+use koalr_codec::json::object;
 
 /// How far back the first backfill reaches.
 pub const HISTORY_DAYS: u32 = 90;
@@ -24,8 +24,11 @@ pub const HISTORY_DAYS: u32 = 90;
 pub(super) const UPDATES_READ: &str = "updates-read";
 
 const STATE: &str = "backfill";
-/// Pages that one step reads at most.
-const PAGES_PER_STEP: u32 = 8;
+/// Pages of incidents that one step reads at most.
+const PAGES_PER_STEP: u32 = 4;
+/// Pages of updates that one step reads at most. They are smaller, and those of one incident are neighbours: the
+/// more of them come together, the fewer incidents are written twice.
+const UPDATES_PER_STEP: u32 = 16;
 /// How far the provider's clock may run ahead of the host's before an update could be missed.
 const CLOCK_SKEW: Timestamp = 300 * SECOND;
 
@@ -150,7 +153,9 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn incidents(mut self) -> Result<Step, Error> {
-        for page in 1..=PAGES_PER_STEP {
+        let mut batch = Batch::default();
+        let mut wait_ms = 0;
+        for number in 1..=PAGES_PER_STEP {
             if !self.position.incidents.left {
                 break;
             }
@@ -160,9 +165,12 @@ impl Run<'_> {
             let walk = &mut self.position.incidents;
             let mut listed: Vec<payload::Incident> = Vec::new();
             self.step.requests += 1;
-            let page = match walk.next(self.world, self.context, days, page < PAGES_PER_STEP, &mut listed) {
+            let page = match walk.next(self.world, self.context, days, number < PAGES_PER_STEP, &mut listed) {
                 Ok(page) => page,
-                Err(ApiError::RateLimited(ms)) => return Ok(self.report(ms)),
+                Err(ApiError::RateLimited(ms)) => {
+                    wait_ms = ms;
+                    break;
+                }
                 Err(error) => return Err(error.into()),
             };
             self.step.fetched += u32::try_from(listed.len()).unwrap_or(u32::MAX);
@@ -177,10 +185,10 @@ impl Run<'_> {
             listed.retain(|i| {
                 i.updated_at.is_none_or(|at| at >= since) && i.created_at.is_none_or(|at| at < until)
             });
-            let news = snapshots(self.world, self.context, listed);
-            self.commit(&news, None)?;
+            snapshots(self.world, self.context, listed, &mut batch);
         }
-        Ok(self.report(0))
+        self.commit(&batch, None)?;
+        Ok(self.report(wait_ms))
     }
 
     /// Reads the organisation's updates: one request for 250 of them instead of one for each incident, as long
@@ -190,7 +198,7 @@ impl Run<'_> {
         let mut batch = Batch::default();
         let mut read = None;
         let mut wait_ms = 0;
-        for number in 1..=PAGES_PER_STEP {
+        for number in 1..=UPDATES_PER_STEP {
             let Some(Updates { began, after, pages, oldest, newest_first }) = self.position.updates.clone()
             else {
                 break;
@@ -225,12 +233,12 @@ impl Run<'_> {
             let passed_window = newest_first && oldest.is_some_and(|at| at < self.window.since);
             // Past as many pages as there are incidents, asking for each incident would have been cheaper.
             let pages = pages.unwrap_or(0) + 1;
-            let too_long = pages > self.position.done.unwrap_or(0).max(i64::from(PAGES_PER_STEP));
+            let too_long = pages > self.position.done.unwrap_or(0).max(i64::from(UPDATES_PER_STEP));
             if next.is_none() || passed_window {
                 read = Some(UpdatesRead { at: began, from: oldest.filter(|_| next.is_some()) });
             }
             let next = next.filter(|_| !passed_window && !too_long);
-            if next.is_some() && number < PAGES_PER_STEP {
+            if next.is_some() && number < UPDATES_PER_STEP {
                 self.world.begin(&client::updates(None, next.as_deref()));
             }
             self.position.updates = next.map(|after| Updates {

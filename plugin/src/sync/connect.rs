@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 
 use super::{context, fetch_one, poll};
 use crate::incidentio::{client, payload};
-use crate::json::{self, Slot, object};
 use crate::model::{Connection, Error, Settings};
 use crate::port::World;
+use koalr_codec::json::{self, Slot, object};
 
 #[derive(Default)]
 struct IdentityAnswer {

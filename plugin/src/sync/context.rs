@@ -9,9 +9,9 @@ use alloc::vec::Vec;
 use super::{insert_once, no_answer, read_page, read_state, write_state};
 use crate::incidentio::client::{self, ApiError, Page};
 use crate::incidentio::payload;
-use crate::json::{List, object};
 use crate::model::{Change, DAY, Error, Level, Priority, Settings, SeverityOverride, Timestamp};
 use crate::port::World;
+use koalr_codec::json::{List, object};
 
 /// Key of the settings in the plugin's state.
 const SETTINGS: &str = "settings";

@@ -179,10 +179,10 @@ fn holds_services(field: &payload::Field, context: &Context) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::{Slot, object};
     use crate::model::{Priority, Settings};
     use crate::sync::context::Account;
     use crate::sync::facts::{News, Snapshot};
+    use koalr_codec::json::{Slot, object};
 
     #[derive(Default)]
     struct Answer {
@@ -194,7 +194,7 @@ mod tests {
     fn facts(fields: &str) -> Facts {
         let json = alloc::format!(r#"{{"incident":{{"id":"a","created_at":7,"updated_at":8{fields}}}}}"#);
         let mut answer = Answer::default();
-        crate::json::read(json.as_bytes(), Slot::Object(&mut answer)).unwrap();
+        koalr_codec::json::read(json.as_bytes(), Slot::Object(&mut answer)).unwrap();
         Facts::merge(None, &News { snapshot: Snapshot::new(answer.incident), ..News::default() }).unwrap()
     }
 

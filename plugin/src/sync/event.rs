@@ -9,10 +9,10 @@ use super::facts::{News, Snapshot, Told};
 use super::{fetch_one, key, timeline};
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload;
-use crate::json::{self, Slot, object};
 use crate::model::{Error, Outcome};
 use crate::port::World;
 use crate::webhook::event::{Event, envelope};
+use koalr_codec::json::{self, Slot, object};
 
 /// Applies the body of a delivery whose signature was verified when it arrived.
 pub fn handle(world: &mut dyn World, body: &[u8]) -> Result<Outcome, Error> {

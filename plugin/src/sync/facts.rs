@@ -9,9 +9,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::incidentio::payload::{Incident, Update};
-use crate::json::{Slot, object};
 use crate::model::{TimelineEvent, Timestamp};
-use crate::stored::{self, Field, Fields, Value};
+use koalr_codec::json::{Slot, object};
+use koalr_codec::stored::{self, Field, Fields, Value};
 
 /// Everything known about one incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -336,7 +336,7 @@ mod tests {
               {"incident_timestamp":{"name":"Closed at"}}],
             "created_at":"2026-01-01T00:00:00Z","updated_at":"2026-01-02T00:00:00Z"}"#;
         let mut read = Incident::default();
-        crate::json::read(incident.as_bytes(), Slot::Object(&mut read)).unwrap();
+        koalr_codec::json::read(incident.as_bytes(), Slot::Object(&mut read)).unwrap();
         let news = News {
             snapshot: Snapshot::new(read),
             updates: vec![update("u", 1, "live")],

@@ -12,9 +12,9 @@ use super::facts::{News, Snapshot};
 use super::read_page;
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload::Incident;
-use crate::json::object;
 use crate::model::{Level, Timestamp};
 use crate::port::World;
+use koalr_codec::json::object;
 
 /// How far a list was read.
 #[derive(Debug, Clone, Default)]
@@ -74,9 +74,13 @@ impl Walk {
     }
 }
 
-/// News of whole incidents; private ones only if the settings ask for them.
-pub(super) fn snapshots(world: &mut dyn World, context: &Context, incidents: Vec<Incident>) -> Batch {
-    let mut batch = Batch::default();
+/// Adds news of whole incidents; of private ones only if the settings ask for them.
+pub(super) fn snapshots(
+    world: &mut dyn World,
+    context: &Context,
+    incidents: Vec<Incident>,
+    batch: &mut Batch,
+) {
     for incident in incidents {
         let id = incident.id.clone();
         match Snapshot::new(incident) {
@@ -91,5 +95,4 @@ pub(super) fn snapshots(world: &mut dyn World, context: &Context, incidents: Vec
             ),
         }
     }
-    batch
 }

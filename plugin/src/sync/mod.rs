@@ -20,10 +20,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::incidentio::client::{self, ApiError, Page};
-use crate::json::{List, Object, Slot};
 use crate::model::{Change, Error, IncidentKey};
 use crate::port::{Answer, Failure, Request, World};
-use crate::stored::{self, Fields};
+use koalr_codec::json::{List, Object, Slot};
+use koalr_codec::stored::{self, Fields};
 
 /// This source's name in every key.
 pub const SOURCE: &str = "incidentio";

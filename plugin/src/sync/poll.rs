@@ -15,9 +15,9 @@ use super::listing::{Walk, snapshots};
 use super::{SOURCE, no_answer, read_state, timeline, write_state};
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload;
-use crate::json::{List, object};
 use crate::model::{Change, DAY, Error, SECOND, Step, Timestamp};
 use crate::port::{Answer, Request, World};
+use koalr_codec::json::{List, object};
 
 /// How often the host should poll without webhooks.
 pub const INTERVAL_SECONDS: u32 = 300;
@@ -98,6 +98,7 @@ fn pass(
     mut position: Position,
     mut step: Step,
 ) -> Result<Step, Error> {
+    let mut batch = Batch::default();
     for page in 1..=PAGES_PER_STEP {
         if !position.list.left {
             break;
@@ -109,7 +110,10 @@ fn pass(
         step.requests += 1;
         match position.list.next(world, context, days, page < PAGES_PER_STEP, &mut listed) {
             Ok(_) => {}
-            Err(ApiError::RateLimited(ms)) => return Ok(Step { more: true, wait_ms: ms, ..step }),
+            Err(ApiError::RateLimited(ms)) => {
+                step.wait_ms = ms;
+                break;
+            }
             Err(error) => return Err(error.into()),
         }
         step.fetched += u32::try_from(listed.len()).unwrap_or(u32::MAX);
@@ -118,12 +122,12 @@ fn pass(
             position.passed_at = Some(began);
             position.revisited = Some(0);
         }
-        let batch = snapshots(world, context, listed);
-        let effects = apply(world, context, &batch, Vec::from([write_state(STATE, &position)]))?;
-        step.created += effects.applied.created;
-        step.updated += effects.applied.updated;
-        step.stale += effects.applied.stale;
+        snapshots(world, context, listed, &mut batch);
     }
+    let effects = apply(world, context, &batch, Vec::from([write_state(STATE, &position)]))?;
+    step.created += effects.applied.created;
+    step.updated += effects.applied.updated;
+    step.stale += effects.applied.stale;
     step.more = position.list.left || world.to_revisit(SOURCE, 0)?.total > 0;
     Ok(step)
 }

@@ -13,7 +13,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::incidentio::payload::Incident;
-use crate::json::{self, Object, Slot, object};
+use koalr_codec::json::{self, Object, Slot, object};
 
 /// Event types to select when the webhook is created.
 pub const SELECT: [&str; 6] = [

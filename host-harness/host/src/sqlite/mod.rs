@@ -51,7 +51,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// More than there are statements.
 const STATEMENTS: usize = 128;
 /// Pages that the log holds before they are copied into the database: 32 MB.
-const CHECKPOINT_PAGES: u32 = 8192;
+const CHECKPOINT_PAGES: u32 = 4096;
 
 /// A store on one SQLite file. Clones share its writer and its readers.
 #[derive(Clone)]
@@ -149,6 +149,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 /// What is a property of the file, and set once.
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    // An incident takes two to four kilobytes; of larger pages less is left empty. A file that exists keeps its own.
+    connection.pragma_update(None, "page_size", 8_192)?;
     let deadline = std::time::Instant::now() + PATIENCE;
     loop {
         // The busy timeout does not cover this change, and two processes may create the file together.

@@ -94,8 +94,8 @@ CREATE TABLE event (
     title    TEXT NOT NULL,
     detail   TEXT,
     actor    TEXT,
-    UNIQUE (incident, id)
-) STRICT;
+    PRIMARY KEY (incident, id)
+) WITHOUT ROWID, STRICT;
 
 CREATE TABLE user (
     org    TEXT NOT NULL REFERENCES organisation ON DELETE CASCADE,

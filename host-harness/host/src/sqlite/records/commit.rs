@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::number;
 use super::scan::{decode_labels, encode_labels, place};
 use crate::contract::{
-    AffectedService, Applied, Change, Incident, IncidentKey, IncidentWrite, Timeline, TimelineEvent,
+    AffectedService, Applied, Change, IncidentKey, IncidentWrite, Timeline, TimelineEvent, Timestamp,
 };
 use crate::id::OrgId;
 use crate::port::Lease;
@@ -61,13 +61,15 @@ struct Stored {
     updated_at: i64,
     /// Whether it holds exactly what is about to be written.
     same: bool,
+    /// Whether at least all that is indexed is the same.
+    same_place: bool,
     labels: Vec<u8>,
 }
 
 impl<'a> Commit<'a> {
     fn put_incident(&mut self, write: &IncidentWrite) -> Outcome<()> {
-        let record = to_json(&write.incident)?;
-        let stored = self.stored(write, &record)?;
+        let row = Row::of(write)?;
+        let stored = self.stored(write, &row)?;
         match &stored {
             Some(stored) if stored.updated_at > write.incident.updated_at => {
                 self.applied.stale += 1;
@@ -83,38 +85,71 @@ impl<'a> Commit<'a> {
             _ => {}
         }
         let labels = self.labels(&write.incident.services)?;
+        let encoded = encode_labels(&labels);
+        if let Some(stored) = stored.as_ref().filter(|stored| stored.same_place && stored.labels == encoded) {
+            self.applied.updated += 1;
+            return self.rewrite(write, &row, stored.number);
+        }
         let known: HashSet<u32> = stored.iter().flat_map(|stored| decode_labels(&stored.labels)).collect();
-        let number = self.write_incident(write, &record, &encode_labels(&labels), stored.as_ref())?;
+        let number = self.write_incident(write, &row, &encoded, stored.as_ref())?;
         self.link(number, &known, &labels)
     }
 
-    fn stored(&self, write: &IncidentWrite, record: &str) -> Outcome<Option<Stored>> {
-        let select = "SELECT n, revision, updated_at, record = ?4 AND facts = ?5 AND revisit = ?6, labels
+    fn stored(&self, write: &IncidentWrite, row: &Row) -> Outcome<Option<Stored>> {
+        let select = "SELECT n, revision, updated_at, labels, record = ?4 AND facts = ?5 AND revisit = ?6,
+                (created_at, started_at, acknowledged_at, resolved_at, priority, phase, mode, private, reference,
+                    branch, scan_at, revisit) IS (?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?6)
             FROM incident WHERE org = ?1 AND id = ?2 AND source = ?3";
-        let key = &write.incident.key;
-        let values = params![self.org.as_str(), key.id, key.source, record, write.facts, write.revisit];
-        let row = self.connection.prepare_cached(select)?.query_row(values, |row| {
+        let incident = &write.incident;
+        let values = params![
+            self.org.as_str(),
+            incident.key.id,
+            incident.key.source,
+            row.record,
+            write.facts,
+            write.revisit,
+            incident.created_at,
+            incident.started_at.as_ref().map(|time| time.at),
+            incident.acknowledged_at.as_ref().map(|time| time.at),
+            incident.resolved_at.as_ref().map(|time| time.at),
+            incident.priority.map(encode_priority),
+            encode_phase(incident.phase),
+            encode_mode(incident.mode),
+            incident.private,
+            row.reference,
+            row.branch,
+            row.scan_at,
+        ];
+        let stored = self.connection.prepare_cached(select)?.query_row(values, |row| {
             Ok(Stored {
                 number: row.get(0)?,
                 revision: row.get(1)?,
                 updated_at: row.get(2)?,
-                same: row.get(3)?,
-                labels: row.get(4)?,
+                labels: row.get(3)?,
+                same: row.get(4)?,
+                same_place: row.get(5)?,
             })
         });
-        Ok(row.optional()?)
+        Ok(stored.optional()?)
+    }
+
+    /// Writes what no index holds. Naming an indexed column would renew its entry, whether it changes or not.
+    fn rewrite(&mut self, write: &IncidentWrite, row: &Row, number: i64) -> Outcome<()> {
+        let update = "UPDATE incident SET revision = revision + 1, updated_at = ?1, search = ?2, record = ?3, facts = ?4
+            WHERE n = ?5";
+        let values = params![write.incident.updated_at, row.search, row.record, write.facts, number];
+        self.connection.prepare_cached(update)?.execute(values)?;
+        Ok(())
     }
 
     fn write_incident(
         &mut self,
         write: &IncidentWrite,
-        record: &str,
+        row: &Row,
         labels: &[u8],
         stored: Option<&Stored>,
     ) -> Outcome<i64> {
         let incident = &write.incident;
-        let (branch, scan_at) = place(incident);
-        let reference = incident.reference.as_ref().map(|reference| reference.to_lowercase());
         let insert = "INSERT INTO incident (revision, updated_at, created_at, started_at, acknowledged_at,
                 resolved_at, priority, phase, mode, private, reference, search, labels, branch, scan_at, revisit,
                 record, facts, org, id, source)
@@ -136,13 +171,13 @@ impl<'a> Commit<'a> {
             encode_phase(incident.phase),
             encode_mode(incident.mode),
             incident.private,
-            reference,
-            searched(incident, reference.as_deref()),
+            row.reference,
+            row.search,
             labels,
-            branch,
-            scan_at,
+            row.branch,
+            row.scan_at,
             write.revisit,
-            record,
+            row.record,
             write.facts,
             self.org.as_str(),
             incident.key.id,
@@ -260,7 +295,23 @@ fn set_state(connection: &Connection, org: &OrgId, key: &str, value: Option<&[u8
     Ok(())
 }
 
-/// What a search by text looks at.
-fn searched(incident: &Incident, reference: Option<&str>) -> String {
-    format!("{}\n{}", reference.unwrap_or_default(), incident.title.to_lowercase())
+/// What is stored of an incident besides its own fields.
+struct Row {
+    record: String,
+    reference: Option<String>,
+    /// What a search by text looks at.
+    search: String,
+    branch: i64,
+    scan_at: Timestamp,
+}
+
+impl Row {
+    fn of(write: &IncidentWrite) -> Outcome<Row> {
+        let incident = &write.incident;
+        let (branch, scan_at) = place(incident);
+        let reference = incident.reference.as_ref().map(|reference| reference.to_lowercase());
+        let title = incident.title.to_lowercase();
+        let search = format!("{}\n{title}", reference.as_deref().unwrap_or_default());
+        Ok(Row { record: to_json(incident)?, reference, search, branch, scan_at })
+    }
 }

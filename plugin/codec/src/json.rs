@@ -15,8 +15,7 @@ use hifijson::num::LexWrite as _;
 use hifijson::str::LexAlloc as _;
 use hifijson::token::{Expect, Lex as _};
 
-use crate::model::Timestamp;
-use crate::time;
+use crate::{Timestamp, time};
 
 /// Arrays and objects within each other; deeper ones are no provider's answer, and each costs stack.
 const DEEPEST: u32 = 128;
@@ -180,6 +179,7 @@ fn number(json: &mut SliceLexer<'_>, slot: Slot<'_>) -> Result<(), NotJson> {
 
 /// Implements [`Object`], and [`crate::stored::Fields`] to keep it, by one table of keys. What is kept goes by
 /// the order of the table: new keys are added at its end, and none is removed.
+#[macro_export]
 macro_rules! object {
     ($type:ty { $($key:literal => $kind:ident $field:ident),+ $(,)? }) => {
         impl $crate::json::Object for $type {
@@ -219,7 +219,7 @@ macro_rules! object {
         }
     };
 }
-pub(crate) use object;
+pub use object;
 
 #[cfg(test)]
 pub(crate) mod tests {

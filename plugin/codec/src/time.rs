@@ -6,7 +6,7 @@
 use alloc::format;
 use alloc::string::String;
 
-use crate::model::{DAY, SECOND, Timestamp};
+use crate::{DAY, SECOND, Timestamp};
 
 /// An RFC 3339 instant with 0 to 9 fraction digits; finer than a microsecond is cut off. None if it is not one.
 pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
