@@ -6,9 +6,11 @@
 //! leaves numbers alone: serde's derived code for each type would triple the size of the component, and
 //! serde_json's own, with the floats that nothing here needs, is a tenth of what the component may be.
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::str::from_utf8;
 
 use hifijson::SliceLexer;
 use hifijson::num::LexWrite as _;
@@ -151,12 +153,12 @@ fn key<'a>(next: u8, json: &mut SliceLexer<'_>, slot: &'a mut Slot<'_>) -> Resul
     if next != b'"' {
         return Err(NotJson);
     }
-    let key = json.discarded().str_string().map_err(|_| NotJson)?;
+    let key = string(json.discarded())?;
     Ok(if let Slot::Object(object) = slot { object.slot(&key) } else { Slot::Skip })
 }
 
 fn text(json: &mut SliceLexer<'_>, slot: Slot<'_>) -> Result<(), NotJson> {
-    let text = json.str_string().map_err(|_| NotJson)?;
+    let text = string(json)?;
     match slot {
         Slot::Text(place) => *place = text.into_owned(),
         Slot::MaybeText(place) if !text.is_empty() => *place = Some(text.into_owned()),
@@ -166,11 +168,24 @@ fn text(json: &mut SliceLexer<'_>, slot: Slot<'_>) -> Result<(), NotJson> {
     Ok(())
 }
 
+/// A string behind its opening quote. Most have no escapes and are found by their end, many bytes at a time; the
+/// lexer takes the others.
+fn string<'a>(json: &mut SliceLexer<'a>) -> Result<Cow<'a, str>, NotJson> {
+    let rest = json.as_slice();
+    let end = memchr::memchr2(b'"', b'\\', rest).ok_or(NotJson)?;
+    if let Some((text, [b'"', after @ ..])) = rest.split_at_checked(end) {
+        let control = text.iter().fold(false, |found, byte| found | (*byte < 0x20));
+        *json = SliceLexer::new(after);
+        return if control { Err(NotJson) } else { from_utf8(text).map(Cow::Borrowed).map_err(|_| NotJson) };
+    }
+    json.str_string().map_err(|_| NotJson)
+}
+
 fn number(json: &mut SliceLexer<'_>, slot: Slot<'_>) -> Result<(), NotJson> {
     let (digits, parts) = json.num_bytes().validated().map_err(|_| NotJson)?;
     if let (true, Slot::Integer(place) | Slot::Instant(place)) = (parts.is_int(), slot) {
         // One that is too large is passed over like any other odd value.
-        if let Some(number) = core::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()) {
+        if let Some(number) = from_utf8(digits).ok().and_then(|digits| digits.parse().ok()) {
             *place = Some(number);
         }
     }
