@@ -3,8 +3,7 @@
 //! A reader says for each key where its value goes; a value of another kind than the place expects, an unknown
 //! key and `null` are passed over. So no surprise inside a document costs more than the value that it is; only
 //! text that is not JSON at all is an error. One reader serves every type through trait objects, on a lexer that
-//! leaves numbers alone: serde's derived code for each type would triple the size of the component, and
-//! serde_json's own, with the floats that nothing here needs, is a tenth of what the component may be.
+//! leaves numbers alone: the component must be small, and derived code for each type and floats are not.
 
 use alloc::borrow::Cow;
 use alloc::format;

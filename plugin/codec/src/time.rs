@@ -1,7 +1,7 @@
 //! RFC 3339 and HTTP dates to microseconds and back. Knows no clock and no time zone but UTC.
 //!
-//! Two fixed layouts and the Gregorian calendar, and nothing of chrono, whose tables and general formats would be a
-//! fiftieth of what the component may be; chrono is the judge in the tests.
+//! Two fixed layouts and the Gregorian calendar, and nothing of chrono, whose tables and general formats the
+//! component has no room for; chrono is the judge in the tests.
 
 use alloc::format;
 use alloc::string::String;
