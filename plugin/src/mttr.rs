@@ -56,6 +56,27 @@ pub const REASONS: [&str; 16] = [
     "negative-duration",
 ];
 
+/// Index into [`REASONS`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Source,
+    Test,
+    Tutorial,
+    Triage,
+    Declined,
+    Canceled,
+    Merged,
+    Private,
+    Duplicate,
+    Priority,
+    Service,
+    Open,
+    UnknownPhase,
+    NoResolutionTime,
+    NoStartTime,
+    NegativeDuration,
+}
+
 /// The label of incidents that affect no known service.
 const NO_SERVICE: &str = "(no service)";
 
@@ -170,12 +191,10 @@ impl<'q> Measured<'q> {
                 }
                 Verdict::Excluded(reason) => {
                     self.service_pool.truncate(start);
-                    if let Some(count) =
-                        REASONS.iter().position(|r| *r == reason).and_then(|at| self.excluded.get_mut(at))
-                    {
+                    if let Some(count) = self.excluded.get_mut(reason as usize) {
                         *count += 1;
                     }
-                    if reason == "open" {
+                    if reason == Reason::Open {
                         let oldest =
                             self.oldest_open.map_or(sample.created_at, |at| at.min(sample.created_at));
                         self.oldest_open = Some(oldest);
@@ -195,21 +214,21 @@ impl<'q> Measured<'q> {
     ) -> Result<Verdict, Error> {
         let priorities = &self.query.priorities;
         let reason = match (sample.mode, sample.phase) {
-            _ if !source_selected => "source",
-            (Mode::Test, _) => "test",
-            (Mode::Tutorial, _) => "tutorial",
-            (_, Phase::Triage) => "triage",
-            (_, Phase::Declined) => "declined",
-            (_, Phase::Canceled) => "canceled",
-            (_, Phase::Merged) => "merged",
-            _ if sample.private && !self.query.include_private => "private",
-            _ if sample.duplicate => "duplicate",
+            _ if !source_selected => Reason::Source,
+            (Mode::Test, _) => Reason::Test,
+            (Mode::Tutorial, _) => Reason::Tutorial,
+            (_, Phase::Triage) => Reason::Triage,
+            (_, Phase::Declined) => Reason::Declined,
+            (_, Phase::Canceled) => Reason::Canceled,
+            (_, Phase::Merged) => Reason::Merged,
+            _ if sample.private && !self.query.include_private => Reason::Private,
+            _ if sample.duplicate => Reason::Duplicate,
             _ if !priorities.is_empty() && !sample.priority.is_some_and(|p| priorities.contains(&p)) => {
-                "priority"
+                Reason::Priority
             }
-            _ if !service_admitted => "service",
-            (_, Phase::Active | Phase::Paused) => "open",
-            (_, Phase::Unknown) => "unknown-phase",
+            _ if !service_admitted => Reason::Service,
+            (_, Phase::Active | Phase::Paused) => Reason::Open,
+            (_, Phase::Unknown) => Reason::UnknownPhase,
             (_, Phase::Resolved | Phase::Closed) => return self.measure(sample),
         };
         Ok(Verdict::Excluded(reason))
@@ -217,7 +236,7 @@ impl<'q> Measured<'q> {
 
     fn measure(&self, sample: &Sample) -> Result<Verdict, Error> {
         let Some(end) = sample.resolved_at else {
-            return Ok(Verdict::Excluded("no-resolution-time"));
+            return Ok(Verdict::Excluded(Reason::NoResolutionTime));
         };
         let start = match self.query.start {
             ClockStart::Created if sample.mode != Mode::Retrospective => Some(sample.created_at),
@@ -225,11 +244,11 @@ impl<'q> Measured<'q> {
             ClockStart::Acknowledged => sample.acknowledged_at,
         };
         let Some(start) = start else {
-            return Ok(Verdict::Excluded("no-start-time"));
+            return Ok(Verdict::Excluded(Reason::NoStartTime));
         };
         let micros = end.saturating_sub(start);
         if micros < 0 {
-            return Ok(Verdict::Excluded("negative-duration"));
+            return Ok(Verdict::Excluded(Reason::NegativeDuration));
         }
         let edges = &self.query.edges;
         let bucket = edges.partition_point(|edge| *edge <= end);
@@ -287,12 +306,8 @@ impl<'q> Measured<'q> {
         }
         let mut excluded = Vec::new();
         let mut population = self.durations.len() as u64;
-        let mut open = 0;
         for (reason, count) in REASONS.into_iter().zip(self.excluded) {
             population += count;
-            if reason == "open" {
-                open = count;
-            }
             if count > 0 {
                 excluded.push(Exclusion { reason: reason.to_owned(), count });
             }
@@ -306,7 +321,7 @@ impl<'q> Measured<'q> {
             by_source: by_source.slices(self.sources.in_order()),
             excluded,
             population,
-            open,
+            open: self.excluded.get(Reason::Open as usize).copied().unwrap_or_default(),
             oldest_open: self.oldest_open,
         }
     }
@@ -314,7 +329,7 @@ impl<'q> Measured<'q> {
 
 enum Verdict {
     Measured { micros: i64, bucket: u32 },
-    Excluded(&'static str),
+    Excluded(Reason),
 }
 
 /// Names across pages, each with one index.

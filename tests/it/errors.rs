@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use koalr_host::contract::{GuestError, Phase, Rejection};
 use koalr_host::port::{JobKind, OrganisationState};
 use koalr_host::scheduler::{Event, RunError, Scheduler};
 use koalr_host::{HostError, Limits, ReceiveError};
-use koalr_simulator::{Effect, Fault, HeaderFamily, Keys, Options, Simulator};
+use koalr_simulator::{Change, Effect, Fault, HeaderFamily, Keys, Options, Simulator};
 use serde_json::json;
 
 use crate::support::*;
@@ -97,7 +98,10 @@ async fn a_rate_limit_is_waited_out() {
             waits.lock().unwrap().push(*wait);
         }
     };
-    Scheduler::new(bench.host.clone()).run_now(&bench.org, JobKind::Backfill, &observe).await.unwrap();
+    Scheduler::new(bench.host.clone())
+        .run_now(&bench.org, JobKind::Backfill, &observe, std::future::pending())
+        .await
+        .unwrap();
     assert!(waits.lock().unwrap().iter().any(|wait| *wait >= Duration::from_secs(1)), "as long as it asked");
     assert!(!bench.incidents().await.is_empty());
 }
@@ -235,4 +239,44 @@ async fn an_origin_that_the_plugin_does_not_call_cannot_be_mapped() {
     let error = bench.host.connect(&bench.org, connect).await.unwrap_err();
     assert!(error.to_string().contains("https://api.incident.io"), "{error}");
     assert!(bench.store.organisations().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_the_key_may_no_longer_read_stays_as_it_was() {
+    let simulator = account(40, 8).await;
+    let bench = Bench::connected(&simulator).await;
+    bench.sync().await;
+    let before = bench.incidents().await;
+    let first = before.first().unwrap();
+    let timeline = bench.store.timeline(&bench.org, &first.key).await.unwrap();
+    assert!(timeline.iter().any(|event| event.kind == "note"));
+
+    // A day later the account is due to be read again, and the incident has changed.
+    bench.clock.advance(TimeDelta::days(1));
+    let renamed = Change { name: Some("Renamed".into()), ..Change::default() };
+    simulator.update(&first.key.id, renamed, now() + TimeDelta::hours(23)).unwrap();
+    for path in ["/v1/severities", "/v2/users", "/v3/catalog_types", "/v2/incident_timeline_items"] {
+        simulator.inject(Fault::new(path, 1_000, Effect::Status { status: 403, body: json!(null) }));
+    }
+    bench.run(JobKind::Poll).await.unwrap();
+    let after = bench.incident(&first.key.id).await.unwrap();
+    assert_eq!(after.title, "Renamed");
+    assert_eq!(
+        (after.priority, &after.services, &after.responders),
+        (first.priority, &first.services, &first.responders)
+    );
+    assert_eq!(bench.store.timeline(&bench.org, &first.key).await.unwrap(), timeline, "nothing is deleted");
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_gives_its_job_back_at_once() {
+    let simulator = account(20, 8).await;
+    let bench = Bench::connected(&simulator).await;
+    simulator.inject(Fault::new("/v2/incidents", 1, Effect::Hang(Duration::from_secs(60))));
+    let scheduler = Scheduler::new(bench.host.clone());
+    let stopped =
+        scheduler.run_now(&bench.org, JobKind::Backfill, &|_| {}, std::future::ready(())).await.unwrap_err();
+    assert!(matches!(stopped, RunError::Stopped), "{stopped:?}");
+    simulator.clear_faults();
+    assert!(bench.run(JobKind::Backfill).await.unwrap().created > 0);
 }

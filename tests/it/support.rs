@@ -95,7 +95,7 @@ impl Bench {
     }
 
     pub(crate) async fn run(&self, kind: JobKind) -> Result<Totals, RunError> {
-        Scheduler::new(self.host.clone()).run_now(&self.org, kind, &|_| {}).await
+        Scheduler::new(self.host.clone()).run_now(&self.org, kind, &|_| {}, std::future::pending()).await
     }
 
     /// Imports history and reads all timelines.

@@ -293,3 +293,20 @@ async fn every_incident_of_the_population_is_measured_or_left_out_for_a_reason()
     let mean = durations.iter().map(|d| *d as f64).sum::<f64>() / durations.len() as f64 / 1e6;
     assert!((report.overall.statistics.mean.unwrap() - mean).abs() < 1e-3);
 }
+
+#[tokio::test]
+async fn an_incident_that_turns_private_is_marked_even_where_private_ones_are_not_wanted() {
+    let simulator = account(30, 9).await;
+    let bench = Bench::new().await;
+    let mut connect = connect_with(KEY, &simulator.base_url());
+    connect.settings.include_private = false;
+    bench.host.connect(&bench.org, connect).await.unwrap();
+    bench.sync().await;
+    let public = bench.incidents().await;
+    assert!(!public.iter().any(|incident| incident.private));
+    let id = &public.first().unwrap().key.id;
+    simulator.set_private(id, true, now() + TimeDelta::minutes(1)).unwrap();
+    bench.clock.advance(TimeDelta::minutes(10));
+    bench.run(JobKind::Poll).await.unwrap();
+    assert!(bench.incident(id).await.unwrap().private);
+}

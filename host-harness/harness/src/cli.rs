@@ -136,6 +136,9 @@ pub(crate) struct Connect {
     /// Custom field, by name or id, that holds affected services.
     #[arg(long, value_name = "FIELD")]
     pub(crate) service_field: Vec<String>,
+    /// Forget what earlier connects of this organisation set. Without this, what is not given stays as it was.
+    #[arg(long)]
+    pub(crate) reset: bool,
 }
 
 #[derive(Debug, Args)]
@@ -173,10 +176,10 @@ pub(crate) struct Incidents {
     #[arg(long, value_name = "TEXT")]
     pub(crate) text: Option<String>,
     /// Created on this UTC day or after.
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = date)]
     pub(crate) since: Option<NaiveDate>,
     /// Created before this UTC day.
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = date)]
     pub(crate) until: Option<NaiveDate>,
     /// At most so many. Default: 50, with --json all.
     #[arg(long, value_name = "N")]
@@ -197,10 +200,10 @@ pub(crate) struct Mttr {
     #[command(flatten)]
     pub(crate) target: OneOrg,
     /// First day. Default: 90 days ago.
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = date)]
     pub(crate) since: Option<NaiveDate>,
     /// The day after the last one. Default: tomorrow, so that today counts.
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = date)]
     pub(crate) until: Option<NaiveDate>,
     /// Length of a bucket of the trend.
     #[arg(long, value_enum, default_value = "week")]
@@ -370,6 +373,10 @@ pub(crate) enum ClockArg {
     Created,
     Started,
     Acknowledged,
+}
+
+fn date(text: &str) -> Result<NaiveDate, String> {
+    text.parse().map_err(|_| "write a day as in 2026-11-23".into())
 }
 
 fn origin_mapping(text: &str) -> Result<OriginMapping, String> {

@@ -188,7 +188,7 @@ async fn shown(host: &Host, org: &OrgId, simulator: &Simulator, id: &str, told: 
     *told = rows.len();
     let Some(found) = host.store().find_incident(org, id).await? else { return Ok(()) };
     let record = &found.incident;
-    let restored = view::open_seconds(record)
+    let restored = view::restored_seconds(record)
         .map_or_else(String::new, |s| format!(", restored in {}", view::duration(s)));
     println!(
         "{} is {} ({}), {}{restored}",

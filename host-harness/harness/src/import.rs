@@ -30,8 +30,12 @@ fn read(path: &Path) -> Result<String> {
     Ok(text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), String::from))
 }
 
-fn rows<T: for<'de> Deserialize<'de>>(text: &str) -> Result<Vec<T>> {
+fn rows<T: for<'de> Deserialize<'de>>(text: &str, needed: &[&str]) -> Result<Vec<T>> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+    let columns = reader.headers().context("the CSV cannot be read")?;
+    for column in needed {
+        ensure!(columns.iter().any(|known| known == *column), "the CSV has no column `{column}`");
+    }
     reader.deserialize().collect::<Result<_, _>>().context("the CSV cannot be read")
 }
 
@@ -39,12 +43,13 @@ fn rows<T: for<'de> Deserialize<'de>>(text: &str) -> Result<Vec<T>> {
 pub(crate) fn users(path: &Path) -> Result<Vec<HostUser>> {
     let text = read(path)?;
     let users: Vec<HostUser> = match format(path)? {
-        Format::Csv => rows(&text)?,
+        Format::Csv => rows(&text, &["id", "email"])?,
         Format::Json => {
             serde_json::from_str(&text).context("expected a list of objects with id, email and name")?
         }
         Format::Yaml => bail!("users are imported from CSV or JSON"),
     };
+    ensure!(!users.is_empty(), "{} holds no user", path.display());
     for (number, user) in (1..).zip(&users) {
         ensure!(!user.id.is_empty(), "user {number} has no id");
         ensure!(
@@ -71,11 +76,14 @@ struct ServiceRow {
 pub(crate) fn services(path: &Path) -> Result<Vec<HostService>> {
     let text = read(path)?;
     let services: Vec<HostService> = match format(path)? {
-        Format::Csv => rows::<ServiceRow>(&text)?.into_iter().map(HostService::from).collect(),
+        Format::Csv => {
+            rows::<ServiceRow>(&text, &["id", "name"])?.into_iter().map(HostService::from).collect()
+        }
         Format::Json => serde_json::from_str(&text)
             .context("expected a list of objects with id, name, external_ids and aliases")?,
         Format::Yaml => backstage(&text)?,
     };
+    ensure!(!services.is_empty(), "{} holds no service", path.display());
     for (number, service) in (1..).zip(&services) {
         ensure!(!service.id.is_empty() && !service.name.is_empty(), "service {number} lacks an id or a name");
     }
@@ -153,6 +161,10 @@ mod tests {
             r#"[{"id":"u1","email":"Ana@example.com","name":"Ana"},{"id":"u2","email":"bo@example.com"}]"#,
         );
         assert_eq!(users(&csv).unwrap(), users(&json).unwrap());
+        let (_d, other) = file("users.csv", "number,mail\n");
+        assert!(users(&other).unwrap_err().to_string().contains("no column `id`"));
+        let (_e, empty) = file("users.csv", "id,email\n");
+        assert!(users(&empty).unwrap_err().to_string().contains("holds no user"));
         let (_c, bad) = file("users.csv", "id,email\nu1,nobody\n");
         assert!(users(&bad).unwrap_err().to_string().contains("user 1 (u1)"));
     }

@@ -2,6 +2,7 @@
 //!
 //! Never an argument, never a default, never printed.
 
+use std::env::VarError;
 use std::io::{BufRead, IsTerminal};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -9,9 +10,11 @@ use koalr_host::vault::Secret;
 
 /// The secret in this variable; outer white space is not part of it.
 pub(crate) fn from_variable(variable: &str) -> Result<Secret> {
-    let value =
-        std::env::var(variable).with_context(|| format!("the environment variable {variable} is not set"))?;
-    let secret = Secret::new(value);
+    let secret = match std::env::var(variable) {
+        Ok(value) => Secret::new(value),
+        Err(VarError::NotPresent) => bail!("the environment variable {variable} is not set"),
+        Err(VarError::NotUnicode(_)) => bail!("the environment variable {variable} is not UTF-8"),
+    };
     ensure!(!secret.expose().is_empty(), "the environment variable {variable} is empty");
     Ok(secret)
 }

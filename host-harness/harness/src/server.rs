@@ -24,6 +24,8 @@ use prometheus_client::registry::Registry;
 
 /// The largest body that is taken; the sender names about 350 kB as its most.
 const LARGEST_BODY: usize = 512 * 1024;
+/// The largest body that is read, if only to refuse it.
+const LARGEST_DRAINED: usize = 4 * LARGEST_BODY;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Result {
@@ -119,7 +121,11 @@ async fn receive(app: &App, plugin: &str, org: &str, request: Request) -> (Statu
 async fn whole(body: Body, headers: &HeaderMap) -> Option<Vec<u8>> {
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > LARGEST_BODY) {
+    if let Some(length) = declared.filter(|length| *length > LARGEST_BODY) {
+        // A sender that is cut off in the middle of its body seldom reads the answer.
+        if length <= LARGEST_DRAINED {
+            let _ = axum::body::to_bytes(body, LARGEST_DRAINED).await;
+        }
         return None;
     }
     axum::body::to_bytes(body, LARGEST_BODY).await.ok().map(Vec::from)

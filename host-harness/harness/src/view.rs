@@ -92,10 +92,15 @@ pub(crate) fn tier(tier: Tier) -> &'static str {
     }
 }
 
-/// Created to resolved, where it is resolved.
-pub(crate) fn open_seconds(incident: &Incident) -> Option<f64> {
-    let resolved = incident.resolved_at.as_ref()?;
-    Some(resolved.at.saturating_sub(incident.created_at) as f64 / 1e6)
+/// Seconds to restore, as time to restore counts them by default: from creation, for a retrospective incident from
+/// its start. None if it is not resolved, or resolved before that.
+pub(crate) fn restored_seconds(incident: &Incident) -> Option<f64> {
+    let start = match (incident.mode, &incident.started_at) {
+        (Mode::Retrospective, Some(started)) => started.at,
+        _ => incident.created_at,
+    };
+    let restored = incident.resolved_at.as_ref()?.at.saturating_sub(start);
+    (restored >= 0).then_some(restored as f64 / 1e6)
 }
 
 #[derive(Debug, Serialize)]
@@ -200,7 +205,7 @@ pub(crate) fn incident(record: &Incident) -> IncidentView<'_> {
         started_at: derived(&record.started_at),
         acknowledged_at: derived(&record.acknowledged_at),
         resolved_at: derived(&record.resolved_at),
-        duration_seconds: open_seconds(record),
+        duration_seconds: restored_seconds(record),
         merged_into: record.merged_into.as_ref().map(key),
         responders: responders.collect(),
         services: services.collect(),
@@ -377,7 +382,7 @@ pub(crate) fn incident_table(incidents: &[Incident]) -> Table {
             incident.priority.map_or("-", priority).to_string(),
             phase(incident.phase).to_string(),
             short_instant(incident.created_at),
-            open_seconds(incident).map_or_else(|| "-".into(), duration),
+            restored_seconds(incident).map_or_else(|| "-".into(), duration),
             printable(&incident.title),
             services.join(", "),
         ]

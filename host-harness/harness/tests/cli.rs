@@ -213,11 +213,12 @@ async fn a_failure_says_what_to_do_and_ends_with_its_own_code() {
     for (line, code, says) in [
         ("poll --db k.db --org nobody".to_string(), 1, "connect it first"),
         ("connect --db k.db --org acme --api-key-env UNSET_VARIABLE".into(), 1, "UNSET_VARIABLE is not set"),
-        (format!("connect --db k.db --org acme --api-key-env HOOK_SECRET {map}"), 3, "create a new API key"),
+        (format!("connect --db k.db --org acme --api-key-env HOOK_SECRET {map}"), 3, "create a new one under"),
         ("connect --db k.db --org acme --api-key-env API_KEY --map-origin https://api.incident.io=http://127.0.0.1:1".into(), 4, "try again later"),
         ("connect --db k.db --org acme --api-key inc_secret".into(), 2, "unexpected argument"),
         ("mttr --db k.db --org acme --since 2026-02-01 --until 2026-01-01".into(), 1, "not before"),
-        ("inspect k.db".into(), 1, "not a WebAssembly component"),
+        ("mttr --db k.db --org acme --since tomorrow".into(), 2, "write a day as in"),
+        ("inspect k.db".into(), 1, "does not begin as WebAssembly does"),
     ] {
         let output = desk.run(&line).await;
         let said = text(&output.stderr);
@@ -226,6 +227,26 @@ async fn a_failure_says_what_to_do_and_ends_with_its_own_code() {
         assert!(output.stdout.is_empty(), "{line}: {}", text(&output.stdout));
     }
     assert_eq!(desk.json("org list --db k.db --json").await, Value::Array(vec![]), "nothing is left behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_connect_keeps_what_it_is_not_told_again() {
+    let simulator = account(60).await;
+    let desk = Desk::new();
+    let map = simulator.base_url();
+    let severity = simulator.severities().into_iter().find(|name| !name.contains(' ')).unwrap();
+    let connect = "connect --db k.db --org acme --api-key-env API_KEY";
+    let first = format!("{connect} --map-origin https://api.incident.io={map} --severity {severity}=P4");
+    assert!(desk.run(&first).await.status.success());
+    let again = desk.run(connect).await;
+    assert!(again.status.success(), "the origin map is remembered: {}", text(&again.stderr));
+    desk.json("backfill --db k.db --org acme --json").await;
+    let incidents = desk.json("incidents --db k.db --org acme --json").await;
+    let of_it =
+        |i: &&Value| i["severity"]["id"] == severity.as_str() || i["severity"]["name"] == severity.as_str();
+    let rows = incidents["incidents"].as_array().unwrap();
+    let priorities: Vec<&Value> = rows.iter().filter(of_it).map(|i| &i["priority"]).collect();
+    assert!(!priorities.is_empty() && priorities.iter().all(|p| *p == "P4"), "{priorities:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

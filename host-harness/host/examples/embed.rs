@@ -49,7 +49,9 @@ async fn main() -> anyhow::Result<()> {
         .await?;
     println!("connected to {}", connection.account);
 
-    let imported = Scheduler::new(host.clone()).run_now(&org, JobKind::Backfill, &|_| {}).await?;
+    let imported = Scheduler::new(host.clone())
+        .run_now(&org, JobKind::Backfill, &|_| {}, std::future::pending())
+        .await?;
     println!("{} incidents in {} requests", imported.created, imported.requests);
 
     let (day, now) = (86_400_000_000, host.clock().now());

@@ -561,13 +561,10 @@ impl std::fmt::Debug for Host {
     }
 }
 
-/// What the plugin said, and what a person can do about it.
+/// What the plugin said. A good one says what a person can do about it; what it cannot know is added here.
 pub fn explain(error: &GuestError) -> String {
     match error {
-        GuestError::Unauthorized(text) => {
-            format!("{text}; create a new API key at the provider and connect again")
-        }
-        GuestError::Forbidden(text) => format!("{text}; give the API key that permission at the provider"),
+        GuestError::Unauthorized(text) | GuestError::Forbidden(text) => text.clone(),
         GuestError::RateLimited(ms) => {
             format!("the provider limits the rate of requests; try again in {} s", ms.div_ceil(1_000))
         }

@@ -21,7 +21,10 @@ use crate::limits::Limits;
 /// Why a component cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// It is not a component, or the compiler refuses it.
+    /// It is something else; the text says what.
+    #[error("this is not a WebAssembly component: {0}")]
+    NotAComponent(&'static str),
+    /// The compiler refuses it.
     #[error("this is not a WebAssembly component that can be compiled: {0:#}")]
     Compile(wasmtime::Error),
     /// It imports what the world does not offer, or lacks what the world demands.
@@ -68,6 +71,13 @@ impl Plugin {
         limits: &Limits,
         wasm: &[u8],
     ) -> Result<Plugin, LoadError> {
+        match wasm {
+            [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
+                return Err(LoadError::NotAComponent("it is a core module; build it for wasm32-wasip2"));
+            }
+            [0, b'a', b's', b'm', ..] => {}
+            _ => return Err(LoadError::NotAComponent("it does not begin as WebAssembly does")),
+        }
         let component = match cache {
             Some(cache) => cache.load(engine, wasm),
             None => Component::new(engine.wasmtime(), wasm),

@@ -1,8 +1,10 @@
 //! The schedule: imports run to their end, polls recur; failures back off; a refused credential stops the work.
 //!
 //! Jobs are rows that a runner leases, so that several processes can share the work and a killed one is
-//! replaced when its lease runs out. The lease is renewed at every step, and a runner that lost it stops.
+//! replaced when its lease runs out. The lease is renewed while a runner works, and a runner that lost it stops.
 
+use std::future::pending;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +13,10 @@ use crate::host::{Host, HostError};
 use crate::id::OrgId;
 use crate::port::{Job, JobKind, JobLease, Progress, Release, StoreError};
 
-/// Longer than any call may take, so that a lease does not run out under a working runner.
-const LEASE: Duration = Duration::from_secs(300);
+/// How long the job of a killed runner waits for the next; three renewals may fail before.
+const LEASE: Duration = Duration::from_secs(60);
+/// How often a lease is renewed while its job is worked on.
+const BEAT: Duration = Duration::from_secs(15);
 /// Jobs that one process works on at a time.
 const AT_A_TIME: u32 = 8;
 /// Waits between steps up to this are slept through; longer ones give the lease back.
@@ -72,8 +76,13 @@ pub type Observer<'a> = &'a (dyn Fn(&Event) + Send + Sync);
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Another process, or the scheduler, works on it now.
-    #[error("another process works on this job now; try again when it is done")]
+    #[error(
+        "another process works on this job now; try again when it is done, or a minute after it was killed"
+    )]
     Busy,
+    /// The caller asked for it.
+    #[error("stopped; what was read so far is kept, and the next run goes on from there")]
+    Stopped,
     /// There is nothing to run.
     #[error("no such job is scheduled for {0}; connect the organisation first")]
     NoJob(OrgId),
@@ -116,7 +125,9 @@ impl Scheduler {
                 running.spawn(async move {
                     let _permit = permit;
                     let (org, kind) = (job.org.clone(), job.kind);
-                    if let Err(error) = scheduler.work(&lease, job, &|_| {}, true).await {
+                    if let Err(error) =
+                        scheduler.work(&lease, job, &|_| {}, true, std::pin::pin!(pending())).await
+                    {
                         tracing::warn!(%org, ?kind, "{error}");
                     }
                 });
@@ -129,17 +140,18 @@ impl Scheduler {
         }
     }
 
-    /// Runs one job now, to the end of its present pass, waiting as long as the provider asks.
+    /// Runs one job now, to the end of its present pass, waiting as long as the provider asks, or until `stop`.
     pub async fn run_now(
         &self,
         org: &OrgId,
         kind: JobKind,
         observer: Observer<'_>,
+        stop: impl Future<Output = ()> + Send,
     ) -> Result<Totals, RunError> {
         self.host.organisation(org).await?;
         let store = self.host.store();
         match store.claim_job(org, kind, LEASE, self.host.clock().now()).await.map_err(HostError::from)? {
-            Some((lease, job)) => Ok(self.work(&lease, job, observer, false).await?),
+            Some((lease, job)) => self.work(&lease, job, observer, false, std::pin::pin!(stop)).await,
             None if store.job(org, kind).await.map_err(HostError::from)?.is_some() => Err(RunError::Busy),
             None => Err(RunError::NoJob(org.clone())),
         }
@@ -152,11 +164,16 @@ impl Scheduler {
         job: Job,
         observer: Observer<'_>,
         yields: bool,
-    ) -> Result<Totals, HostError> {
+        mut stop: Pin<&mut (dyn Future<Output = ()> + Send)>,
+    ) -> Result<Totals, RunError> {
         let mut totals = Totals::default();
         let mut progress = Progress::default();
         let ended = loop {
-            let wait_ms = match self.step(&job).await {
+            let step = tokio::select! {
+                step = self.holding(lease, progress, self.step(&job)) => step,
+                () = stop.as_mut() => break Err(RunError::Stopped),
+            };
+            let wait_ms = match step {
                 Ok(step) => {
                     totals.add(&step);
                     progress = Progress { done: step.done, total: step.total, requests: totals.requests };
@@ -167,39 +184,60 @@ impl Scheduler {
                     step.wait_ms
                 }
                 Err(HostError::Plugin(GuestError::RateLimited(ms))) => ms.max(1),
-                Err(error) => break Err(error),
+                Err(error) => break Err(error.into()),
             };
             if yields && wait_ms > PATIENCE_MS {
                 let run_at = Some(later(self.host.clock().now(), Duration::from_millis(wait_ms)));
                 let error = Some("waits for as long as the provider asks".into());
                 let release = Release { run_at, error, failed: false, progress };
-                self.host.store().release(lease, release, self.host.clock().now()).await?;
+                let released = self.host.store().release(lease, release, self.host.clock().now()).await;
+                released.map_err(HostError::from)?;
                 return Ok(totals);
             }
-            self.host.store().extend(lease, progress, LEASE, self.host.clock().now()).await?;
+            let extended = self.host.store().extend(lease, progress, LEASE, self.host.clock().now()).await;
+            extended.map_err(HostError::from)?;
             if wait_ms > 0 {
                 let wait = Duration::from_millis(wait_ms);
                 observer(&Event::Waiting(wait));
-                tokio::time::sleep(wait).await;
+                tokio::select! {
+                    () = self.holding(lease, progress, tokio::time::sleep(wait)) => {}
+                    () = stop.as_mut() => break Err(RunError::Stopped),
+                }
             }
         };
         let now = self.host.clock().now();
         let release = match &ended {
             Ok(()) => Release { run_at: self.next_run(&job, now), error: None, failed: false, progress },
+            Err(RunError::Stopped) => Release { run_at: Some(now), error: None, failed: false, progress },
             Err(error) => {
                 let run_at = Some(later(now, backoff(job.attempts, fastrand::f64())));
                 Release { run_at, error: Some(error.to_string()), failed: true, progress }
             }
         };
-        if let Err(HostError::Plugin(GuestError::Unauthorized(_))) = &ended {
+        if let Err(RunError::Failed(HostError::Plugin(GuestError::Unauthorized(_)))) = &ended {
             self.host.mark_refused(&job.org).await?;
         }
         match self.host.store().release(lease, release, now).await {
             // Somebody put the job anew meanwhile: theirs counts.
             Ok(()) | Err(StoreError::Conflict) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(HostError::from(error).into()),
         }
         ended.map(|()| totals)
+    }
+
+    /// Renews the lease for as long as something takes.
+    async fn holding<T>(&self, lease: &JobLease, progress: Progress, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            if let Ok(done) = tokio::time::timeout(BEAT, work.as_mut()).await {
+                return done;
+            }
+            // A lease that is lost shows when it is given back.
+            let extended = self.host.store().extend(lease, progress, LEASE, self.host.clock().now()).await;
+            if let Err(error) = extended {
+                tracing::warn!("a lease was not renewed: {error}");
+            }
+        }
     }
 
     async fn step(&self, job: &Job) -> Result<Step, HostError> {

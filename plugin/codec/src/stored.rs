@@ -66,6 +66,16 @@ impl<T: Fields> Items for Vec<T> {
     }
 }
 
+impl<T: Fields> Items for &[T] {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn value(&self, index: usize) -> Value<'_> {
+        self.get(index).map_or(Value::Absent, |item| Value::Object(item))
+    }
+}
+
 impl Items for Vec<String> {
     fn count(&self) -> usize {
         self.len()

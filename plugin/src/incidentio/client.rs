@@ -109,7 +109,8 @@ fn encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0').to_ascii_uppercase();
+            out.extend(['%', digit(byte >> 4), digit(byte & 15)]);
         }
     }
     out
@@ -214,7 +215,10 @@ pub fn unreadable(what: &str, why: &str) -> ApiError {
 
 /// How long a 429 asks to wait: the header in seconds, as an HTTP date or as RFC 3339, else the body's word.
 fn wait_ms(header: Option<&str>, said: &ErrorBody, now: Timestamp) -> u64 {
-    let seconds = |text: &str| text.trim_ascii().parse::<u64>().ok().map(|s| s.saturating_mul(1_000));
+    let seconds = |text: &str| {
+        let seconds = text.trim_ascii().parse::<i64>().ok()?;
+        u64::try_from(seconds).ok().map(|seconds| seconds.saturating_mul(1_000))
+    };
     let instant = |text: &str| {
         let at = time::parse_http_date(text).or_else(|| time::parse_rfc3339(text))?;
         // Rounded up: a millisecond early is a request refused.

@@ -122,9 +122,7 @@ pub fn backfill(world: &mut dyn World, window: Window, dry_run: bool) -> Result<
     }
     let mut step = Step::default();
     if context.is_old(world.now()) {
-        let (account, requests) = context::refresh(world)?;
-        context.account = account;
-        step.requests += requests;
+        step.requests += context::refresh(world, &mut context.account)?;
     }
     let run = Run { world, context: &context, window, position, step };
     match (run.position.incidents.left, &run.position.updates) {

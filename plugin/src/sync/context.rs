@@ -1,8 +1,9 @@
 //! What the account itself looks like: its severities, status categories, service fields and people.
 //!
 //! Read at the start of a backfill and again when it is a day old, not with every poll. A list that the key may
-//! not read is remembered as unreadable and costs what depends on it, never the sync.
+//! not read stays as it was last read, and costs what depends on it, never the sync.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -12,6 +13,7 @@ use crate::incidentio::payload;
 use crate::model::{Change, DAY, Error, Level, Priority, Settings, SeverityOverride, Timestamp};
 use crate::port::World;
 use koalr_codec::json::{List, object};
+use koalr_codec::stored::{Fields, Value};
 
 /// Key of the settings in the plugin's state.
 const SETTINGS: &str = "settings";
@@ -21,6 +23,8 @@ const ACCOUNT: &str = "account";
 const ACCOUNT_AGE: Timestamp = DAY;
 /// Pages of users that are read at most: 50,000 people.
 const USER_PAGES: u32 = 50;
+/// People in one value of the state: below a megabyte, however long their addresses are.
+const USERS_PER_SHARD: usize = 3_000;
 
 /// Everything besides an incident's own facts that its record depends on.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +46,9 @@ pub struct Account {
     pub categories: Vec<String>,
     /// Custom fields whose entries are services, by identifier; empty, too, if the key may not read the catalog.
     pub service_fields: Vec<String>,
-    /// People with an e-mail address, by identifier.
+    /// People with an e-mail address, by identifier. Stored beside the account, in shards.
     pub users: Vec<payload::User>,
+    pub(super) shards: Option<i64>,
 }
 
 object!(Account {
@@ -51,10 +56,62 @@ object!(Account {
     "severities" => List severities,
     "categories" => List categories,
     "service_fields" => List service_fields,
-    "users" => List users,
+    "shards" => Integer shards,
 });
 
+/// Some of the people, as stored.
+#[derive(Default)]
+struct Shard {
+    users: Vec<payload::User>,
+}
+
+object!(Shard { "users" => List users });
+
+/// The same before it is stored.
+struct Part<'a>(&'a [payload::User]);
+
+impl Fields for Part<'_> {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn value(&self, _: usize) -> Value<'_> {
+        Value::List(&self.0)
+    }
+}
+
+fn shard(index: i64) -> String {
+    format!("users/{index}")
+}
+
 impl Account {
+    fn load(world: &mut dyn World) -> Result<Account, Error> {
+        let mut account = Account::default();
+        read_state(world, ACCOUNT, &mut account)?;
+        for index in 0..account.shards.unwrap_or(0) {
+            let mut part = Shard::default();
+            read_state(world, &shard(index), &mut part)?;
+            account.users.append(&mut part.users);
+        }
+        Ok(account)
+    }
+
+    fn store(&mut self, world: &mut dyn World) -> Result<(), Error> {
+        let mut changes = Vec::new();
+        let mut index = 0;
+        for users in self.users.chunks(USERS_PER_SHARD) {
+            changes.push(write_state(&shard(index), &Part(users)));
+            index += 1;
+        }
+        for gone in index..self.shards.unwrap_or(0) {
+            changes.push(Change::SetState((shard(gone), None)));
+        }
+        self.shards = Some(index);
+        changes.push(write_state(ACCOUNT, self));
+        world.commit(&changes)?;
+        Ok(())
+    }
+
     /// The e-mail address of a person, lower-cased.
     pub fn email(&self, id: &str) -> Option<String> {
         let index = self.users.binary_search_by(|user| user.id.as_str().cmp(id)).ok()?;
@@ -75,10 +132,8 @@ impl Context {
     /// What is stored; empty before the first connect.
     pub fn load(world: &mut dyn World) -> Result<Context, Error> {
         let mut settings = StoredSettings::default();
-        let mut account = Account::default();
         read_state(world, SETTINGS, &mut settings)?;
-        read_state(world, ACCOUNT, &mut account)?;
-        Ok(Context { settings: settings.into(), account })
+        Ok(Context { settings: settings.into(), account: Account::load(world)? })
     }
 
     /// Whether the account should be read again.
@@ -148,8 +203,8 @@ impl From<StoredSettings> for Settings {
     }
 }
 
-/// Reads the account anew and stores it; answers it with the number of requests that it took.
-pub fn refresh(world: &mut dyn World) -> Result<(Account, u32), Error> {
+/// Reads the account anew and stores it; answers how many requests that took.
+pub fn refresh(world: &mut dyn World, account: &mut Account) -> Result<u32, Error> {
     let mut answers = (world.fetch(&[
         client::unpaged("/v1/severities"),
         client::unpaged("/v1/incident_statuses"),
@@ -159,22 +214,35 @@ pub fn refresh(world: &mut dyn World) -> Result<(Account, u32), Error> {
     ]))
     .into_iter();
     let mut requests = 5;
-    let mut account = Account { read_at: Some(world.now()), ..Account::default() };
+    account.read_at = Some(world.now());
     let mut next = |world: &mut dyn World, what, key, items: &mut dyn List| {
         let answer = answers.next().unwrap_or_else(no_answer);
         let page = client::page(what, key, answer, world.now(), items);
-        optional(world, page)
+        readable(world, page)
     };
-    next(world, "severities", "severities", &mut account.severities)?;
+    let mut severities: Vec<payload::Severity> = Vec::new();
+    if next(world, "severities", "severities", &mut severities)?.is_some() {
+        account.severities = severities;
+    }
     let mut statuses: Vec<payload::Status> = Vec::new();
-    next(world, "incident statuses", "incident_statuses", &mut statuses)?;
+    if next(world, "incident statuses", "incident_statuses", &mut statuses)?.is_some() {
+        account.categories.clear();
+        for status in statuses.iter().filter(|status| !status.category.is_empty()) {
+            insert_once(&mut account.categories, &status.category);
+        }
+    }
     let mut fields: Vec<payload::Field> = Vec::new();
-    next(world, "custom fields", "custom_fields", &mut fields)?;
     let mut types: Vec<payload::CatalogType> = Vec::new();
-    next(world, "catalog types", "catalog_types", &mut types)?;
+    let custom = next(world, "custom fields", "custom_fields", &mut fields)?;
+    if next(world, "catalog types", "catalog_types", &mut types)?.is_some() && custom.is_some() {
+        account.service_fields = service_fields(&fields, &types);
+    }
     let mut users: Vec<payload::User> = Vec::new();
-    let mut after = next(world, "users", "users", &mut users)?;
-    loop {
+    let mut page = next(world, "users", "users", &mut users)?;
+    if page.is_some() {
+        account.users.clear();
+    }
+    while let Some(Page { after, .. }) = page {
         for user in users.drain(..) {
             account.add(user);
         }
@@ -182,24 +250,20 @@ pub fn refresh(world: &mut dyn World) -> Result<(Account, u32), Error> {
             break;
         }
         requests += 1;
-        let page = read_page(world, "users", "users", client::users(after.as_deref()), &mut users);
-        after = optional(world, page)?;
+        let answer = read_page(world, "users", "users", client::users(after.as_deref()), &mut users);
+        page = readable(world, answer)?;
     }
-    for status in statuses.iter().filter(|status| !status.category.is_empty()) {
-        insert_once(&mut account.categories, &status.category);
-    }
-    account.service_fields = service_fields(&fields, &types);
-    world.commit(&[write_state(ACCOUNT, &account)])?;
-    Ok((account, requests))
+    account.store(world)?;
+    Ok(requests)
 }
 
-/// Where a list goes on, or nowhere if the key may not read it.
-fn optional(world: &mut dyn World, page: Result<Page, ApiError>) -> Result<Option<String>, Error> {
+/// None for a list that the key may not read.
+fn readable(world: &mut dyn World, page: Result<Page, ApiError>) -> Result<Option<Page>, Error> {
     match page {
-        Ok(page) => Ok(page.after),
+        Ok(page) => Ok(Some(page)),
         Err(ApiError::Forbidden(why)) => {
             let fields = [("why".into(), why)];
-            world.log(Level::Warn, "a list that the key may not read is left out", &fields);
+            world.log(Level::Warn, "a list that the key may not read stays as it was", &fields);
             Ok(None)
         }
         Err(ApiError::NotFound) => Ok(None),
@@ -213,4 +277,117 @@ fn service_fields(fields: &[payload::Field], types: &[payload::CatalogType]) -> 
         |id: &String| types.iter().any(|t| t.id == *id && t.categories.iter().any(|c| c == "service"));
     let backed = fields.iter().filter(|f| f.catalog_type_id.as_ref().is_some_and(is_service));
     backed.map(|f| f.id.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeMap;
+
+    use super::*;
+    use crate::model::{
+        Applied, IncidentKey, RevisitPage, SamplePage, ServiceName, StorageError, StoredIncident,
+    };
+    use crate::port::{Answer, Request, Response};
+
+    /// The host's limit on one value of the state.
+    const LARGEST: usize = 1_000_000;
+
+    /// An account with so many people, a thousand a page, and a host that keeps state.
+    struct Account {
+        people: usize,
+        state: BTreeMap<String, Vec<u8>>,
+    }
+
+    impl Account {
+        fn answer(&self, request: &Request) -> String {
+            let path = &request.path_and_query;
+            if !path.starts_with("/v2/users") {
+                let list = path.rsplit('/').next().unwrap();
+                return format!(r#"{{"{list}":[]}}"#);
+            }
+            let after = path.split("after=").nth(1).map_or(0, |after| after.parse().unwrap());
+            let end = self.people.min(after + 1_000);
+            let user = |n| format!(r#"{{"id":"{n:026}","email":"{:0>200}@example.com"}}"#, n);
+            let users: Vec<String> = (after..end).map(user).collect();
+            let next = if end < self.people { format!(r#""{end}""#) } else { "null".into() };
+            format!(r#"{{"users":[{}],"pagination_meta":{{"after":{next}}}}}"#, users.join(","))
+        }
+    }
+
+    impl World for Account {
+        fn now(&self) -> Timestamp {
+            7
+        }
+
+        fn begin(&mut self, _: &Request) {}
+
+        fn fetch(&mut self, requests: &[Request]) -> Vec<Answer> {
+            let answer = |request| {
+                Ok(Response { status: 200, retry_after: None, body: self.answer(request).into_bytes() })
+            };
+            requests.iter().map(answer).collect()
+        }
+
+        fn commit(&mut self, changes: &[Change]) -> Result<Applied, StorageError> {
+            for change in changes {
+                let Change::SetState((key, value)) = change else { panic!("no records here") };
+                match value {
+                    Some(value) if value.len() > LARGEST => return Err(StorageError::Invalid(key.clone())),
+                    Some(value) => drop(self.state.insert(key.clone(), value.clone())),
+                    None => drop(self.state.remove(key)),
+                }
+            }
+            Ok(Applied::default())
+        }
+
+        fn state(&mut self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+            Ok(self.state.get(key).cloned())
+        }
+
+        fn log(&mut self, _: Level, _: &str, _: &[(String, String)]) {}
+
+        fn incidents(&mut self, _: &[IncidentKey]) -> Result<Vec<Option<StoredIncident>>, StorageError> {
+            unimplemented!()
+        }
+
+        fn to_revisit(&mut self, _: &str, _: u32) -> Result<RevisitPage, StorageError> {
+            unimplemented!()
+        }
+
+        fn samples(
+            &mut self,
+            _: Timestamp,
+            _: Timestamp,
+            _: Option<&str>,
+        ) -> Result<SamplePage, StorageError> {
+            unimplemented!()
+        }
+
+        fn users_by_email(&mut self, _: &[String]) -> Result<Vec<Option<String>>, StorageError> {
+            unimplemented!()
+        }
+
+        fn services_by_name(&mut self, _: &[ServiceName]) -> Result<Vec<Option<String>>, StorageError> {
+            unimplemented!()
+        }
+
+        fn secrets(&mut self, _: &str) -> Vec<String> {
+            unimplemented!()
+        }
+    }
+
+    #[test]
+    fn an_account_of_fifty_thousand_people_fits_the_hosts_limits() {
+        let mut world = Account { people: 50_000, state: BTreeMap::new() };
+        let mut account = super::Account::default();
+        refresh(&mut world, &mut account).unwrap();
+        assert_eq!(account.users.len(), 50_000);
+        let loaded = Context::load(&mut world).unwrap().account;
+        assert_eq!(loaded, account);
+
+        world.people = 10;
+        refresh(&mut world, &mut account).unwrap();
+        assert_eq!(Context::load(&mut world).unwrap().account.users.len(), 10);
+        assert_eq!(world.state.len(), 2, "the account and one shard: {:?}", world.state.keys());
+    }
 }

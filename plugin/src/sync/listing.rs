@@ -87,7 +87,8 @@ pub(super) fn snapshots(
             Some(snapshot) if context.settings.include_private || !snapshot.is_private() => {
                 batch.add(News { id, snapshot: Some(snapshot), fresh: true, ..News::default() });
             }
-            Some(_) => {}
+            // One that is not wanted is still marked, if it was stored while it was public.
+            Some(_) => batch.add(News { id, hidden: true, ..News::default() }),
             None => world.log(
                 Level::Warn,
                 "a listed incident has no identifier or no time and is left out",

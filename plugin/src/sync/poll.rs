@@ -15,7 +15,7 @@ use super::listing::{Walk, snapshots};
 use super::{SOURCE, no_answer, read_state, timeline, write_state};
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload;
-use crate::model::{Change, DAY, Error, SECOND, Step, Timestamp};
+use crate::model::{Change, DAY, Error, Level, SECOND, Step, Timestamp};
 use crate::port::{Answer, Request, World};
 use koalr_codec::json::{List, object};
 
@@ -74,9 +74,7 @@ pub fn poll(world: &mut dyn World) -> Result<Step, Error> {
     let mut context = Context::load(world)?;
     let mut step = Step::default();
     if context.is_old(now) {
-        let (account, requests) = context::refresh(world)?;
-        context.account = account;
-        step.requests += requests;
+        step.requests += context::refresh(world, &mut context.account)?;
     }
     // Reading many timelines can take longer than an interval; changes go first.
     let interval = SECOND * Timestamp::from(INTERVAL_SECONDS);
@@ -183,18 +181,28 @@ fn revisit(
             continue;
         }
         step.fetched += 1;
-        let Visit { snapshot, updates, items, .. } = visit;
+        let Visit { snapshot, updates, items, withheld, .. } = visit;
         let as_of = Some(snapshot.updated_at);
-        let items = Some(timeline::of_items(snapshot.id(), items));
-        let id = snapshot.id().into();
-        batch.add(News {
-            id,
-            updates,
-            updates_as_of: as_of,
-            timeline_as_of: as_of,
-            items,
-            ..News::default()
-        });
+        let id: String = snapshot.id().into();
+        if withheld {
+            // What is stored of it stays, and is asked for again when the incident changes.
+            world.log(
+                Level::Warn,
+                "a timeline cannot be read with this key",
+                &[("incident".into(), id.clone())],
+            );
+            batch.add(News { id, timeline_as_of: as_of, ..News::default() });
+        } else {
+            let items = Some(timeline::of_items(&id, items));
+            batch.add(News {
+                id,
+                updates,
+                updates_as_of: as_of,
+                timeline_as_of: as_of,
+                items,
+                ..News::default()
+            });
+        }
         visited += 1;
     }
     let left = waiting.total.saturating_sub(visited);
@@ -219,6 +227,8 @@ struct Visit {
     updates_left: Option<Cursor>,
     items_left: Option<Cursor>,
     postponed: bool,
+    /// The provider did not show one of the lists.
+    withheld: bool,
 }
 
 /// Where a list goes on; none is its beginning.
@@ -233,6 +243,7 @@ impl Visit {
             updates_left: with_updates.then_some(None),
             items_left: Some(None),
             postponed: false,
+            withheld: false,
         }
     }
 
@@ -261,8 +272,8 @@ impl Visit {
                 Ok(page) => {
                     *left = Some(page.after).filter(|next| next.is_some() && left.as_ref() != Some(next))
                 }
-                // Gone or hidden since it was listed: nothing more to read of it.
-                Err(ApiError::NotFound | ApiError::Forbidden(_)) => *left = None,
+                // Gone or hidden since it was listed, or a permission is missing.
+                Err(ApiError::NotFound | ApiError::Forbidden(_)) => (*left, self.withheld) = (None, true),
                 Err(error) => outcome = Err(error),
             }
         }

@@ -223,15 +223,9 @@ fn is_whole(incident: &Incident) -> bool {
     !incident.incident_status.category.is_empty() && incident.updated_at.is_some()
 }
 
-impl core::fmt::Display for Malformed {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 impl From<Malformed> for crate::model::Error {
     fn from(error: Malformed) -> Self {
-        crate::model::Error::Malformed(error.to_string())
+        crate::model::Error::Malformed(error.0)
     }
 }
 

@@ -1,9 +1,9 @@
 //! `connect`.
 
 use anyhow::Result;
-use koalr_host::Connect;
 use koalr_host::contract::{Connection, Priority, Settings, SeverityOverride};
 use koalr_host::vault::Secret;
+use koalr_host::{Connect, HostError};
 use serde::Serialize;
 
 use super::print_json;
@@ -33,20 +33,20 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
     let webhook_secrets = webhook_secrets(&options)?;
     let has_secret = !webhook_secrets.is_empty();
     let host = open::host(&target.database).await?;
-    let severity_overrides = options.severity.iter().map(|(severity, priority)| SeverityOverride {
-        severity: severity.clone(),
-        priority: self::priority(*priority),
-    });
+    let known = match host.organisation(&target.org).await {
+        Ok(known) if !options.reset => Some(known),
+        Ok(_) | Err(HostError::UnknownOrganisation(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let first = known.is_none();
     let connect = Connect {
         credentials: vec![(API_KEY.into(), api_key)],
         secrets: if has_secret { vec![(WEBHOOK_SECRET.into(), webhook_secrets)] } else { Vec::new() },
-        settings: Settings {
-            severity_overrides: severity_overrides.collect(),
-            service_fields: options.service_field.clone(),
-            include_private: !options.no_private,
-            history_days: options.history_days,
+        settings: settings(&options, known.as_ref().map(|known| &known.settings)),
+        origin_map: match known {
+            Some(known) if options.map_origin.is_empty() => known.origin_map,
+            _ => options.map_origin.clone(),
         },
-        origin_map: options.map_origin.clone(),
     };
     let connection = host.connect(&target.org, connect).await?;
     let descriptor = host.plugin().descriptor();
@@ -67,13 +67,38 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
     println!("{}", describe(target.org.as_str(), &connection));
     println!("  webhook   POST https://<your host>{webhook_path}");
     println!("            for {}", descriptor.webhook_events.join(", "));
-    if !has_secret {
+    if first && !has_secret {
         println!("            no signing secret yet: deliveries are refused until one is given to `connect`");
     }
     let org = &target.org;
     let db = target.database.db.display();
     println!("Next: koalr-harness backfill --db {db} --org {org}, or koalr-harness serve --db {db}");
     Ok(())
+}
+
+/// What the options say, and for what they do not say, what was set before.
+fn settings(options: &cli::Connect, known: Option<&Settings>) -> Settings {
+    let severity_override = |(severity, priority): &(String, PriorityArg)| SeverityOverride {
+        severity: severity.clone(),
+        priority: self::priority(*priority),
+    };
+    let mut settings = Settings {
+        severity_overrides: options.severity.iter().map(severity_override).collect(),
+        service_fields: options.service_field.clone(),
+        include_private: !options.no_private,
+        history_days: options.history_days,
+    };
+    if let Some(known) = known {
+        if settings.severity_overrides.is_empty() {
+            settings.severity_overrides.clone_from(&known.severity_overrides);
+        }
+        if settings.service_fields.is_empty() {
+            settings.service_fields.clone_from(&known.service_fields);
+        }
+        settings.include_private &= known.include_private;
+        settings.history_days = settings.history_days.or(known.history_days);
+    }
+    settings
 }
 
 /// The connection in a few lines.

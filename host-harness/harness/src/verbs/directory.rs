@@ -44,6 +44,8 @@ fn report(kind: &'static str, target: &OneOrg, imported: Imported) -> Result<()>
     }
     let Imported { added, updated, unchanged } = imported;
     println!("{kind}: {added} added, {updated} updated, {unchanged} unchanged");
-    println!("Incidents are linked to them as they change, and all of them with the next backfill.");
+    println!(
+        "Incidents are linked to them as they change; `backfill --days N` links those of the last N days now."
+    );
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `serve`: the webhook server, the inbox's worker and the schedule, until stopped.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use koalr_host::Host;
@@ -34,13 +35,24 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAd
     Ok((listener, address))
 }
 
+/// What a request in hand may still take once the process is asked to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// Serves until the process is asked to stop; requests in hand are answered before.
 pub(crate) async fn serve(host: Host, listener: TcpListener, scheduled: bool) -> Result<()> {
     let worker = InboxWorker::new(host.clone());
     let background = tokio::spawn(async move { worker.run().await });
     let scheduler = Scheduler::new(host.clone());
     let schedule = scheduled.then(|| tokio::spawn(async move { scheduler.run().await }));
-    let served = axum::serve(listener, server::router(host)).with_graceful_shutdown(asked_to_stop()).await;
+    let serving = axum::serve(listener, server::router(host)).with_graceful_shutdown(asked_to_stop());
+    let overdue = async {
+        asked_to_stop().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    let served = tokio::select! {
+        served = serving => served,
+        () = overdue => Ok(()),
+    };
     // Both hold leases in the store, which run out: what is cut off here is done by the next process.
     background.abort();
     if let Some(schedule) = schedule {
@@ -50,7 +62,7 @@ pub(crate) async fn serve(host: Host, listener: TcpListener, scheduled: bool) ->
 }
 
 /// Ctrl-C, or the signal that service managers send.
-async fn asked_to_stop() {
+pub(crate) async fn asked_to_stop() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -99,7 +99,7 @@ pub(crate) async fn incident(options: cli::Incident) -> Result<()> {
             line(name, format!("{} UTC (by {})", view::short_instant(time.at), time.rule));
         }
     }
-    if let Some(seconds) = view::open_seconds(record) {
+    if let Some(seconds) = view::restored_seconds(record) {
         line("restored in", view::duration(seconds));
     }
     if let Some(into) = &record.merged_into {

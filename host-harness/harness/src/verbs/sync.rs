@@ -7,7 +7,7 @@ use koalr_host::port::JobKind;
 use koalr_host::scheduler::{Scheduler, Totals};
 use serde::Serialize;
 
-use super::print_json;
+use super::{print_json, serve::asked_to_stop};
 use crate::cli::{self, OneOrg};
 use crate::open;
 use crate::progress::Progress;
@@ -53,7 +53,8 @@ async fn run(host: &Host, options: &OneOrg, kind: JobKind) -> Result<()> {
 /// Runs the job with a progress bar, or plain lines where there is no terminal.
 pub(crate) async fn with_progress(host: &Host, org: &OrgId, kind: JobKind, silent: bool) -> Result<Totals> {
     let progress = Progress::new(name(kind), silent);
-    let result = Scheduler::new(host.clone()).run_now(org, kind, &|event| progress.observe(event)).await;
+    let observe = |event: &_| progress.observe(event);
+    let result = Scheduler::new(host.clone()).run_now(org, kind, &observe, asked_to_stop()).await;
     progress.finish();
     Ok(result?)
 }

@@ -31,7 +31,8 @@ pub(crate) async fn send(options: WebhookSend) -> Result<()> {
         .header("webhook-timestamp", now.timestamp().to_string())
         .header("webhook-signature", signature)
         .body(body);
-    let response = request.send().await.with_context(|| format!("{} cannot be reached", options.url))?;
+    let sent = request.send().await.map_err(reqwest::Error::without_url);
+    let response = sent.with_context(|| format!("{} cannot be reached", options.url))?;
     let status = response.status();
     if options.json.json {
         print_json(&Sent { id: id.clone(), status: status.as_u16() })?;
