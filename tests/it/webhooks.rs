@@ -1,8 +1,11 @@
 //! Deliveries: durable before they are acknowledged, applied once whatever happens, in any order.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use koalr_host::contract::Phase;
 use koalr_host::port::{Accepted, DeliveryState};
+use koalr_host::worker::InboxWorker;
 use koalr_simulator::{Change, Effect, Fault, HeaderFamily, Mode, NewIncident, Simulator};
 use serde_json::{Value, json};
 
@@ -154,4 +157,31 @@ async fn a_failure_while_applying_is_tried_again_and_loses_nothing() {
     let row = bench.drain().await.remove(0);
     assert_eq!((row.state, row.attempts, row.outcome.as_deref()), (DeliveryState::Done, 2, Some("created")));
     assert!(bench.incident(&id).await.is_some());
+}
+
+async fn eventually(reached: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !reached().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_takes_long_does_not_keep_the_others_waiting() {
+    let simulator = account(10, 6).await;
+    let bench = Bench::connected(&simulator).await;
+    let slow = simulator.declare(new_incident(&simulator, true), now()).unwrap();
+    let fast = simulator.declare(new_incident(&simulator, false), now()).unwrap();
+    simulator.inject(Fault::new("/v2/incidents/", 1, Effect::Hang(Duration::from_secs(600))));
+    let worker = InboxWorker::new(bench.host.clone());
+    let working = tokio::spawn(async move { worker.run().await });
+    deliver(&bench, "msg_1", &event("private_incident.incident_created_v2", &json!({ "id": slow }))).await;
+    let asked = || simulator.requests().iter().any(|request| request.path.contains(&slow));
+    eventually(async || asked()).await;
+    let whole = simulator.raw_incident(&fast).unwrap();
+    deliver(&bench, "msg_2", &event("public_incident.incident_created_v2", &whole)).await;
+    eventually(async || bench.incident(&fast).await.is_some()).await;
+    working.abort();
 }

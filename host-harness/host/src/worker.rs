@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use crate::contract::{GuestError, Outcome};
 use crate::host::{Host, HostError};
 use crate::port::{LeasedDelivery, StoreError};
@@ -44,37 +46,53 @@ impl InboxWorker {
     /// Works until the process ends or this future is dropped; what is in hand then is due again when its
     /// lease runs out.
     pub async fn run(&self) {
+        let mut applying = JoinSet::new();
         loop {
-            match self.drain().await {
-                Ok(_) => {}
+            match self.fill(&mut applying).await {
+                Ok(0) => {}
+                Ok(_) => continue,
                 Err(error) => tracing::warn!("the inbox cannot be worked on: {error}"),
             }
-            let arrival = self.host.arrivals().notified();
-            let _ = tokio::time::timeout(LOOK_AGAIN, arrival).await;
+            // One that takes long must not keep the others waiting.
+            tokio::select! {
+                Some(ended) = applying.join_next(), if !applying.is_empty() => {
+                    if let Ok(Err(error)) = ended {
+                        tracing::warn!("how a delivery ended cannot be noted: {error}");
+                    }
+                }
+                () = self.host.arrivals().notified() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
         }
     }
 
     /// Applies everything that is due now, and answers how many attempts that were.
     pub async fn drain(&self) -> Result<u64, StoreError> {
+        let mut applying = JoinSet::new();
         let mut attempts = 0;
         loop {
-            let now = self.host.clock().now();
-            let claimed = self.host.store().claim(AT_A_TIME, LEASE, now).await?;
-            if claimed.is_empty() {
-                return Ok(attempts);
-            }
-            attempts += claimed.len() as u64;
-            let mut applying = tokio::task::JoinSet::new();
-            for delivery in claimed {
-                let worker = self.clone();
-                applying.spawn(async move { worker.apply(Arc::new(delivery)).await });
-            }
-            while let Some(applied) = applying.join_next().await {
-                if let Ok(Err(error)) = applied {
-                    return Err(error);
-                }
+            attempts += self.fill(&mut applying).await?;
+            match applying.join_next().await {
+                None => return Ok(attempts),
+                Some(Ok(Err(error))) => return Err(error),
+                Some(_) => {}
             }
         }
+    }
+
+    /// Starts on as many due deliveries as there are hands free.
+    async fn fill(&self, applying: &mut JoinSet<Result<(), StoreError>>) -> Result<u64, StoreError> {
+        let free = AT_A_TIME.saturating_sub(u32::try_from(applying.len()).unwrap_or(u32::MAX));
+        if free == 0 {
+            return Ok(0);
+        }
+        let claimed = self.host.store().claim(free, LEASE, self.host.clock().now()).await?;
+        let started = claimed.len() as u64;
+        for delivery in claimed {
+            let worker = self.clone();
+            applying.spawn(async move { worker.apply(Arc::new(delivery)).await });
+        }
+        Ok(started)
     }
 
     /// Works until no delivery waits, those of other workers and those that are to be tried later included.
