@@ -280,3 +280,17 @@ async fn a_run_that_is_stopped_gives_its_job_back_at_once() {
     simulator.clear_faults();
     assert!(bench.run(JobKind::Backfill).await.unwrap().created > 0);
 }
+
+#[tokio::test]
+async fn a_key_of_another_account_does_not_mix_its_records_in() {
+    let simulator = account(10, 8).await;
+    let bench = Bench::connected(&simulator).await;
+    let other = json!({ "identity": {
+        "name": "Other", "dashboard_url": "https://app.incident.io/other", "roles": ["viewer"],
+    } });
+    simulator.inject(Fault::new("/v1/identity", 1, Effect::Body(other)));
+    let error = bench.connect(&simulator.base_url()).await.unwrap_err();
+    assert!(matches!(&error, HostError::OtherAccount { new, .. } if new == "other"), "{error}");
+    assert!(error.to_string().contains("under another name"), "{error}");
+    bench.connect(&simulator.base_url()).await.unwrap();
+}

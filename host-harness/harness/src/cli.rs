@@ -64,7 +64,7 @@ pub(crate) enum Verb {
 /// Which database, and how to open its secrets.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Database {
-    /// Database file; made if there is none.
+    /// Database file; `connect` and `serve` make it if there is none.
     #[arg(long, value_name = "FILE", env = "KOALR_DB", default_value = "koalr.db")]
     pub(crate) db: PathBuf,
     /// File with the sealing key; made if there is none. Default: the database's name with `.key`.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use koalr_host::Host;
 use koalr_host::cache::ModuleCache;
 use koalr_host::sqlite::SqliteStore;
@@ -26,12 +26,23 @@ pub(crate) fn component(path: Option<&Path>) -> Result<Vec<u8>> {
 
 /// Only the records: enough for what needs no component.
 pub(crate) fn store(database: &Database) -> Result<SqliteStore> {
-    Ok(SqliteStore::open(&database.db)?)
+    // A misspelt name must not look like an empty database.
+    let path = &database.db;
+    ensure!(path.exists(), "there is no database {}; `connect` makes one", path.display());
+    Ok(SqliteStore::open(path)?)
 }
 
-/// The host with its component.
+/// The host with its component, on a database that exists.
 pub(crate) async fn host(database: &Database) -> Result<Host> {
-    let store = store(database)?;
+    with_component(database, store(database)?).await
+}
+
+/// The host with its component, on a database that is made if there is none.
+pub(crate) async fn new_host(database: &Database) -> Result<Host> {
+    with_component(database, SqliteStore::open(&database.db)?).await
+}
+
+async fn with_component(database: &Database, store: SqliteStore) -> Result<Host> {
     let beside = || {
         let mut name = database.db.clone().into_os_string();
         name.push(".key");

@@ -211,7 +211,7 @@ async fn a_failure_says_what_to_do_and_ends_with_its_own_code() {
     let desk = Desk::new();
     let map = format!("--map-origin https://api.incident.io={}", simulator.base_url());
     for (line, code, says) in [
-        ("poll --db k.db --org nobody".to_string(), 1, "connect it first"),
+        ("poll --db typo.db --org acme".to_string(), 1, "there is no database typo.db"),
         ("connect --db k.db --org acme --api-key-env UNSET_VARIABLE".into(), 1, "UNSET_VARIABLE is not set"),
         (format!("connect --db k.db --org acme --api-key-env HOOK_SECRET {map}"), 3, "create a new one under"),
         ("connect --db k.db --org acme --api-key-env API_KEY --map-origin https://api.incident.io=http://127.0.0.1:1".into(), 4, "try again later"),
@@ -227,6 +227,9 @@ async fn a_failure_says_what_to_do_and_ends_with_its_own_code() {
         assert!(output.stdout.is_empty(), "{line}: {}", text(&output.stdout));
     }
     assert_eq!(desk.json("org list --db k.db --json").await, Value::Array(vec![]), "nothing is left behind");
+    assert!(!desk.path("typo.db").exists());
+    let nobody = desk.run("poll --db k.db --org nobody").await;
+    assert!(text(&nobody.stderr).contains("connect it first"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

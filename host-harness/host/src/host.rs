@@ -64,6 +64,16 @@ pub enum HostError {
     /// The credential cannot stand in an HTTP header.
     #[error("the {0} contains characters that no HTTP header can carry; copy it again")]
     CredentialText(String),
+    /// The records of two accounts would be mixed.
+    #[error(
+        "this credential belongs to the account {new}, but the organisation has the records of {known}; connect it under another name"
+    )]
+    OtherAccount {
+        /// Whose records are stored.
+        known: String,
+        /// Whose credential it is.
+        new: String,
+    },
     /// Nothing can be verified with it.
     #[error(
         "the {0} is not one that deliveries can be verified with; copy it from the provider's webhook settings"
@@ -254,6 +264,10 @@ impl Host {
     ) -> Result<Connection, HostError> {
         self.check_secrets(org, &connect.secrets).await?;
         let connection = self.try_connect(org, &connect, origins).await?;
+        let known = existing.and_then(|known| known.connection.as_ref()).map(|known| &known.account);
+        if let Some(known) = known.filter(|known| **known != connection.account) {
+            return Err(HostError::OtherAccount { known: known.clone(), new: connection.account });
+        }
         for (name, value) in &connect.credentials {
             self.vault.put(org, name, std::slice::from_ref(value)).await?;
         }

@@ -32,7 +32,7 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
     let api_key = secrets::required(options.api_key_env.as_deref(), "API key (input is hidden)")?;
     let webhook_secrets = webhook_secrets(&options)?;
     let has_secret = !webhook_secrets.is_empty();
-    let host = open::host(&target.database).await?;
+    let host = open::new_host(&target.database).await?;
     let known = match host.organisation(&target.org).await {
         Ok(known) if !options.reset => Some(known),
         Ok(_) | Err(HostError::UnknownOrganisation(_)) => None,

@@ -13,7 +13,7 @@ use crate::cli::Serve;
 use crate::{open, server};
 
 pub(crate) async fn run(options: Serve) -> Result<()> {
-    let host = open::host(&options.database).await?;
+    let host = open::new_host(&options.database).await?;
     let (listener, address) = listen(options.listen).await?;
     eprintln!("Serving on http://{address}: webhooks, /healthz, /metrics. Ctrl-C stops.");
     let name = &host.plugin().descriptor().name;
