@@ -5,6 +5,7 @@
 mod component;
 mod errors;
 mod fixtures;
+mod limits;
 mod support;
 mod sync;
 mod webhooks;

@@ -1,7 +1,7 @@
 //! The inbox's worker: hands stored deliveries to the plugin, and decides what a failure means.
 //!
 //! A failure that may pass is tried again with growing waits; one that will not, or that went on for too long,
-//! is set aside where a person can see and replay it. Nothing is dropped.
+//! is set aside, where the store's port lists and replays it. Nothing is dropped.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -44,6 +44,9 @@ async fn run(host: &Host, options: &OneOrg, kind: JobKind) -> Result<()> {
         return print_json(&Document { organisation, job: kind, totals, waiting_for_timelines: waiting });
     }
     println!("{}", describe(kind, &totals));
+    if kind == JobKind::Backfill && totals.requests == 0 {
+        println!("The import was complete already; `--days N` imports the last N days again.");
+    }
     if waiting > 0 {
         println!("{waiting} timelines are still to be read; `poll` and `serve` read them.");
     }

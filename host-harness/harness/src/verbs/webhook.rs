@@ -41,7 +41,10 @@ pub(crate) async fn send(options: WebhookSend) -> Result<()> {
     }
     match status.as_u16() {
         200..300 => Ok(()),
-        401 => bail!("the receiver refused the signature: is this the secret that it has stored?"),
+        401 => bail!(
+            "the receiver refused it: it has stored another secret, its clock is five minutes off, or the file is no \
+             JSON with an `event_type`; its log says which"
+        ),
         404 => bail!("the receiver does not know this address: is the organisation connected there?"),
         413 => bail!("the receiver refused the body as too large"),
         other => bail!("the receiver answered {other}"),
