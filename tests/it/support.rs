@@ -48,8 +48,12 @@ pub(crate) fn root() -> PathBuf {
 }
 
 pub(crate) fn component() -> Vec<u8> {
-    let path = root().join("target/plugin/incidentio.wasm");
-    std::fs::read(&path).unwrap_or_else(|_| panic!("{} is missing: run `cargo xtask plugin`", path.display()))
+    built("incidentio.wasm")
+}
+
+fn built(file: &str) -> Vec<u8> {
+    let path = root().join("target/plugin").join(file);
+    std::fs::read(&path).unwrap_or_else(|_| panic!("{} is missing: run `cargo xtask test`", path.display()))
 }
 
 pub(crate) fn fixture(name: &str) -> serde_json::Value {
@@ -71,6 +75,15 @@ impl Bench {
     }
 
     pub(crate) async fn with_limits(limits: Limits) -> Bench {
+        Bench::with(&component(), limits).await
+    }
+
+    /// With the guest that misbehaves on request in the plugin's place.
+    pub(crate) async fn with_guest(limits: Limits) -> Bench {
+        Bench::with(&built("koalr_guests.wasm"), limits).await
+    }
+
+    async fn with(component: &[u8], limits: Limits) -> Bench {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("koalr.db");
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).unwrap());
@@ -79,7 +92,7 @@ impl Bench {
         let cache = koalr_host::cache::ModuleCache::new(root().join("target/test-modules"));
         let builder = Host::builder(Arc::clone(&store), SealingKey::generate().unwrap());
         let builder = builder.clock(clock.clone()).limits(limits).slots(8).cache(cache);
-        let host = builder.load(&component()).await.unwrap();
+        let host = builder.load(component).await.unwrap();
         Bench { host, store, clock, org: "acme".parse().unwrap(), _directory: directory }
     }
 

@@ -23,12 +23,12 @@ fn main() -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["plugin"] => {
-            let (path, size) = plugin()?;
+            let (path, size) = component("incidentio")?;
             println!("{}: {size} bytes", path.display());
             Ok(())
         }
         ["demo", rest @ ..] => {
-            plugin()?;
+            component("incidentio")?;
             let mut run = cargo(&["run", "--quiet", "-p", "koalr-harness", "--", "demo"]);
             run.args(rest);
             succeed(&mut run)
@@ -44,29 +44,32 @@ fn main() -> Result<()> {
 
 fn test() -> Result<()> {
     succeed(&mut cargo(&["fmt", "--all", "--check"]))?;
-    plugin()?;
+    component("incidentio")?;
+    component("koalr-guests")?;
     let deny = ["--", "-D", "warnings"];
-    // The component's shell exists on wasm only, so it is linted there.
-    succeed(cargo(&["clippy", "-p", "incidentio", "--target", TARGET, "--profile", "plugin"]).args(deny))?;
+    // What exists on wasm only is linted there.
+    let wasm = ["-p", "incidentio", "-p", "koalr-guests", "--target", TARGET, "--profile", "plugin"];
+    succeed(cargo(&["clippy"]).args(wasm).args(deny))?;
     succeed(cargo(&["clippy", "--workspace", "--all-targets"]).args(deny))?;
     succeed(&mut cargo(&["test", "--workspace", "--all-targets"]))?;
     succeed(&mut cargo(&["test", "--workspace", "--doc"]))
 }
 
-/// Builds the component and puts it where everybody looks for it.
-fn plugin() -> Result<(PathBuf, u64)> {
+/// Builds a package's component and puts it where everybody looks for it.
+fn component(package: &str) -> Result<(PathBuf, u64)> {
     add_target()?;
     // A RUSTFLAGS variable would silently replace the flags of .cargo/config.toml, and with them SIMD; these are
     // added to them. The component is to be the same wherever it is built.
     let remap = format!("target.{TARGET}.rustflags=['--remap-path-prefix={}=']", sources().display());
     let build =
-        ["build", "-p", "incidentio", "--lib", "--target", TARGET, "--profile", "plugin", "--config", &remap];
+        ["build", "-p", package, "--lib", "--target", TARGET, "--profile", "plugin", "--config", &remap];
     succeed(&mut cargo(&build))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let built = target.join(TARGET).join("plugin/incidentio.wasm");
+    let file = format!("{}.wasm", package.replace('-', "_"));
+    let built = target.join(TARGET).join("plugin").join(&file);
     let directory = root().join("target/plugin");
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let path = directory.join("incidentio.wasm");
+    let path = directory.join(&file);
     let bytes = std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
     let bytes = without_names(&bytes).with_context(|| format!("{} is no component", built.display()))?;
     // An unchanged component keeps its time stamp, so that nothing is compiled again because of it.
