@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
 
 mod component;
+mod convergence;
 mod errors;
 mod fixtures;
 mod limits;

@@ -12,22 +12,29 @@ use axum::body::Bytes;
 use chrono::{DateTime, Utc};
 
 use crate::{
+    api::{self, Route},
+    generate,
     json::Object,
     model::{Actor, Change, Incident, LifeError, NewIncident, Stamps, TimelineItem, Update},
+    query::Query,
     settings::{Service, Settings, Severity, User, ulid},
     stages::{Stage, Stamp},
 };
 
 /// One webhook to send.
-#[derive(Debug, Clone)]
-pub(crate) struct Event {
-    pub(crate) event_type: &'static str,
-    pub(crate) body: Bytes,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// For example `public_incident.incident_created_v2`.
+    pub event_type: &'static str,
+    /// The body, byte for byte as it would be signed.
+    pub body: Bytes,
 }
 
-/// Everything the API can show.
-#[derive(Debug)]
-pub(crate) struct Account {
+/// The account without a socket or a clock: what the API can show, and every move that changes it.
+///
+/// A [`crate::Simulator`] serves one over HTTP; a test that moves thousands of accounts asks it directly.
+#[derive(Debug, Clone)]
+pub struct Account {
     pub(crate) settings: Settings,
     pub(crate) incidents: Vec<Incident>,
     /// Positions of the incidents by creation, oldest first.
@@ -42,6 +49,48 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// An account of so many incidents that ended no later than `now`, most of them within `days` before it.
+    pub fn generate(incidents: usize, seed: u64, now: DateTime<Utc>, days: u32) -> Self {
+        generate::account(incidents, seed, now, days)
+    }
+
+    /// What a `GET` answers to a key with these roles: status and body.
+    pub fn answer(&self, path_and_query: &str, roles: &[String]) -> (u16, Bytes) {
+        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+        let answer = match Route::parse(path) {
+            Some(route) => api::answer(self, &route, &Query::parse(query), roles, "in-process"),
+            None => api::error(404, "not_found", "No such endpoint", "in-process"),
+        };
+        (answer.status, answer.body)
+    }
+
+    /// The ids of all incidents, oldest first, whatever their visibility, mode and status.
+    pub fn incident_ids(&self) -> Vec<String> {
+        let living = self.order.iter().filter_map(|position| self.living(*position));
+        living.map(|incident| incident.id.clone()).collect()
+    }
+
+    /// Whether an incident is hidden from keys without `global_access`; false for one that is not there.
+    pub fn is_private(&self, id: &str) -> bool {
+        self.find(id).is_some_and(|incident| incident.private)
+    }
+
+    /// Names and e-mail addresses of everybody, leavers included.
+    pub fn users(&self) -> Vec<(String, String)> {
+        self.settings.users.iter().map(|user| (user.name.clone(), user.email.clone())).collect()
+    }
+
+    /// Names and external ids of the catalog's services.
+    pub fn services(&self) -> Vec<(String, String)> {
+        let services = self.settings.services.iter();
+        services.map(|service| (service.name.clone(), service.external_id.clone())).collect()
+    }
+
+    /// Names of the severities, mildest first.
+    pub fn severities(&self) -> Vec<String> {
+        self.settings.severities.iter().map(|one| one.name.clone()).collect()
+    }
+
     /// An account without incidents.
     pub(crate) fn empty(settings: Settings, rng: fastrand::Rng) -> Self {
         Self {
@@ -83,13 +132,13 @@ impl Account {
     }
 
     /// Declares an incident; its creation counts as its first update.
-    pub(crate) fn declare(
+    pub fn declare(
         &mut self,
         new: NewIncident,
         at: DateTime<Utc>,
     ) -> Result<(String, Vec<Event>), LifeError> {
         let severity = new.severity.as_deref().map(|name| self.severity(name)).transpose()?;
-        let services = self.services(&new.services)?;
+        let services = self.services_named(&new.services)?;
         let lead = new.lead.as_deref().map(|email| self.user(email)).transpose()?;
         let creator = lead.clone().map_or(Actor::ApiKey, Actor::User);
         let stage = if severity.is_some() { Stage::Investigating } else { Stage::Triage };
@@ -132,19 +181,14 @@ impl Account {
     }
 
     /// Applies a change; the update names the status even when it stayed.
-    pub(crate) fn update(
-        &mut self,
-        id: &str,
-        change: Change,
-        at: DateTime<Utc>,
-    ) -> Result<Vec<Event>, LifeError> {
+    pub fn update(&mut self, id: &str, change: Change, at: DateTime<Utc>) -> Result<Vec<Event>, LifeError> {
         let position = self.require(id)?;
         let stage = match change.status.as_deref() {
             Some(text) => Some(Stage::parse(text).ok_or_else(|| unknown("status", text))?),
             None => None,
         };
         let severity = change.severity.as_deref().map(|name| self.severity(name)).transpose()?;
-        let services = change.services.as_deref().map(|names| self.services(names)).transpose()?;
+        let services = change.services.as_deref().map(|names| self.services_named(names)).transpose()?;
         let stamps: Vec<(Stamp, Option<DateTime<Utc>>)> = change
             .timestamps
             .iter()
@@ -178,7 +222,7 @@ impl Account {
     }
 
     /// Merges one incident into another. The only pointer to the target is on the update.
-    pub(crate) fn merge(&mut self, id: &str, into: &str, at: DateTime<Utc>) -> Result<Vec<Event>, LifeError> {
+    pub fn merge(&mut self, id: &str, into: &str, at: DateTime<Utc>) -> Result<Vec<Event>, LifeError> {
         let position = self.require(id)?;
         self.require(into)?;
         let Some(incident) = self.incidents.get_mut(position) else {
@@ -193,18 +237,13 @@ impl Account {
     }
 
     /// Makes somebody the lead. No update is written: the role is not part of one.
-    pub(crate) fn assign(
-        &mut self,
-        id: &str,
-        email: &str,
-        at: DateTime<Utc>,
-    ) -> Result<Vec<Event>, LifeError> {
+    pub fn assign(&mut self, id: &str, email: &str, at: DateTime<Utc>) -> Result<Vec<Event>, LifeError> {
         let user = self.user(email)?;
         self.touch(id, at, |incident| incident.lead = Some(user))
     }
 
     /// Hides an incident or shows it again.
-    pub(crate) fn set_private(
+    pub fn set_private(
         &mut self,
         id: &str,
         private: bool,
@@ -214,7 +253,7 @@ impl Account {
     }
 
     /// Removes an incident. The vendor sends no event for this; its updates go with it.
-    pub(crate) fn delete(&mut self, id: &str) -> Result<(), LifeError> {
+    pub fn delete(&mut self, id: &str) -> Result<(), LifeError> {
         let position = self.require(id)?;
         if let Some(incident) = self.incidents.get_mut(position) {
             incident.deleted = true;
@@ -255,7 +294,7 @@ impl Account {
         self.settings.user_by_email(email).ok_or_else(|| unknown("user", email))
     }
 
-    fn services(&self, names: &[String]) -> Result<Vec<Arc<Service>>, LifeError> {
+    fn services_named(&self, names: &[String]) -> Result<Vec<Arc<Service>>, LifeError> {
         let find = |name: &String| self.settings.service_named(name).ok_or_else(|| unknown("service", name));
         names.iter().map(find).collect()
     }

@@ -47,18 +47,15 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use crate::{
-    account::{Account, Event},
-    server::Service,
-    webhooks::Sender,
-};
 pub use crate::{
+    account::{Account, Event},
     faults::{Effect, Fault},
     limits::RateLimits,
     model::{Change, LifeError, Mode, NewIncident},
     server::Keys,
     webhooks::{HeaderFamily, SentDelivery, WebhookTarget, sign},
 };
+use crate::{server::Service, webhooks::Sender};
 
 /// How long [`Simulator::stop`] waits for connections on which nothing was ever asked.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
@@ -168,7 +165,7 @@ impl Simulator {
         let failed = |source| SimulatorError::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let account = generate::account(options.incidents, options.seed, options.now, options.days);
+        let account = Account::generate(options.incidents, options.seed, options.now, options.days);
         let (shutdown, stopped) = watch::channel(false);
         let sender = Sender::start(options.webhook, options.seed, stopped.clone())?;
         let service = Arc::new(Service::new(account, options.keys, options.limits, stopped));
@@ -247,30 +244,22 @@ impl Simulator {
 
     /// The ids of all incidents, oldest first, whatever their visibility, mode and status.
     pub fn incident_ids(&self) -> Vec<String> {
-        self.read(|account| {
-            let living = account.order.iter().filter_map(|position| account.living(*position));
-            living.map(|incident| incident.id.clone()).collect()
-        })
+        self.read(Account::incident_ids)
     }
 
     /// Names and e-mail addresses of everybody, leavers included.
     pub fn users(&self) -> Vec<(String, String)> {
-        self.read(|account| {
-            account.settings.users.iter().map(|user| (user.name.clone(), user.email.clone())).collect()
-        })
+        self.read(Account::users)
     }
 
     /// Names and external ids of the catalog's services.
     pub fn services(&self) -> Vec<(String, String)> {
-        self.read(|account| {
-            let services = account.settings.services.iter();
-            services.map(|service| (service.name.clone(), service.external_id.clone())).collect()
-        })
+        self.read(Account::services)
     }
 
     /// Names of the severities, mildest first.
     pub fn severities(&self) -> Vec<String> {
-        self.read(|account| account.settings.severities.iter().map(|one| one.name.clone()).collect())
+        self.read(Account::severities)
     }
 
     /// Plans a failure.

@@ -14,14 +14,14 @@ use crate::{
 };
 
 /// Something with an id and one JSON form.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Part {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) json: String,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Severity {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -29,7 +29,7 @@ pub(crate) struct Severity {
     pub(crate) json: String,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct User {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -42,7 +42,7 @@ pub(crate) struct User {
     pub(crate) listed: String,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Service {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -56,14 +56,14 @@ pub(crate) struct Service {
 }
 
 /// A catalog type and what is in it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CatalogType {
     pub(crate) id: String,
     pub(crate) json: String,
 }
 
 /// The whole configuration.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) slug: String,
     pub(crate) name: String,
@@ -90,7 +90,7 @@ pub(crate) struct Settings {
     pub(crate) workflow_actor: String,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RolePart {
     pub(crate) id: String,
     pub(crate) json: String,
@@ -98,7 +98,7 @@ pub(crate) struct RolePart {
 }
 
 /// The custom fields: `Part::json` is the incident's form, the list's form is apart.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Fields {
     pub(crate) services: Part,
     pub(crate) teams: Part,

@@ -205,6 +205,12 @@ impl Draft<'_> {
             }));
         }
         let mut told = timeline::of_updates(&key.id, &facts.updates);
+        if facts.snapshot.is_withheld() {
+            if changed {
+                changes.push(Change::ReplaceTimeline(Timeline { incident: key, events: Vec::new() }));
+            }
+            return;
+        }
         if let Some(items) = news.iter().find_map(|news| news.items.as_ref()) {
             told.extend_from_slice(items);
             changes.push(Change::ReplaceTimeline(Timeline { incident: key.clone(), events: told }));

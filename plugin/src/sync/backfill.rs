@@ -153,11 +153,11 @@ impl Run<'_> {
     fn incidents(mut self) -> Result<Step, Error> {
         let mut batch = Batch::default();
         let mut wait_ms = 0;
+        let now = self.world.now();
         for number in 1..=PAGES_PER_STEP {
             if !self.position.incidents.left {
                 break;
             }
-            let now = self.world.now();
             let Window { since, until } = self.window;
             let days = (since.saturating_sub(DAY), now.saturating_add(DAY));
             let walk = &mut self.position.incidents;
@@ -183,7 +183,7 @@ impl Run<'_> {
             listed.retain(|i| {
                 i.updated_at.is_none_or(|at| at >= since) && i.created_at.is_none_or(|at| at < until)
             });
-            snapshots(self.world, self.context, listed, &mut batch);
+            snapshots(self.world, self.context, now, true, listed, &mut batch);
         }
         self.commit(&batch, None)?;
         Ok(self.report(wait_ms))

@@ -1,15 +1,18 @@
 //! Applying one delivery. A public event carries the whole incident and needs no request; a private one carries
 //! an identifier and is fetched. Applying it again, or later than a newer one, changes nothing.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::apply::{Batch, Effect, apply};
 use super::context::Context;
-use super::facts::{News, Snapshot, Told};
+use super::facts::{Facts, News, Snapshot, Told};
+use super::listing::wanted;
 use super::{fetch_one, key, timeline};
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload;
-use crate::model::{Error, Outcome};
+use crate::model::{Change, Error, Outcome, StoredIncident};
 use crate::port::World;
 use crate::webhook::event::{Event, envelope};
 use koalr_codec::json::{self, Slot, object};
@@ -24,6 +27,11 @@ pub fn handle(world: &mut dyn World, body: &[u8]) -> Result<Outcome, Error> {
     }
 }
 
+/// Key of the state that remembers an incident of which only its identifier is known.
+fn unseen(id: &str) -> String {
+    format!("unseen/{id}")
+}
+
 fn delivered(
     world: &mut dyn World,
     context: &Context,
@@ -33,21 +41,34 @@ fn delivered(
     let Some(snapshot) = Snapshot::new(incident) else {
         return Err(Error::Malformed("the incident has no creation time".into()));
     };
+    // A delivery from before the incident was hidden may arrive after it: what it shows may no longer be shown.
+    let id = snapshot.id();
+    let hidden = match stored(world, id)? {
+        Some(stored) => Facts::from_bytes(&stored.facts).is_some_and(|facts| facts.hidden_at.is_some()),
+        None => world.state(&unseen(id))?.is_some(),
+    };
+    if hidden || snapshot.is_private() {
+        return fetched(world, context, id);
+    }
     let told = status_changed.then(|| Told {
         at: snapshot.updated_at,
         category: snapshot.incident.incident_status.category.clone(),
     });
     let status = &snapshot.incident.incident_status.name;
     let mut batch = Batch::default();
-    batch.events.extend(told.iter().map(|told| timeline::of_told(snapshot.id(), told, status)));
+    batch.events.extend(told.iter().map(|told| timeline::of_told(id, told, status)));
     let version = snapshot.updated_at;
-    batch.add(News { id: snapshot.id().into(), snapshot: Some(snapshot), told, ..News::default() });
+    batch.add(News { id: id.into(), snapshot: Some(snapshot), told, ..News::default() });
     let effects = apply(world, context, &batch, Vec::new())?;
     Ok(match effects.incidents.first() {
         Some(Effect { before: Some((_, before)), .. }) if *before > version => Outcome::Stale,
         Some(effect) => outcome(effect),
         None => Outcome::Unchanged,
     })
+}
+
+fn stored(world: &mut dyn World, id: &str) -> Result<Option<StoredIncident>, Error> {
+    Ok(world.incidents(&[key(id)])?.into_iter().next().flatten())
 }
 
 #[derive(Default)]
@@ -58,32 +79,29 @@ struct Answer {
 object!(Answer { "incident" => Object incident });
 
 fn fetched(world: &mut dyn World, context: &Context, id: &str) -> Result<Outcome, Error> {
-    let known = world.incidents(&[key(id)])?.into_iter().next().flatten().is_some();
-    if !context.settings.include_private && !known {
-        return Ok(Outcome::Ignored("private incidents are not included".into()));
-    }
-    let snapshot = match client::body("the incident", fetch_one(world, client::incident(id)), world.now()) {
+    let now = world.now();
+    let snapshot = match client::body("the incident", fetch_one(world, client::incident(id)), now) {
         Ok(body) => {
             let mut answer = Answer::default();
             json::read(&body, Slot::Object(&mut answer))
                 .map_err(|why| client::unreadable("the incident", &why))?;
             Snapshot::new(answer.incident)
         }
-        // Deleted, or turned private for this key.
+        // Deleted, or not to be seen with this key.
         Err(ApiError::NotFound | ApiError::Forbidden(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    let news = match snapshot {
-        Some(snapshot) => {
-            News { id: snapshot.id().into(), snapshot: Some(snapshot), fresh: true, ..News::default() }
+    let mut batch = Batch::default();
+    match snapshot {
+        Some(snapshot) => batch.add(wanted(context, snapshot, now)),
+        None if stored(world, id)?.is_some() => {
+            batch.add(News { id: id.into(), hidden_at: Some(now), ..News::default() });
         }
-        None if known => News { id: id.into(), hidden: true, ..News::default() },
         None => {
+            world.commit(&[Change::SetState((unseen(id), Some(Vec::new())))])?;
             return Ok(Outcome::Ignored("the incident cannot be seen with this key, or is gone".into()));
         }
     };
-    let mut batch = Batch::default();
-    batch.add(news);
     let effects = apply(world, context, &batch, Vec::new())?;
     Ok(effects.incidents.first().map_or(Outcome::Unchanged, outcome))
 }

@@ -20,15 +20,21 @@ pub struct Facts {
     pub snapshot: Snapshot,
     /// Its updates, oldest first, then by id.
     pub updates: Vec<Update>,
-    /// The incident's version up to which `updates` is known to be complete.
+    /// The incident's version up to which `updates` is known to be complete. None if that depends on what was read
+    /// of the organisation's updates as a whole.
     pub updates_as_of: Option<Timestamp>,
     /// The incident's version up to which the stored timeline is known to be complete.
     pub timeline_as_of: Option<Timestamp>,
     /// Status changes told by deliveries and not yet covered by `updates`, oldest first.
     pub told: Vec<Told>,
-    /// The version at which the incident could no longer be seen; a newer snapshot proves otherwise.
+    /// When the provider no longer showed the incident to this key; an answer of later proves otherwise.
     pub hidden_at: Option<Timestamp>,
 }
+
+/// What [`Snapshot::withheld`] leaves for a visibility.
+const WITHHELD: &str = "withheld";
+/// For `updates_as_of`: some are missing, whatever was read of the organisation's updates.
+const INCOMPLETE: Timestamp = Timestamp::MIN;
 
 /// The incident as one answer or delivery showed it, with its two indispensable times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,9 +63,11 @@ pub struct News {
     pub id: String,
     /// The incident itself.
     pub snapshot: Option<Snapshot>,
-    /// Whether `snapshot` was just read from the provider. Names can change without a new version, so a fresh
-    /// answer replaces an equal version; a delivery, which may be late, does not.
-    pub fresh: bool,
+    /// When `snapshot` was asked for; none if it came with a delivery. Names can change without a new version, so
+    /// an answer replaces an equal version; a delivery, which may be late, does not.
+    pub read_at: Option<Timestamp>,
+    /// Whether the organisation's updates will be read as a whole after this, so that this incident's are among them.
+    pub imported: bool,
     /// Updates of this incident; those without id or time are left out.
     pub updates: Vec<Update>,
     /// With the above: the version up to which they are all there is.
@@ -68,8 +76,8 @@ pub struct News {
     pub timeline_as_of: Option<Timestamp>,
     /// A status change that a delivery tells of.
     pub told: Option<Told>,
-    /// The provider no longer shows the incident to this key.
-    pub hidden: bool,
+    /// When the provider did not show the incident to this key.
+    pub hidden_at: Option<Timestamp>,
     /// Curated timeline events. With them the stored timeline is replaced whole.
     pub items: Option<Vec<TimelineEvent>>,
 }
@@ -83,7 +91,7 @@ impl Facts {
             (None, Some(snapshot)) => Facts {
                 snapshot: snapshot.clone(),
                 updates: Vec::new(),
-                updates_as_of: None,
+                updates_as_of: (!news.imported).then_some(INCOMPLETE),
                 timeline_as_of: None,
                 told: Vec::new(),
                 hidden_at: None,
@@ -92,7 +100,7 @@ impl Facts {
         };
         if let Some(snapshot) = &news.snapshot {
             let (new, old) = (snapshot.updated_at, facts.snapshot.updated_at);
-            if new > old || (new == old && news.fresh) {
+            if new > old || (new == old && news.read_at.is_some()) {
                 facts.snapshot = snapshot.clone();
             }
         }
@@ -114,10 +122,13 @@ impl Facts {
         if let Some(as_of) = facts.updates_as_of {
             facts.told.retain(|told| told.at > as_of);
         }
-        if news.hidden {
-            facts.hidden_at = Some(facts.snapshot.updated_at);
+        facts.hidden_at = facts.hidden_at.max(news.hidden_at).filter(|at| Some(*at) >= news.read_at);
+        if facts.snapshot.is_withheld() {
+            facts.updates.clear();
+            facts.told.clear();
+            facts.updates_as_of = Some(INCOMPLETE);
+            facts.timeline_as_of = Some(facts.snapshot.updated_at);
         }
-        facts.hidden_at = facts.hidden_at.filter(|at| facts.snapshot.updated_at <= *at);
         Some(facts)
     }
 
@@ -223,6 +234,28 @@ impl Snapshot {
         Some(Snapshot { incident: Rc::new(incident), created_at, updated_at })
     }
 
+    /// Of a private incident that the settings do not ask for: that it exists, and in which state. Enough to count
+    /// it, and to know a late delivery from the time when it was public.
+    pub fn withheld(self) -> Snapshot {
+        let Incident { id, reference, mode, incident_status, created_at, updated_at, .. } = &*self.incident;
+        let incident = Incident {
+            id: id.clone(),
+            reference: reference.clone(),
+            mode: mode.clone(),
+            incident_status: incident_status.clone(),
+            visibility: WITHHELD.into(),
+            created_at: *created_at,
+            updated_at: *updated_at,
+            ..Incident::default()
+        };
+        Snapshot { incident: Rc::new(incident), ..self }
+    }
+
+    /// Whether this is no more than [`Snapshot::withheld`] leaves.
+    pub fn is_withheld(&self) -> bool {
+        self.incident.visibility == WITHHELD
+    }
+
     /// The provider's identifier.
     pub fn id(&self) -> &str {
         &self.incident.id
@@ -301,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_fresh_answer_replaces_an_equal_version_and_a_delivery_does_not() {
-        let fresh = News { fresh: true, ..whole("new name", 5) };
+        let fresh = News { read_at: Some(9), ..whole("new name", 5) };
         assert_eq!(merged(&[whole("old name", 5), whole("new name", 5)]).snapshot.incident.name, "old name");
         assert_eq!(merged(&[whole("old name", 5), fresh]).snapshot.incident.name, "new name");
     }
@@ -316,11 +349,25 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_proves_that_a_hidden_incident_can_be_seen() {
-        let hidden = News { hidden: true, ..News::default() };
-        assert_eq!(merged(&[whole("x", 5), hidden.clone()]).hidden_at, Some(5));
-        assert_eq!(merged(&[whole("x", 5), hidden.clone(), whole("x", 5)]).hidden_at, Some(5));
-        assert_eq!(merged(&[whole("x", 5), hidden, whole("x", 6)]).hidden_at, None);
+    fn only_a_later_answer_proves_that_a_hidden_incident_can_be_seen() {
+        let hidden = News { hidden_at: Some(100), ..News::default() };
+        let answer = |at| News { read_at: Some(at), ..whole("x", 6) };
+        assert_eq!(merged(&[whole("x", 5), hidden.clone()]).hidden_at, Some(100));
+        assert_eq!(merged(&[whole("x", 5), hidden.clone(), whole("x", 6)]).hidden_at, Some(100));
+        assert_eq!(merged(&[whole("x", 5), hidden.clone(), answer(99)]).hidden_at, Some(100));
+        assert_eq!(merged(&[whole("x", 5), hidden, answer(101)]).hidden_at, None);
+    }
+
+    #[test]
+    fn of_a_withheld_incident_nothing_is_kept_and_a_later_version_shows_it_again() {
+        let kept =
+            News { updates: vec![update("u", 1, "live")], updates_as_of: Some(5), ..whole("secret", 5) };
+        let withheld = News { snapshot: Some(snapshot("secret", 6).withheld()), ..News::default() };
+        let facts = merged(&[kept.clone(), withheld.clone(), kept]);
+        assert!(!alloc::format!("{facts:?}").contains("secret") && facts.updates.is_empty());
+        assert!(facts.snapshot.is_private());
+        let shown = merged(&[withheld, whole("shown", 7)]);
+        assert_eq!((shown.snapshot.incident.name.as_str(), shown.updates_as_of), ("shown", Some(INCOMPLETE)));
     }
 
     #[test]
@@ -343,7 +390,7 @@ mod tests {
             updates_as_of: Some(3),
             timeline_as_of: Some(4),
             told: told(9, "closed"),
-            hidden: true,
+            hidden_at: Some(7),
             ..News::default()
         };
         let facts = merged(&[news]);

@@ -74,21 +74,19 @@ impl Walk {
     }
 }
 
-/// Adds news of whole incidents; of private ones only if the settings ask for them.
+/// Adds news of whole incidents that were asked for at `read_at`; see [`News`] for `imported`.
 pub(super) fn snapshots(
     world: &mut dyn World,
     context: &Context,
+    read_at: Timestamp,
+    imported: bool,
     incidents: Vec<Incident>,
     batch: &mut Batch,
 ) {
     for incident in incidents {
         let id = incident.id.clone();
         match Snapshot::new(incident) {
-            Some(snapshot) if context.settings.include_private || !snapshot.is_private() => {
-                batch.add(News { id, snapshot: Some(snapshot), fresh: true, ..News::default() });
-            }
-            // One that is not wanted is still marked, if it was stored while it was public.
-            Some(_) => batch.add(News { id, hidden: true, ..News::default() }),
+            Some(snapshot) => batch.add(News { imported, ..wanted(context, snapshot, read_at) }),
             None => world.log(
                 Level::Warn,
                 "a listed incident has no identifier or no time and is left out",
@@ -96,4 +94,11 @@ pub(super) fn snapshots(
             ),
         }
     }
+}
+
+/// News of an incident that was asked for at `read_at`; of a private one no more than the settings ask for.
+pub(super) fn wanted(context: &Context, snapshot: Snapshot, read_at: Timestamp) -> News {
+    let withheld = snapshot.is_private() && !context.settings.include_private;
+    let snapshot = if withheld { snapshot.withheld() } else { snapshot };
+    News { id: snapshot.id().into(), snapshot: Some(snapshot), read_at: Some(read_at), ..News::default() }
 }

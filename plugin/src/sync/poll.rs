@@ -97,6 +97,7 @@ fn pass(
     mut step: Step,
 ) -> Result<Step, Error> {
     let mut batch = Batch::default();
+    let read_at = world.now();
     for page in 1..=PAGES_PER_STEP {
         if !position.list.left {
             break;
@@ -120,7 +121,7 @@ fn pass(
             position.passed_at = Some(began);
             position.revisited = Some(0);
         }
-        snapshots(world, context, listed, &mut batch);
+        snapshots(world, context, read_at, false, listed, &mut batch);
     }
     let effects = apply(world, context, &batch, Vec::from([write_state(STATE, &position)]))?;
     step.created += effects.applied.created;
@@ -145,7 +146,10 @@ fn revisit(
         let Some(facts) = stored.and_then(|stored| Facts::from_bytes(&stored.facts)) else {
             continue;
         };
-        let complete = facts.updates_as_of >= Some(facts.snapshot.updated_at) || read.covers(&facts.snapshot);
+        let complete = match facts.updates_as_of {
+            Some(as_of) => as_of >= facts.snapshot.updated_at,
+            None => read.covers(&facts.snapshot),
+        };
         visits.push(Visit::new(facts.snapshot, !complete));
     }
     let mut wait_ms = None;

@@ -71,12 +71,12 @@ impl<'a> Commit<'a> {
         let row = Row::of(write)?;
         let stored = self.stored(write, &row)?;
         match &stored {
+            stored if stored.as_ref().map(|stored| unsigned(stored.revision)) != write.base => {
+                return Err(Fault::conflict());
+            }
             Some(stored) if stored.updated_at > write.incident.updated_at => {
                 self.applied.stale += 1;
                 return Ok(());
-            }
-            stored if stored.as_ref().map(|stored| unsigned(stored.revision)) != write.base => {
-                return Err(Fault::conflict());
             }
             Some(stored) if stored.same => {
                 self.applied.unchanged += 1;
