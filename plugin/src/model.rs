@@ -6,12 +6,14 @@ use crate::wit::koalr::integration::{directory, log, storage, types};
 
 pub use connector::{
     BackfillRequest, BackfillSource, Bucket, ClockStart, Connection, Delivery, Exclusion, Header, Mapping,
-    MttrQuery, MttrReport, Outcome, Rejection, Settings, SeverityOverride, Slice, Statistics, Step, Tier,
+    MttrQuery, MttrReport, Outcome, Rederived, Rejection, Settings, SeverityOverride, Slice, Statistics,
+    Step, Tier,
 };
 pub use directory::ServiceName;
 pub use log::Level;
 pub use storage::{
-    Applied, Change, IncidentWrite, RevisitPage, Sample, SamplePage, StorageError, StoredIncident, Timeline,
+    Applied, Change, IncidentWrite, KeyPage, RevisitPage, Sample, SamplePage, StorageError, StoredIncident,
+    Timeline,
 };
 pub use types::{
     AffectedService, DerivedTime, Error, Incident, IncidentKey, Mode, Phase, Priority, Responder, Severity,
@@ -40,6 +42,7 @@ impl Default for Step {
             total: None,
             more: false,
             wait_ms: 0,
+            rederive: false,
         }
     }
 }

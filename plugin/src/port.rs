@@ -7,8 +7,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::model::{
-    Applied, Change, IncidentKey, Level, RevisitPage, SamplePage, ServiceName, StorageError, StoredIncident,
-    Timestamp,
+    Applied, Change, IncidentKey, KeyPage, Level, RevisitPage, SamplePage, ServiceName, StorageError,
+    StoredIncident, Timestamp,
 };
 
 /// A GET request to the one origin that the plugin calls.
@@ -55,6 +55,7 @@ pub trait World {
     fn fetch(&mut self, requests: &[Request]) -> Vec<Answer>;
     fn commit(&mut self, changes: &[Change]) -> Result<Applied, StorageError>;
     fn incidents(&mut self, keys: &[IncidentKey]) -> Result<Vec<Option<StoredIncident>>, StorageError>;
+    fn list(&mut self, source: &str, after: Option<&str>, limit: u32) -> Result<KeyPage, StorageError>;
     fn state(&mut self, key: &str) -> Result<Option<Vec<u8>>, StorageError>;
     fn to_revisit(&mut self, source: &str, limit: u32) -> Result<RevisitPage, StorageError>;
     fn samples(

@@ -123,7 +123,7 @@ impl Bench {
     }
 
     pub(crate) async fn incident(&self, id: &str) -> Option<Incident> {
-        self.store.find_incident(&self.org, id).await.unwrap().map(|stored| stored.incident)
+        self.store.find_incident(&self.org, id).await.unwrap()
     }
 
     /// Applies what waits in the inbox now, and answers the whole inbox, oldest first.

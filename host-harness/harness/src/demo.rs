@@ -135,8 +135,8 @@ async fn import_directory(host: &Host, org: &OrgId, simulator: &Simulator) -> Re
         external_ids: vec![external_id],
         aliases: vec![],
     });
-    let users = host.store().import_users(org, users.collect()).await?;
-    let services = host.store().import_services(org, services.collect()).await?;
+    let users = host.import_users(org, users.collect()).await?;
+    let services = host.import_services(org, services.collect()).await?;
     println!("  directory {} users, {} services to link to", users.added, services.added);
     Ok(())
 }
@@ -186,8 +186,8 @@ async fn shown(host: &Host, org: &OrgId, simulator: &Simulator, id: &str, told: 
         println!("  webhook {} -> {outcome}", row.event_type);
     }
     *told = rows.len();
-    let Some(found) = host.store().find_incident(org, id).await? else { return Ok(()) };
-    let record = &found.incident;
+    let Some(record) = host.store().find_incident(org, id).await? else { return Ok(()) };
+    let record = &record;
     let restored = view::restored_seconds(record)
         .map_or_else(String::new, |s| format!(", restored in {}", view::duration(s)));
     println!(

@@ -25,13 +25,14 @@ pub use bindings::{Integration, IntegrationPre};
 
 pub use bindings::exports::koalr::integration::connector::{
     BackfillRequest, BackfillSource, Bucket, ClockStart, Connection, Delivery, Descriptor, Exclusion, Header,
-    InjectedCredential, Mapping, MttrQuery, MttrReport, Outcome, Rejection, Settings, SeverityOverride,
-    Slice, Statistics, Step, Tier, Verified,
+    InjectedCredential, Mapping, MttrQuery, MttrReport, Outcome, Rederived, Rejection, Settings,
+    SeverityOverride, Slice, Statistics, Step, Tier, Verified,
 };
 pub use bindings::koalr::integration::directory::ServiceName;
 pub use bindings::koalr::integration::log::Level;
 pub use bindings::koalr::integration::storage::{
-    Applied, Change, IncidentWrite, RevisitPage, Sample, SamplePage, StorageError, StoredIncident, Timeline,
+    Applied, Change, IncidentWrite, KeyPage, RevisitPage, Sample, SamplePage, StorageError, StoredIncident,
+    Timeline,
 };
 pub use bindings::koalr::integration::types::{
     AffectedService, DerivedTime, Error as GuestError, Incident, IncidentKey, Mode, Phase, Priority,

@@ -12,8 +12,8 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_io::IoView;
 
 use crate::contract::{
-    Applied, Change, IncidentKey, Level, RevisitPage, SamplePage, ServiceName, StorageError, StoredIncident,
-    Timestamp, imports,
+    Applied, Change, IncidentKey, KeyPage, Level, RevisitPage, SamplePage, ServiceName, StorageError,
+    StoredIncident, Timestamp, imports,
 };
 use crate::egress::Egress;
 use crate::id::OrgId;
@@ -153,6 +153,16 @@ impl imports::storage::Host for GuestState {
         }
         match self.storage(Access::Read) {
             Ok(scope) => Ok(scope.store.incidents_by_key(&scope.org, &keys).await.map_err(Into::into)),
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+
+    async fn list_incidents(&mut self, source: String, after: Option<String>, limit: u32) -> Answer<KeyPage> {
+        match self.storage(Access::Read) {
+            Ok(scope) => {
+                let page = scope.store.incident_keys(&scope.org, &source, after.as_deref(), limit).await;
+                Ok(page.map_err(Into::into))
+            }
             Err(refused) => Ok(Err(refused)),
         }
     }

@@ -12,7 +12,7 @@ use crate::cache::ModuleCache;
 use crate::call::{CallError, run};
 use crate::contract::{
     BackfillRequest, Connection, Delivery, GuestError, Integration, Mapping, MttrQuery, MttrReport, Outcome,
-    Rejection, Settings, Severity, Step, Verified,
+    Rederived, Rejection, Settings, Severity, Step, Verified,
 };
 use crate::egress::{Allowed, Client, ClientError, Egress, InvalidOrigin, Origin};
 use crate::engine::{Engine, EngineError};
@@ -21,8 +21,8 @@ use crate::id::{DeliveryId, OrgId};
 use crate::limits::Limits;
 use crate::plugin::{LoadError, Plugin};
 use crate::port::{
-    Accepted, Clock, JobKind, Lease, NewDelivery, Organisation, OrganisationState, OriginMapping, Store,
-    StoreError, SystemClock,
+    Accepted, Clock, HostService, HostUser, Imported, JobKind, Lease, NewDelivery, Organisation,
+    OrganisationState, OriginMapping, Store, StoreError, SystemClock,
 };
 use crate::vault::{SealingKey, Secret, Vault, VaultError};
 
@@ -293,6 +293,9 @@ impl Host {
         if self.store.job(org, JobKind::Poll).await?.is_none() {
             self.store.put_job(org, JobKind::Poll, now, None).await?;
         }
+        if existing.is_some_and(|known| known.settings != live.settings) {
+            self.schedule_rederive(org).await?;
+        }
         Ok(connection)
     }
 
@@ -319,6 +322,36 @@ impl Host {
             until: now,
         };
         Ok(self.store.put_job(org, JobKind::Backfill, now, Some(window)).await?)
+    }
+
+    /// Has stored incidents derived anew, soon: what they are derived from has changed.
+    pub async fn schedule_rederive(&self, org: &OrgId) -> Result<(), HostError> {
+        Ok(self.store.put_job(org, JobKind::Rederive, self.clock.now(), None).await?)
+    }
+
+    /// Adds users of the host, or replaces those of the same id; stored incidents are linked anew.
+    pub async fn import_users(&self, org: &OrgId, users: Vec<HostUser>) -> Result<Imported, HostError> {
+        self.organisation(org).await?;
+        let imported = self.store.import_users(org, users).await?;
+        self.relink(org, imported).await
+    }
+
+    /// Adds entries of the host's catalog, or replaces those of the same id; stored incidents are linked anew.
+    pub async fn import_services(
+        &self,
+        org: &OrgId,
+        services: Vec<HostService>,
+    ) -> Result<Imported, HostError> {
+        self.organisation(org).await?;
+        let imported = self.store.import_services(org, services).await?;
+        self.relink(org, imported).await
+    }
+
+    async fn relink(&self, org: &OrgId, imported: Imported) -> Result<Imported, HostError> {
+        if imported.added + imported.updated > 0 {
+            self.schedule_rederive(org).await?;
+        }
+        Ok(imported)
     }
 
     async fn try_connect(
@@ -414,6 +447,15 @@ impl Host {
             plugin.koalr_integration_connector().call_poll(store).await
         };
         self.call(scope, allowed, self.limits.wall, call).await?.0.map_err(HostError::Plugin)
+    }
+
+    /// One bounded part of deriving stored incidents anew, after the one that answered `after`. Makes no request.
+    pub async fn rederive(&self, org: &OrgId, after: Option<&str>) -> Result<Rederived, HostError> {
+        let (scope, _) = self.live(org, "rederive", Access::Write, None).await?;
+        let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
+            plugin.koalr_integration_connector().call_rederive(store, after).await
+        };
+        self.call(scope, Vec::new(), self.limits.wall, call).await?.0.map_err(HostError::Plugin)
     }
 
     /// One bounded step of importing history.

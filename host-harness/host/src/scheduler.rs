@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::contract::{BackfillRequest, BackfillSource, GuestError, Step, Timestamp};
+use crate::contract::{BackfillRequest, BackfillSource, GuestError, Rederived, Step, Timestamp};
 use crate::host::{Host, HostError};
 use crate::id::OrgId;
 use crate::port::{Job, JobKind, JobLease, Progress, Release, StoreError};
@@ -168,13 +168,17 @@ impl Scheduler {
     ) -> Result<Totals, RunError> {
         let mut totals = Totals::default();
         let mut progress = Progress::default();
+        let mut cursor = None;
         let ended = loop {
             let step = tokio::select! {
-                step = self.holding(lease, progress, self.step(&job)) => step,
+                step = self.holding(lease, progress, self.step(&job, &mut cursor)) => step,
                 () = stop.as_mut() => break Err(RunError::Stopped),
             };
             let wait_ms = match step {
                 Ok(step) => {
+                    if step.rederive {
+                        self.host.schedule_rederive(&job.org).await?;
+                    }
                     totals.add(&step);
                     progress = Progress { done: step.done, total: step.total, requests: totals.requests };
                     observer(&Event::Step { progress, totals });
@@ -240,8 +244,26 @@ impl Scheduler {
         }
     }
 
-    async fn step(&self, job: &Job) -> Result<Step, HostError> {
+    /// One step. `cursor` is where a job goes on that keeps no position of its own.
+    async fn step(&self, job: &Job, cursor: &mut Option<String>) -> Result<Step, HostError> {
         match (job.kind, job.window) {
+            (JobKind::Rederive, _) => {
+                let Rederived { updated, next } = self.host.rederive(&job.org, cursor.as_deref()).await?;
+                let more = next.is_some();
+                *cursor = next;
+                Ok(Step {
+                    fetched: 0,
+                    created: 0,
+                    updated,
+                    stale: 0,
+                    requests: 0,
+                    done: 0,
+                    total: None,
+                    more,
+                    wait_ms: 0,
+                    rederive: false,
+                })
+            }
             (JobKind::Poll, _) => self.host.poll(&job.org).await,
             (JobKind::Backfill, Some(window)) => {
                 let request = BackfillRequest {
@@ -262,7 +284,7 @@ impl Scheduler {
     fn next_run(&self, job: &Job, now: Timestamp) -> Option<Timestamp> {
         let interval = Duration::from_secs(self.host.plugin().descriptor().poll_interval_seconds.into());
         match job.kind {
-            JobKind::Backfill => None,
+            JobKind::Backfill | JobKind::Rederive => None,
             JobKind::Poll => Some(later(now, interval.mul_f64(0.95 + 0.1 * fastrand::f64()))),
         }
     }

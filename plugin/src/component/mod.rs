@@ -10,12 +10,12 @@ use alloc::vec::Vec;
 
 use crate::incidentio::client;
 use crate::model::{
-    Applied, BackfillRequest, BackfillSource, Change, Connection, Delivery, Error, IncidentKey, Level,
-    Mapping, MttrQuery, MttrReport, Outcome, Rejection, RevisitPage, SECOND, SamplePage, ServiceName,
-    Settings, Severity, Step, StorageError, StoredIncident, Timestamp,
+    Applied, BackfillRequest, BackfillSource, Change, Connection, Delivery, Error, IncidentKey, KeyPage,
+    Level, Mapping, MttrQuery, MttrReport, Outcome, Rederived, Rejection, RevisitPage, SECOND, SamplePage,
+    ServiceName, Settings, Severity, Step, StorageError, StoredIncident, Timestamp,
 };
 use crate::port::{Answer, Request, World};
-use crate::sync::{backfill, connect, context::Context, event, poll};
+use crate::sync::{backfill, connect, context::Context, event, poll, rederive};
 use crate::webhook::{self, signature};
 use crate::wit::exports::koalr::integration::connector::{Descriptor, Guest, InjectedCredential, Verified};
 use crate::wit::koalr::integration as imports;
@@ -78,6 +78,10 @@ impl Guest for Plugin {
         poll::poll(&mut Host::default())
     }
 
+    fn rederive(after: Option<String>) -> Result<Rederived, Error> {
+        rederive::rederive(&mut Host::default(), after.as_deref())
+    }
+
     fn backfill(request: BackfillRequest) -> Result<Step, Error> {
         match request.source {
             BackfillSource::Incidentio => {
@@ -128,6 +132,10 @@ impl World for Host {
 
     fn incidents(&mut self, keys: &[IncidentKey]) -> Result<Vec<Option<StoredIncident>>, StorageError> {
         imports::storage::get_incidents(keys)
+    }
+
+    fn list(&mut self, source: &str, after: Option<&str>, limit: u32) -> Result<KeyPage, StorageError> {
+        imports::storage::list_incidents(source, after, limit)
     }
 
     fn state(&mut self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {

@@ -30,9 +30,16 @@ pub struct Batch {
     news: Vec<Box<News>>,
     /// Single timeline events to add, if their incident is known.
     pub events: Vec<TimelineEvent>,
+    /// Whether to write records whose facts are unchanged too; the host knows those that stay the same.
+    rederive: bool,
 }
 
 impl Batch {
+    /// For incidents whose records are to be written anew, whether there is news of them or not.
+    pub fn rederiving() -> Batch {
+        Batch { rederive: true, ..Batch::default() }
+    }
+
     /// Adds a piece of news; of one incident there may be several.
     pub fn add(&mut self, news: News) {
         let index = self.news.partition_point(|known| known.id <= news.id);
@@ -47,7 +54,7 @@ pub struct Effect {
     pub before: Option<(Phase, Timestamp)>,
     /// The phase of the record now.
     pub phase: Phase,
-    /// Whether the record is another one now.
+    /// Whether anything new is known of it now.
     pub changed: bool,
 }
 
@@ -74,7 +81,7 @@ pub fn apply(
         let mut changes = Vec::with_capacity(drafts.len() * 2 + extra.len());
         for draft in drafts {
             effects.incidents.push(draft.effect());
-            draft.changes(&batch.events, &mut changes);
+            draft.changes(batch, &mut changes);
         }
         let own = changes.len();
         changes.append(&mut extra);
@@ -95,11 +102,16 @@ pub fn apply(
 
 struct Draft<'a> {
     news: &'a [Box<News>],
-    stored: Option<StoredIncident>,
+    /// The stored revision.
+    base: Option<u64>,
+    before: Option<(Phase, Timestamp)>,
     /// What the timeline says of the updates known before.
     told_before: Vec<TimelineEvent>,
     facts: Facts,
+    /// The facts as stored from now on, and whether they are others than before.
     bytes: Vec<u8>,
+    changed: bool,
+    revisit: bool,
     record: Incident,
     services: Vec<ServiceName>,
 }
@@ -117,19 +129,27 @@ fn drafts<'a>(world: &mut dyn World, context: &Context, batch: &'a Batch) -> Res
     Ok(drafts)
 }
 
+/// None if too little is known for a record.
 fn draft<'a>(
     world: &mut dyn World,
     context: &Context,
     news: &'a [Box<News>],
     stored: Option<StoredIncident>,
 ) -> Result<Option<Draft<'a>>, Error> {
+    let Some(id) = news.first().map(|news| &news.id) else {
+        return Ok(None);
+    };
     let mut facts = None;
     let mut told_before = Vec::new();
+    let mut before = None;
     if let Some(stored) = &stored {
-        let id = &stored.incident.key.id;
         facts = Facts::from_bytes(&stored.facts);
         match &facts {
-            Some(facts) => told_before = timeline::of_updates(id, &facts.updates),
+            Some(Facts { snapshot, updates, .. }) => {
+                told_before = timeline::of_updates(id, updates);
+                let category = &snapshot.incident.incident_status.category;
+                before = Some((derive::phase(category), snapshot.updated_at));
+            }
             None => world.log(
                 Level::Warn,
                 "stored facts are unreadable and are built anew",
@@ -140,12 +160,20 @@ fn draft<'a>(
     for news in news {
         facts = Facts::merge(facts, news);
     }
-    let Some(facts) = facts else {
+    let Some(mut facts) = facts else {
         return Ok(None);
     };
+    let wanted = context.settings.include_private;
+    if facts.snapshot.is_private() && !wanted {
+        facts.withhold();
+    }
+    let left_out = facts.snapshot.is_withheld() && facts.hidden_at.is_none();
+    let revisit = facts.is_incomplete() || (wanted && left_out);
     let (record, services) = derive::incident(&facts, context);
     let bytes = facts.to_bytes();
-    Ok(Some(Draft { news, stored, told_before, facts, bytes, record, services }))
+    let changed = stored.as_ref().is_none_or(|stored| stored.facts != bytes);
+    let base = stored.map(|stored| stored.revision);
+    Ok(Some(Draft { news, base, before, told_before, facts, bytes, changed, revisit, record, services }))
 }
 
 /// Fills in the host's users and catalog entries, two calls for the whole batch.
@@ -183,25 +211,19 @@ fn answer(answers: &[Option<String>], index: Option<usize>) -> Option<String> {
 }
 
 impl Draft<'_> {
-    fn is_changed(&self) -> bool {
-        self.stored.as_ref().is_none_or(|stored| stored.incident != self.record)
-    }
-
     fn effect(&self) -> Effect {
-        let before = self.stored.as_ref().map(|s| (s.incident.phase, s.incident.updated_at));
-        Effect { before, phase: self.record.phase, changed: self.is_changed() }
+        Effect { before: self.before, phase: self.record.phase, changed: self.changed }
     }
 
-    fn changes(self, events: &[TimelineEvent], changes: &mut Vec<Change>) {
-        let changed = self.is_changed() || self.stored.as_ref().is_none_or(|s| s.facts != self.bytes);
-        let Draft { news, stored, told_before, facts, bytes, record, .. } = self;
+    fn changes(self, batch: &Batch, changes: &mut Vec<Change>) {
+        let Draft { news, base, told_before, facts, bytes, changed, revisit, record, .. } = self;
         let key = record.key.clone();
-        if changed {
+        if changed || batch.rederive {
             changes.push(Change::PutIncident(IncidentWrite {
-                revisit: facts.timeline_as_of < Some(record.updated_at),
+                revisit,
                 incident: record,
                 facts: bytes,
-                base: stored.map(|stored| stored.revision),
+                base,
             }));
         }
         let mut told = timeline::of_updates(&key.id, &facts.updates);
@@ -222,7 +244,7 @@ impl Draft<'_> {
             }
         }
         // What the updates already cover needs no word from a delivery.
-        for event in events {
+        for event in &batch.events {
             if event.incident == key && facts.told.iter().any(|told| told.at == event.at) {
                 changes.push(Change::PutTimelineEvent(event.clone()));
             }

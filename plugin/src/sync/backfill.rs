@@ -122,7 +122,7 @@ pub fn backfill(world: &mut dyn World, window: Window, dry_run: bool) -> Result<
     }
     let mut step = Step::default();
     if context.is_old(world.now()) {
-        step.requests += context::refresh(world, &mut context.account)?;
+        (step.requests, step.rederive) = context::refresh(world, &mut context.account)?;
     }
     let run = Run { world, context: &context, window, position, step };
     match (run.position.incidents.left, &run.position.updates) {
@@ -183,7 +183,7 @@ impl Run<'_> {
             listed.retain(|i| {
                 i.updated_at.is_none_or(|at| at >= since) && i.created_at.is_none_or(|at| at < until)
             });
-            snapshots(self.world, self.context, now, true, listed, &mut batch);
+            snapshots(self.world, now, true, listed, &mut batch);
         }
         self.commit(&batch, None)?;
         Ok(self.report(wait_ms))

@@ -203,8 +203,9 @@ impl From<StoredSettings> for Settings {
     }
 }
 
-/// Reads the account anew and stores it; answers how many requests that took.
-pub fn refresh(world: &mut dyn World, account: &mut Account) -> Result<u32, Error> {
+/// Reads the account anew and stores it; answers how many requests that took and whether the account changed.
+pub fn refresh(world: &mut dyn World, account: &mut Account) -> Result<(u32, bool), Error> {
+    let before = account.clone();
     let mut answers = (world.fetch(&[
         client::unpaged("/v1/severities"),
         client::unpaged("/v1/incident_statuses"),
@@ -254,7 +255,8 @@ pub fn refresh(world: &mut dyn World, account: &mut Account) -> Result<u32, Erro
         page = readable(world, answer)?;
     }
     account.store(world)?;
-    Ok(requests)
+    let changed = *account != Account { read_at: account.read_at, ..before };
+    Ok((requests, changed))
 }
 
 /// None for a list that the key may not read.
@@ -285,7 +287,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Applied, IncidentKey, RevisitPage, SamplePage, ServiceName, StorageError, StoredIncident,
+        Applied, IncidentKey, KeyPage, RevisitPage, SamplePage, ServiceName, StorageError, StoredIncident,
     };
     use crate::port::{Answer, Request, Response};
 
@@ -347,6 +349,10 @@ mod tests {
         fn log(&mut self, _: Level, _: &str, _: &[(String, String)]) {}
 
         fn incidents(&mut self, _: &[IncidentKey]) -> Result<Vec<Option<StoredIncident>>, StorageError> {
+            unimplemented!()
+        }
+
+        fn list(&mut self, _: &str, _: Option<&str>, _: u32) -> Result<KeyPage, StorageError> {
             unimplemented!()
         }
 

@@ -8,14 +8,11 @@ use alloc::vec::Vec;
 use super::apply::{Batch, Effect, apply};
 use super::context::Context;
 use super::facts::{Facts, News, Snapshot, Told};
-use super::listing::wanted;
-use super::{fetch_one, key, timeline};
-use crate::incidentio::client::{self, ApiError};
+use super::{key, reread, timeline};
 use crate::incidentio::payload;
 use crate::model::{Change, Error, Outcome, StoredIncident};
 use crate::port::World;
 use crate::webhook::event::{Event, envelope};
-use koalr_codec::json::{self, Slot, object};
 
 /// Applies the body of a delivery whose signature was verified when it arrived.
 pub fn handle(world: &mut dyn World, body: &[u8]) -> Result<Outcome, Error> {
@@ -71,37 +68,14 @@ fn stored(world: &mut dyn World, id: &str) -> Result<Option<StoredIncident>, Err
     Ok(world.incidents(&[key(id)])?.into_iter().next().flatten())
 }
 
-#[derive(Default)]
-struct Answer {
-    incident: payload::Incident,
-}
-
-object!(Answer { "incident" => Object incident });
-
 fn fetched(world: &mut dyn World, context: &Context, id: &str) -> Result<Outcome, Error> {
-    let now = world.now();
-    let snapshot = match client::body("the incident", fetch_one(world, client::incident(id)), now) {
-        Ok(body) => {
-            let mut answer = Answer::default();
-            json::read(&body, Slot::Object(&mut answer))
-                .map_err(|why| client::unreadable("the incident", &why))?;
-            Snapshot::new(answer.incident)
-        }
-        // Deleted, or not to be seen with this key.
-        Err(ApiError::NotFound | ApiError::Forbidden(_)) => None,
-        Err(error) => return Err(error.into()),
-    };
+    let news = reread(world, id)?;
+    if news.snapshot.is_none() && stored(world, id)?.is_none() {
+        world.commit(&[Change::SetState((unseen(id), Some(Vec::new())))])?;
+        return Ok(Outcome::Ignored("the incident cannot be seen with this key, or is gone".into()));
+    }
     let mut batch = Batch::default();
-    match snapshot {
-        Some(snapshot) => batch.add(wanted(context, snapshot, now)),
-        None if stored(world, id)?.is_some() => {
-            batch.add(News { id: id.into(), hidden_at: Some(now), ..News::default() });
-        }
-        None => {
-            world.commit(&[Change::SetState((unseen(id), Some(Vec::new())))])?;
-            return Ok(Outcome::Ignored("the incident cannot be seen with this key, or is gone".into()));
-        }
-    };
+    batch.add(news);
     let effects = apply(world, context, &batch, Vec::new())?;
     Ok(effects.incidents.first().map_or(Outcome::Unchanged, outcome))
 }

@@ -31,7 +31,7 @@ pub struct Facts {
     pub hidden_at: Option<Timestamp>,
 }
 
-/// What [`Snapshot::withheld`] leaves for a visibility.
+/// What [`Facts::withhold`] leaves for a visibility.
 const WITHHELD: &str = "withheld";
 /// For `updates_as_of`: some are missing, whatever was read of the organisation's updates.
 const INCOMPLETE: Timestamp = Timestamp::MIN;
@@ -123,13 +123,33 @@ impl Facts {
             facts.told.retain(|told| told.at > as_of);
         }
         facts.hidden_at = facts.hidden_at.max(news.hidden_at).filter(|at| Some(*at) >= news.read_at);
-        if facts.snapshot.is_withheld() {
-            facts.updates.clear();
-            facts.told.clear();
-            facts.updates_as_of = Some(INCOMPLETE);
-            facts.timeline_as_of = Some(facts.snapshot.updated_at);
-        }
         Some(facts)
+    }
+
+    /// Of a private incident that the settings do not ask for, keeps that it exists and in which state: enough to
+    /// count it, and to know a late delivery from the time when it was public.
+    pub fn withhold(&mut self) {
+        let Incident { id, reference, mode, incident_status, created_at, updated_at, .. } =
+            &*self.snapshot.incident;
+        self.snapshot.incident = Rc::new(Incident {
+            id: id.clone(),
+            reference: reference.clone(),
+            mode: mode.clone(),
+            incident_status: incident_status.clone(),
+            visibility: WITHHELD.into(),
+            created_at: *created_at,
+            updated_at: *updated_at,
+            ..Incident::default()
+        });
+        self.updates.clear();
+        self.told.clear();
+        self.updates_as_of = Some(INCOMPLETE);
+        self.timeline_as_of = None;
+    }
+
+    /// Whether there is more to read of it at the provider.
+    pub fn is_incomplete(&self) -> bool {
+        !self.snapshot.is_withheld() && self.timeline_as_of < Some(self.snapshot.updated_at)
     }
 
     /// Reads facts back; none if they are not what [`Facts::to_bytes`] writes.
@@ -234,24 +254,7 @@ impl Snapshot {
         Some(Snapshot { incident: Rc::new(incident), created_at, updated_at })
     }
 
-    /// Of a private incident that the settings do not ask for: that it exists, and in which state. Enough to count
-    /// it, and to know a late delivery from the time when it was public.
-    pub fn withheld(self) -> Snapshot {
-        let Incident { id, reference, mode, incident_status, created_at, updated_at, .. } = &*self.incident;
-        let incident = Incident {
-            id: id.clone(),
-            reference: reference.clone(),
-            mode: mode.clone(),
-            incident_status: incident_status.clone(),
-            visibility: WITHHELD.into(),
-            created_at: *created_at,
-            updated_at: *updated_at,
-            ..Incident::default()
-        };
-        Snapshot { incident: Rc::new(incident), ..self }
-    }
-
-    /// Whether this is no more than [`Snapshot::withheld`] leaves.
+    /// Whether this is no more than [`Facts::withhold`] leaves.
     pub fn is_withheld(&self) -> bool {
         self.incident.visibility == WITHHELD
     }
@@ -362,12 +365,13 @@ mod tests {
     fn of_a_withheld_incident_nothing_is_kept_and_a_later_version_shows_it_again() {
         let kept =
             News { updates: vec![update("u", 1, "live")], updates_as_of: Some(5), ..whole("secret", 5) };
-        let withheld = News { snapshot: Some(snapshot("secret", 6).withheld()), ..News::default() };
-        let facts = merged(&[kept.clone(), withheld.clone(), kept]);
+        let mut facts = merged(&[kept.clone()]);
+        facts.withhold();
         assert!(!alloc::format!("{facts:?}").contains("secret") && facts.updates.is_empty());
-        assert!(facts.snapshot.is_private());
-        let shown = merged(&[withheld, whole("shown", 7)]);
+        assert!(facts.snapshot.is_private() && facts.snapshot.is_withheld() && !facts.is_incomplete());
+        let shown = Facts::merge(Some(facts), &whole("shown", 7)).unwrap();
         assert_eq!((shown.snapshot.incident.name.as_str(), shown.updates_as_of), ("shown", Some(INCOMPLETE)));
+        assert!(shown.is_incomplete());
     }
 
     #[test]

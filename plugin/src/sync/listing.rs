@@ -77,7 +77,6 @@ impl Walk {
 /// Adds news of whole incidents that were asked for at `read_at`; see [`News`] for `imported`.
 pub(super) fn snapshots(
     world: &mut dyn World,
-    context: &Context,
     read_at: Timestamp,
     imported: bool,
     incidents: Vec<Incident>,
@@ -86,7 +85,15 @@ pub(super) fn snapshots(
     for incident in incidents {
         let id = incident.id.clone();
         match Snapshot::new(incident) {
-            Some(snapshot) => batch.add(News { imported, ..wanted(context, snapshot, read_at) }),
+            Some(snapshot) => {
+                batch.add(News {
+                    id,
+                    snapshot: Some(snapshot),
+                    read_at: Some(read_at),
+                    imported,
+                    ..News::default()
+                });
+            }
             None => world.log(
                 Level::Warn,
                 "a listed incident has no identifier or no time and is left out",
@@ -94,11 +101,4 @@ pub(super) fn snapshots(
             ),
         }
     }
-}
-
-/// News of an incident that was asked for at `read_at`; of a private one no more than the settings ask for.
-pub(super) fn wanted(context: &Context, snapshot: Snapshot, read_at: Timestamp) -> News {
-    let withheld = snapshot.is_private() && !context.settings.include_private;
-    let snapshot = if withheld { snapshot.withheld() } else { snapshot };
-    News { id: snapshot.id().into(), snapshot: Some(snapshot), read_at: Some(read_at), ..News::default() }
 }

@@ -13,16 +13,19 @@ pub mod event;
 pub mod facts;
 mod listing;
 pub mod poll;
+pub mod rederive;
 pub mod timeline;
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use self::facts::{News, Snapshot};
 use crate::incidentio::client::{self, ApiError, Page};
+use crate::incidentio::payload;
 use crate::model::{Change, Error, IncidentKey};
 use crate::port::{Answer, Failure, Request, World};
-use koalr_codec::json::{List, Object, Slot};
+use koalr_codec::json::{self, List, Object, Slot, object};
 use koalr_codec::stored::{self, Fields};
 
 /// This source's name in every key.
@@ -59,6 +62,30 @@ fn write_state(name: &str, value: &dyn Fields) -> Change {
 fn fetch_one(world: &mut dyn World, request: Request) -> Answer {
     let answer = world.fetch(&[request]).into_iter().next();
     answer.unwrap_or_else(no_answer)
+}
+
+#[derive(Default)]
+struct OneIncident {
+    incident: payload::Incident,
+}
+
+object!(OneIncident { "incident" => Object incident });
+
+/// The incident as it is now, or that it was deleted or is not to be seen with this key.
+fn reread(world: &mut dyn World, id: &str) -> Result<News, Error> {
+    let now = world.now();
+    let what = "the incident";
+    let mut news = News { id: id.into(), ..News::default() };
+    match client::body(what, fetch_one(world, client::incident(id)), now) {
+        Ok(body) => {
+            let mut answer = OneIncident::default();
+            json::read(&body, Slot::Object(&mut answer)).map_err(|why| client::unreadable(what, &why))?;
+            (news.snapshot, news.read_at) = (Snapshot::new(answer.incident), Some(now));
+        }
+        Err(ApiError::NotFound | ApiError::Forbidden(_)) => news.hidden_at = Some(now),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(news)
 }
 
 fn no_answer() -> Answer {

@@ -12,7 +12,7 @@ use super::backfill::UpdatesRead;
 use super::context::{self, Context};
 use super::facts::{Facts, News, Snapshot};
 use super::listing::{Walk, snapshots};
-use super::{SOURCE, no_answer, read_state, timeline, write_state};
+use super::{SOURCE, no_answer, read_state, reread, timeline, write_state};
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload;
 use crate::model::{Change, DAY, Error, Level, SECOND, Step, Timestamp};
@@ -74,7 +74,7 @@ pub fn poll(world: &mut dyn World) -> Result<Step, Error> {
     let mut context = Context::load(world)?;
     let mut step = Step::default();
     if context.is_old(now) {
-        step.requests += context::refresh(world, &mut context.account)?;
+        (step.requests, step.rederive) = context::refresh(world, &mut context.account)?;
     }
     // Reading many timelines can take longer than an interval; changes go first.
     let interval = SECOND * Timestamp::from(INTERVAL_SECONDS);
@@ -121,7 +121,7 @@ fn pass(
             position.passed_at = Some(began);
             position.revisited = Some(0);
         }
-        snapshots(world, context, read_at, false, listed, &mut batch);
+        snapshots(world, read_at, false, listed, &mut batch);
     }
     let effects = apply(world, context, &batch, Vec::from([write_state(STATE, &position)]))?;
     step.created += effects.applied.created;
@@ -141,18 +141,37 @@ fn revisit(
     let mut read = UpdatesRead::default();
     read_state(world, super::backfill::UPDATES_READ, &mut read)?;
     let waiting = world.to_revisit(SOURCE, TIMELINES_PER_STEP)?;
+    let mut batch = Batch::default();
+    let mut visited = 0;
+    let mut reread_some = false;
+    let mut wait_ms = None;
     let mut visits = Vec::with_capacity(waiting.keys.len());
     for stored in world.incidents(&waiting.keys)? {
         let Some(facts) = stored.and_then(|stored| Facts::from_bytes(&stored.facts)) else {
             continue;
         };
+        if facts.snapshot.is_withheld() {
+            // Private, and only now asked for: what was left out is read again, and after that its timeline.
+            step.requests += 1;
+            match reread(world, facts.snapshot.id()) {
+                Ok(news) => {
+                    batch.add(news);
+                    reread_some = true;
+                }
+                Err(Error::RateLimited(ms)) => {
+                    wait_ms = Some(ms);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+            continue;
+        }
         let complete = match facts.updates_as_of {
             Some(as_of) => as_of >= facts.snapshot.updated_at,
             None => read.covers(&facts.snapshot),
         };
         visits.push(Visit::new(facts.snapshot, !complete));
     }
-    let mut wait_ms = None;
     for _ in 0..PAGES_PER_TIMELINE {
         let mut requests = Vec::new();
         for visit in &visits {
@@ -178,8 +197,6 @@ fn revisit(
             break;
         }
     }
-    let mut batch = Batch::default();
-    let mut visited = 0;
     for visit in visits {
         if !visit.is_complete() {
             continue;
@@ -210,7 +227,7 @@ fn revisit(
         visited += 1;
     }
     let left = waiting.total.saturating_sub(visited);
-    let stuck = visited == 0 && wait_ms.is_none();
+    let stuck = visited == 0 && !reread_some && wait_ms.is_none();
     let before = position.revisited.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
     let done = before + visited;
     position.revisited = i64::try_from(done).ok().filter(|_| left > 0 && !stuck);

@@ -100,6 +100,10 @@ impl contract::Guest for Guest {
         nothing()
     }
 
+    fn rederive(_: Option<String>) -> Result<contract::Rederived, contract::Error> {
+        nothing()
+    }
+
     fn backfill(_: contract::BackfillRequest) -> Result<contract::Step, contract::Error> {
         nothing()
     }

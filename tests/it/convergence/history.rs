@@ -6,7 +6,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta};
 use incidentio::model::{Error, Step, Timestamp};
-use incidentio::sync::{backfill, connect, event, poll};
+use incidentio::sync::{backfill, connect, event, poll, rederive};
 use koalr_simulator::{Account, Change, Event, LifeError, Mode, NewIncident};
 use proptest::collection::vec;
 use proptest::option;
@@ -69,6 +69,8 @@ pub(super) enum Act {
     /// One of the deliveries under way never arrives.
     Lose(u8),
     Poll(Option<Crash>, Vec<Within>),
+    /// The organisation changes whether private incidents are to be kept, and how severities map.
+    Settings(bool, bool),
     Backfill(Option<Crash>, Vec<Within>),
 }
 
@@ -148,15 +150,17 @@ fn act() -> impl Strategy<Value = Act> {
         2 => n().prop_map(Act::Lose),
         3 => (crash(), within()).prop_map(|(crash, within)| Act::Poll(crash, within)),
         2 => (crash(), within()).prop_map(|(crash, within)| Act::Backfill(crash, within)),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(private, overrides)| Act::Settings(private, overrides)),
     ]
 }
 
 pub(super) fn history() -> impl Strategy<Value = History> {
-    let access = prop_oneof![
-        Just(Access { sees_private: true, wants_private: true }),
-        Just(Access { sees_private: true, wants_private: false }),
-        Just(Access { sees_private: false, wants_private: false }),
-    ];
+    let access = prop_oneof![Just((true, true)), Just((true, false)), Just((false, false))];
+    let access = access.prop_map(|(sees_private, wants_private)| Access {
+        sees_private,
+        wants_private,
+        overrides: false,
+    });
     (access, prop_oneof![Just(250), 1..6_u8], vec(a_move(), 0..8), vec(act(), 0..30))
         .prop_map(|(access, page_size, before, acts)| History { access, page_size, before, acts })
 }
@@ -291,9 +295,31 @@ impl Run {
                 }
             }
             // A call that was cut off is made again later, by the same history.
-            Act::Poll(crash, within) => drop(poll::poll(&mut Self::world(shared, *crash, within))),
+            Act::Poll(crash, within) => {
+                if poll::poll(&mut Self::world(shared, *crash, within)).is_ok_and(|step| step.rederive) {
+                    Self::rederive(shared);
+                }
+            }
+            Act::Settings(private, overrides) => {
+                self.access = Access { wants_private: *private, overrides: *overrides, ..self.access };
+                connect::connect(&mut Native::new(shared), &self.access.settings()).unwrap();
+                Self::rederive(shared);
+            }
             Act::Backfill(crash, within) => {
-                drop(backfill::backfill(&mut Self::world(shared, *crash, within), self.window, false));
+                let step = backfill::backfill(&mut Self::world(shared, *crash, within), self.window, false);
+                if step.is_ok_and(|step| step.rederive) {
+                    Self::rederive(shared);
+                }
+            }
+        }
+    }
+
+    fn rederive(shared: &Rc<RefCell<Shared>>) {
+        let mut after: Option<String> = None;
+        loop {
+            after = rederive::rederive(&mut Native::new(shared), after.as_deref()).unwrap().next;
+            if after.is_none() {
+                return;
             }
         }
     }
@@ -343,7 +369,11 @@ impl Run {
         }
         let step = |one: &dyn Fn(&mut Native) -> Result<Step, Error>| {
             for _ in 0..200 {
-                if !one(&mut Native::new(&self.shared)).unwrap().more {
+                let step = one(&mut Native::new(&self.shared)).unwrap();
+                if step.rederive {
+                    Self::rederive(&self.shared);
+                }
+                if !step.more {
                     return;
                 }
             }
@@ -379,8 +409,8 @@ impl Run {
     pub(super) fn records(&self) -> Result<Vec<String>, TestCaseError> {
         let shared = self.shared.borrow();
         let hidden = |id: &str| !self.access.sees_private && shared.account.is_private(id);
-        for stored in shared.memory.incidents().filter(|stored| hidden(&stored.incident.key.id)) {
-            prop_assert!(stored.incident.private, "turned private unnoticed: {:#?}", stored.incident);
+        for incident in shared.memory.incidents().filter(|incident| hidden(&incident.key.id)) {
+            prop_assert!(incident.private, "turned private unnoticed: {incident:#?}");
         }
         Ok(shared.memory.records(&|id| !hidden(id)))
     }

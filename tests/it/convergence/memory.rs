@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use incidentio::model::{
-    Applied, Change, IncidentKey, IncidentWrite, RevisitPage, StorageError, StoredIncident, TimelineEvent,
+    Applied, Change, Incident, IncidentKey, IncidentWrite, KeyPage, RevisitPage, StorageError,
+    StoredIncident, TimelineEvent,
 };
 
 /// One organisation's storage.
@@ -18,6 +19,7 @@ pub(super) struct Memory {
 
 #[derive(Debug, Clone)]
 struct Row {
+    incident: Incident,
     stored: StoredIncident,
     revisit: bool,
 }
@@ -25,7 +27,7 @@ struct Row {
 impl Memory {
     /// Records and timelines of some incidents, as text that can be compared and read.
     pub(super) fn records(&self, of: &dyn Fn(&str) -> bool) -> Vec<String> {
-        let rows = self.incidents.iter().filter(|(id, _)| of(id)).map(|(_, row)| &row.stored.incident);
+        let rows = self.incidents.iter().filter(|(id, _)| of(id)).map(|(_, row)| &row.incident);
         let events = self.events.iter().filter(|((id, _), _)| of(id)).map(|(_, event)| event);
         rows.map(|row| format!("{row:#?}")).chain(events.map(|event| format!("{event:?}"))).collect()
     }
@@ -34,21 +36,29 @@ impl Memory {
         self.incidents.get(id).map(|row| &row.stored)
     }
 
-    pub(super) fn incidents(&self) -> impl Iterator<Item = &StoredIncident> {
-        self.incidents.values().map(|row| &row.stored)
+    pub(super) fn incidents(&self) -> impl Iterator<Item = &Incident> {
+        self.incidents.values().map(|row| &row.incident)
     }
 
     pub(super) fn state(&self, key: &str) -> Option<Vec<u8>> {
         self.state.get(key).cloned()
     }
 
+    pub(super) fn list(&self, after: Option<&str>, limit: u32) -> KeyPage {
+        let left = self.incidents.values().map(|row| &row.incident.key);
+        let left = left.filter(|key| after.is_none_or(|after| key.id.as_str() > after));
+        let keys: Vec<IncidentKey> = left.take(usize::try_from(limit).unwrap()).cloned().collect();
+        let next = keys.last().map(|key| key.id.clone());
+        KeyPage { keys, next }
+    }
+
     pub(super) fn to_revisit(&self, limit: u32) -> RevisitPage {
-        let mut waiting: Vec<&StoredIncident> =
-            self.incidents.values().filter(|row| row.revisit).map(|row| &row.stored).collect();
-        waiting.sort_by_key(|stored| std::cmp::Reverse(stored.incident.created_at));
+        let mut waiting: Vec<&Incident> =
+            self.incidents.values().filter(|row| row.revisit).map(|row| &row.incident).collect();
+        waiting.sort_by_key(|incident| std::cmp::Reverse(incident.created_at));
         let total = u64::try_from(waiting.len()).unwrap();
         let limit = usize::try_from(limit).unwrap();
-        RevisitPage { keys: waiting.iter().take(limit).map(|s| s.incident.key.clone()).collect(), total }
+        RevisitPage { keys: waiting.iter().take(limit).map(|incident| incident.key.clone()).collect(), total }
     }
 
     /// All of the changes or none.
@@ -74,8 +84,8 @@ impl Memory {
 
     fn put(&mut self, write: &IncidentWrite, applied: &mut Applied) -> Result<(), StorageError> {
         let IncidentKey { id, .. } = &write.incident.key;
-        let known = self.incidents.get(id).map(|row| &row.stored);
-        if known.map(|known| known.revision) != write.base {
+        let known = self.incidents.get(id);
+        if known.map(|known| known.stored.revision) != write.base {
             return Err(StorageError::Conflict);
         }
         if known.is_some_and(|known| known.incident.updated_at > write.incident.updated_at) {
@@ -83,12 +93,9 @@ impl Memory {
             return Ok(());
         }
         *(if known.is_some() { &mut applied.updated } else { &mut applied.created }) += 1;
-        let stored = StoredIncident {
-            incident: write.incident.clone(),
-            facts: write.facts.clone(),
-            revision: write.base.unwrap_or(0) + 1,
-        };
-        self.incidents.insert(id.clone(), Row { stored, revisit: write.revisit });
+        let stored = StoredIncident { facts: write.facts.clone(), revision: write.base.unwrap_or(0) + 1 };
+        let row = Row { incident: write.incident.clone(), stored, revisit: write.revisit };
+        self.incidents.insert(id.clone(), row);
         Ok(())
     }
 

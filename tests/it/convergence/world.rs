@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use incidentio::model::{
-    Applied, Change, IncidentKey, Level, RevisitPage, SamplePage, ServiceName, Settings, StorageError,
-    StoredIncident, Timestamp,
+    Applied, Change, IncidentKey, KeyPage, Level, Priority, RevisitPage, SamplePage, ServiceName, Settings,
+    SeverityOverride, StorageError, StoredIncident, Timestamp,
 };
 use incidentio::port::{Answer, Failure, Request, Response, World};
 use koalr_simulator::Account;
@@ -30,6 +30,8 @@ pub(super) enum Crash {
 pub(super) struct Access {
     pub(super) sees_private: bool,
     pub(super) wants_private: bool,
+    /// Whether the organisation has a word of its own on a severity.
+    pub(super) overrides: bool,
 }
 
 impl Access {
@@ -39,7 +41,12 @@ impl Access {
     }
 
     pub(super) fn settings(self) -> Settings {
-        Settings { include_private: self.wants_private, ..Settings::default() }
+        let own = SeverityOverride { severity: "Partial outage".into(), priority: Priority::P1 };
+        Settings {
+            severity_overrides: if self.overrides { vec![own] } else { Vec::new() },
+            include_private: self.wants_private,
+            ..Settings::default()
+        }
     }
 }
 
@@ -140,6 +147,10 @@ impl World for Native {
 
     fn state(&mut self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
         Ok(self.shared.borrow().memory.state(key))
+    }
+
+    fn list(&mut self, _: &str, after: Option<&str>, limit: u32) -> Result<KeyPage, StorageError> {
+        Ok(self.shared.borrow().memory.list(after, limit))
     }
 
     fn to_revisit(&mut self, _: &str, limit: u32) -> Result<RevisitPage, StorageError> {

@@ -7,6 +7,7 @@ use koalr_host::{Connect, HostError};
 use serde::Serialize;
 
 use super::print_json;
+use super::sync::derive_anew;
 use crate::cli::{self, PriorityArg};
 use crate::{open, secrets, view};
 
@@ -25,6 +26,8 @@ struct Document<'a> {
     webhook_path: String,
     webhook_events: &'a [String],
     webhook_secret: bool,
+    /// Stored incidents that the new settings changed; none if the settings are those of before.
+    incidents_updated: Option<u64>,
 }
 
 pub(crate) async fn run(options: cli::Connect) -> Result<()> {
@@ -49,6 +52,7 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
         },
     };
     let connection = host.connect(&target.org, connect).await?;
+    let rederived = derive_anew(&host, &target.org).await?;
     let descriptor = host.plugin().descriptor();
     let webhook_path = format!("/webhooks/{}/{}", descriptor.name, target.org);
     if target.json.json {
@@ -62,6 +66,7 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
             webhook_path,
             webhook_events: &descriptor.webhook_events,
             webhook_secret: has_secret,
+            incidents_updated: rederived,
         });
     }
     println!("{}", describe(target.org.as_str(), &connection));
@@ -69,6 +74,9 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
     println!("            for {}", descriptor.webhook_events.join(", "));
     if first && !has_secret {
         println!("            no signing secret yet: deliveries are refused until one is given to `connect`");
+    }
+    if let Some(updated) = rederived {
+        println!("Settings changed: {updated} stored incidents are other ones now.");
     }
     let org = &target.org;
     let db = target.database.db.display();

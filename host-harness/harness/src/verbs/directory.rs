@@ -1,12 +1,12 @@
 //! `users import` and `services import`.
 
 use anyhow::Result;
-use koalr_host::HostError;
-use koalr_host::port::{Directory, Imported, Organisations};
-use koalr_host::sqlite::SqliteStore;
+use koalr_host::Host;
+use koalr_host::port::Imported;
 use serde::Serialize;
 
 use super::print_json;
+use super::sync::derive_anew;
 use crate::cli::{Import, OneOrg};
 use crate::{import, open};
 
@@ -16,36 +16,32 @@ struct Document<'a> {
     kind: &'static str,
     #[serde(flatten)]
     imported: Imported,
+    /// Stored incidents whose people or services are linked otherwise now.
+    incidents_updated: u64,
 }
 
 pub(crate) async fn users(options: Import) -> Result<()> {
     let users = import::users(&options.file)?;
-    let store = connected(&options.target).await?;
-    report("users", &options.target, store.import_users(&options.target.org, users).await?)
+    let host = open::host(&options.target.database).await?;
+    let imported = host.import_users(&options.target.org, users).await?;
+    report(&host, "users", &options.target, imported).await
 }
 
 pub(crate) async fn services(options: Import) -> Result<()> {
     let services = import::services(&options.file)?;
-    let store = connected(&options.target).await?;
-    report("services", &options.target, store.import_services(&options.target.org, services).await?)
+    let host = open::host(&options.target.database).await?;
+    let imported = host.import_services(&options.target.org, services).await?;
+    report(&host, "services", &options.target, imported).await
 }
 
-async fn connected(target: &OneOrg) -> Result<SqliteStore> {
-    let store = open::store(&target.database)?;
-    match store.organisation(&target.org).await? {
-        Some(_) => Ok(store),
-        None => Err(HostError::UnknownOrganisation(target.org.clone()).into()),
-    }
-}
-
-fn report(kind: &'static str, target: &OneOrg, imported: Imported) -> Result<()> {
+async fn report(host: &Host, kind: &'static str, target: &OneOrg, imported: Imported) -> Result<()> {
+    let incidents_updated = derive_anew(host, &target.org).await?.unwrap_or(0);
     if target.json.json {
-        return print_json(&Document { organisation: target.org.as_str(), kind, imported });
+        let organisation = target.org.as_str();
+        return print_json(&Document { organisation, kind, imported, incidents_updated });
     }
     let Imported { added, updated, unchanged } = imported;
     println!("{kind}: {added} added, {updated} updated, {unchanged} unchanged");
-    println!(
-        "Incidents are linked to them as they change; `backfill --days N` links those of the last N days now."
-    );
+    println!("{incidents_updated} stored incidents are linked otherwise now.");
     Ok(())
 }

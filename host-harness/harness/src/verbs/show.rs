@@ -70,10 +70,10 @@ pub(crate) async fn incident(options: cli::Incident) -> Result<()> {
     let target = &options.target;
     let store = open::store(&target.database)?;
     known(&store, &target.org).await?;
-    let Some(found) = store.find_incident(&target.org, &options.name).await? else {
+    let Some(record) = store.find_incident(&target.org, &options.name).await? else {
         bail!("{} has no incident {}; `incidents` lists them", target.org, options.name);
     };
-    let record = &found.incident;
+    let record = &record;
     let timeline = store.timeline(&target.org, &record.key).await?;
     if target.json.json {
         return print_json(&IncidentDocument {

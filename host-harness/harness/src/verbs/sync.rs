@@ -1,10 +1,10 @@
-//! `backfill` and `poll`: one run of a job, now.
+//! `backfill` and `poll`: one run of a job, now; and deriving anew, where something asks for it.
 
 use anyhow::Result;
 use koalr_host::Host;
 use koalr_host::id::OrgId;
 use koalr_host::port::JobKind;
-use koalr_host::scheduler::{Scheduler, Totals};
+use koalr_host::scheduler::{RunError, Scheduler, Totals};
 use serde::Serialize;
 
 use super::{print_json, serve::asked_to_stop};
@@ -37,6 +37,7 @@ pub(crate) async fn poll(options: OneOrg) -> Result<()> {
 
 async fn run(host: &Host, options: &OneOrg, kind: JobKind) -> Result<()> {
     let totals = with_progress(host, &options.org, kind, options.json.json).await?;
+    derive_anew(host, &options.org).await?;
     let source = &host.plugin().descriptor().name;
     let waiting = host.store().to_revisit(&options.org, source, 0).await?.total;
     if options.json.json {
@@ -62,10 +63,25 @@ pub(crate) async fn with_progress(host: &Host, org: &OrgId, kind: JobKind, silen
     Ok(result?)
 }
 
+/// Derives stored incidents anew if that is due; answers how many are other ones now.
+pub(crate) async fn derive_anew(host: &Host, org: &OrgId) -> Result<Option<u64>> {
+    let job = host.store().job(org, JobKind::Rederive).await?;
+    if job.is_none_or(|job| job.run_at.is_none()) {
+        return Ok(None);
+    }
+    match Scheduler::new(host.clone()).run_now(org, JobKind::Rederive, &|_| {}, asked_to_stop()).await {
+        Ok(totals) => Ok(Some(totals.updated)),
+        // A server on the same database was quicker.
+        Err(RunError::Busy) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn name(kind: JobKind) -> &'static str {
     match kind {
         JobKind::Backfill => "backfill",
         JobKind::Poll => "poll",
+        JobKind::Rederive => "rederive",
     }
 }
 

@@ -14,6 +14,8 @@ pub enum JobKind {
     Backfill,
     /// Catching up with changes; recurs.
     Poll,
+    /// Deriving what is stored anew; ends. Makes no request.
+    Rederive,
 }
 
 /// What a backfill covers: changed at or after `since`, created before `until`.

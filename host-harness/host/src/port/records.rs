@@ -2,8 +2,8 @@
 
 use super::{Lease, StoreError};
 use crate::contract::{
-    Applied, Change, Incident, IncidentKey, Phase, Priority, RevisitPage, SamplePage, StoredIncident,
-    TimelineEvent, Timestamp,
+    Applied, Change, Incident, IncidentKey, KeyPage, Phase, Priority, RevisitPage, SamplePage,
+    StoredIncident, TimelineEvent, Timestamp,
 };
 use crate::id::OrgId;
 
@@ -56,6 +56,14 @@ pub trait Records: Send + Sync {
         org: &OrgId,
         keys: &[IncidentKey],
     ) -> Result<Vec<Option<StoredIncident>>, StoreError>;
+    /// A part of one source's incidents.
+    async fn incident_keys(
+        &self,
+        org: &OrgId,
+        source: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<KeyPage, StoreError>;
     /// The plugin's own state.
     async fn state(&self, org: &OrgId, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Incidents whose last write asked for a revisit, newest creation first.
@@ -72,7 +80,7 @@ pub trait Records: Send + Sync {
     /// A part of the incident list.
     async fn incidents(&self, org: &OrgId, filter: &IncidentFilter) -> Result<IncidentPage, StoreError>;
     /// By reference (without regard to case) or by the provider's id.
-    async fn find_incident(&self, org: &OrgId, name: &str) -> Result<Option<StoredIncident>, StoreError>;
+    async fn find_incident(&self, org: &OrgId, name: &str) -> Result<Option<Incident>, StoreError>;
     /// One incident's timeline, oldest first, then by id.
     async fn timeline(&self, org: &OrgId, key: &IncidentKey) -> Result<Vec<TimelineEvent>, StoreError>;
 }

@@ -200,6 +200,7 @@ fn encode_kind(kind: JobKind) -> i64 {
     match kind {
         JobKind::Backfill => 0,
         JobKind::Poll => 1,
+        JobKind::Rederive => 2,
     }
 }
 
@@ -207,6 +208,7 @@ fn decode_kind(kind: i64) -> Option<JobKind> {
     match kind {
         0 => Some(JobKind::Backfill),
         1 => Some(JobKind::Poll),
+        2 => Some(JobKind::Rederive),
         _ => None,
     }
 }

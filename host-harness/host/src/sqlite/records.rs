@@ -10,7 +10,8 @@ use super::SqliteStore;
 use super::coding::{from_json, unsigned};
 use super::fault::{Outcome, Result};
 use crate::contract::{
-    Applied, Change, IncidentKey, RevisitPage, SamplePage, StoredIncident, TimelineEvent, Timestamp,
+    Applied, Change, Incident, IncidentKey, KeyPage, RevisitPage, SamplePage, StoredIncident, TimelineEvent,
+    Timestamp,
 };
 use crate::id::OrgId;
 use crate::port::{IncidentFilter, IncidentPage, Lease, Records};
@@ -32,15 +33,39 @@ impl Records for SqliteStore {
         }
         let (org, keys) = (org.clone(), keys.to_vec());
         self.read(move |connection| {
-            let select =
-                "SELECT record, facts, revision FROM incident WHERE org = ?1 AND id = ?2 AND source = ?3";
+            let select = "SELECT facts, revision FROM incident WHERE org = ?1 AND id = ?2 AND source = ?3";
             let mut statement = connection.prepare_cached(select)?;
             let find = |key: &IncidentKey| {
-                let row =
-                    statement.query_row([org.as_str(), &key.id, &key.source], read_stored).optional()?;
-                row.map(RawStored::decode).transpose()
+                let stored = |row: &Row<'_>| {
+                    Ok(StoredIncident { facts: row.get(0)?, revision: unsigned(row.get(1)?) })
+                };
+                Ok(statement.query_row([org.as_str(), &key.id, &key.source], stored).optional()?)
             };
             keys.iter().map(find).collect()
+        })
+        .await
+    }
+
+    async fn incident_keys(
+        &self,
+        org: &OrgId,
+        source: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<KeyPage> {
+        let (org, source) = (org.clone(), source.to_owned());
+        let after = after.unwrap_or_default().to_owned();
+        self.read(move |connection| {
+            let select =
+                "SELECT id FROM incident WHERE org = ?1 AND source = ?2 AND id > ?3 ORDER BY id LIMIT ?4";
+            let mut statement = connection.prepare_cached(select)?;
+            let rows = statement.query_map(params![org.as_str(), source, after, limit], |row| {
+                Ok(IncidentKey { source: source.clone(), id: row.get(0)? })
+            })?;
+            let keys: Vec<IncidentKey> = rows.collect::<rusqlite::Result<_>>()?;
+            let full = keys.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+            let next = keys.last().filter(|_| full).map(|key| key.id.clone());
+            Ok(KeyPage { keys, next })
         })
         .await
     }
@@ -91,18 +116,19 @@ impl Records for SqliteStore {
         self.read(move |connection| list::incidents(connection, &org, &filter)).await
     }
 
-    async fn find_incident(&self, org: &OrgId, name: &str) -> Result<Option<StoredIncident>> {
+    async fn find_incident(&self, org: &OrgId, name: &str) -> Result<Option<Incident>> {
         let (org, name) = (org.clone(), name.to_owned());
         self.read(move |connection| {
-            let by_reference =
-                "SELECT record, facts, revision FROM incident WHERE org = ?1 AND reference = ?2
+            let by_reference = "SELECT record FROM incident WHERE org = ?1 AND reference = ?2
                 ORDER BY created_at DESC, n DESC LIMIT 1";
-            let by_id = "SELECT record, facts, revision FROM incident WHERE org = ?1 AND id = ?2
+            let by_id = "SELECT record FROM incident WHERE org = ?1 AND id = ?2
                 ORDER BY created_at DESC, n DESC LIMIT 1";
             for (select, name) in [(by_reference, &name.to_lowercase()), (by_id, &name)] {
                 let mut statement = connection.prepare_cached(select)?;
-                if let Some(row) = statement.query_row([org.as_str(), name], read_stored).optional()? {
-                    return row.decode().map(Some);
+                let found = statement.query_row([org.as_str(), name], |row| row.get(0)).optional()?;
+                if let Some(record) = found {
+                    let record: String = record;
+                    return from_json(&record).map(Some);
                 }
             }
             Ok(None)
@@ -141,21 +167,4 @@ fn number(connection: &Connection, org: &OrgId, key: &IncidentKey) -> Outcome<Op
     let select = "SELECT n FROM incident WHERE org = ?1 AND id = ?2 AND source = ?3";
     let mut statement = connection.prepare_cached(select)?;
     Ok(statement.query_row([org.as_str(), &key.id, &key.source], |row| row.get(0)).optional()?)
-}
-
-struct RawStored {
-    record: String,
-    facts: Vec<u8>,
-    revision: i64,
-}
-
-fn read_stored(row: &Row<'_>) -> rusqlite::Result<RawStored> {
-    Ok(RawStored { record: row.get(0)?, facts: row.get(1)?, revision: row.get(2)? })
-}
-
-impl RawStored {
-    fn decode(self) -> Outcome<StoredIncident> {
-        let incident = from_json(&self.record)?;
-        Ok(StoredIncident { incident, facts: self.facts, revision: unsigned(self.revision) })
-    }
 }

@@ -1,0 +1,26 @@
+//! Deriving stored incidents anew, when what they are derived from besides their own facts has changed: settings,
+//! the account's severities, fields and people, the host's directory. Asks the provider for nothing.
+
+use alloc::vec::Vec;
+
+use super::SOURCE;
+use super::apply::{Batch, apply};
+use super::context::Context;
+use super::facts::News;
+use crate::model::{Error, Rederived};
+use crate::port::World;
+
+/// Incidents that one call derives.
+const AT_A_TIME: u32 = 500;
+
+/// One bounded part.
+pub fn rederive(world: &mut dyn World, after: Option<&str>) -> Result<Rederived, Error> {
+    let context = Context::load(world)?;
+    let page = world.list(SOURCE, after, AT_A_TIME)?;
+    let mut batch = Batch::rederiving();
+    for key in page.keys {
+        batch.add(News { id: key.id, ..News::default() });
+    }
+    let effects = apply(world, &context, &batch, Vec::new())?;
+    Ok(Rederived { updated: effects.applied.updated, next: page.next })
+}
