@@ -5,9 +5,9 @@ use crate::wit::exports::koalr::integration::connector;
 use crate::wit::koalr::integration::{directory, log, storage, types};
 
 pub use connector::{
-    BackfillRequest, BackfillSource, Bucket, ClockStart, Connection, Delivery, Exclusion, Header, Mapping,
-    MttrQuery, MttrReport, Outcome, Rederived, Rejection, Settings, SeverityOverride, Slice, Statistics,
-    Step, Tier,
+    BackfillRequest, BackfillSource, Bucket, ClockStart, Connection, Delivery, Durations, Exclusion, Header,
+    Mapping, MttrQuery, MttrReport, Outcome, Rederived, Rejection, Settings, SeverityOverride, Slice,
+    Statistics, Step, Tier,
 };
 pub use directory::ServiceName;
 pub use log::Level;
@@ -63,22 +63,6 @@ impl Default for Settings {
 impl Default for Applied {
     fn default() -> Self {
         Applied { created: 0, updated: 0, unchanged: 0, stale: 0, events: 0 }
-    }
-}
-
-/// Nothing measured.
-impl Default for Statistics {
-    fn default() -> Self {
-        Statistics {
-            count: 0,
-            mean: None,
-            median: None,
-            p75: None,
-            p90: None,
-            p95: None,
-            min: None,
-            max: None,
-        }
     }
 }
 

@@ -14,8 +14,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::model::{
-    Bucket, ClockStart, Error, Exclusion, Mode, MttrQuery, MttrReport, Phase, Sample, SamplePage, Slice,
-    Statistics, StorageError, Tier, Timestamp,
+    Bucket, ClockStart, Durations, Error, Exclusion, Mode, MttrQuery, MttrReport, Phase, Sample, SamplePage,
+    Slice, Statistics, StorageError, Tier, Timestamp,
 };
 
 /// Buckets in one report; ten years of days fit.
@@ -260,8 +260,8 @@ impl<'q> Measured<'q> {
         Ok(Verdict::Measured { micros, bucket: bucket as u32 - 1 })
     }
 
-    fn report(mut self) -> MttrReport {
-        self.durations.sort_unstable_by_key(|duration| duration.micros);
+    fn report(self) -> MttrReport {
+        let order = shortest_first(&self.durations);
         let bucket_count = self.query.edges.len() - 1;
         let mut overall = Tallies::new(1);
         let mut trend = Tallies::new(bucket_count);
@@ -270,7 +270,7 @@ impl<'q> Measured<'q> {
         let mut by_source = Tallies::new(self.sources.names.len());
         // The first pass counts, so that the second knows which ranks it is looking for.
         for pass in [Tallies::count as fn(&mut Tallies, usize, i64), Tallies::pick] {
-            for duration in &self.durations {
+            for duration in order.iter().filter_map(|at| self.durations.get(*at as usize)) {
                 let micros = duration.micros;
                 pass(&mut overall, 0, micros);
                 pass(&mut trend, duration.bucket as usize, micros);
@@ -297,12 +297,10 @@ impl<'q> Measured<'q> {
             let [since, until] = *pair else { continue };
             let shares = shares.next().unwrap_or_default();
             let mut by_source = Vec::with_capacity(shares.len());
-            for (at, name) in self.sources.in_order() {
-                by_source.push((name.to_owned(), shares.get(at).copied().unwrap_or_default()));
+            for (at, _) in self.sources.in_order() {
+                by_source.push(shares.get(at).copied().unwrap_or_default());
             }
-            let statistics = tally.statistics();
-            let tier = statistics.median.map(Tier::of);
-            buckets.push(Bucket { since, until, statistics, tier, by_source });
+            buckets.push(Bucket { since, until, statistics: tally.statistics(), by_source });
         }
         let mut excluded = Vec::new();
         let mut population = self.durations.len() as u64;
@@ -312,9 +310,9 @@ impl<'q> Measured<'q> {
                 excluded.push(Exclusion { reason: reason.to_owned(), count });
             }
         }
-        let overall = overall.0.first().map(Tally::statistics).unwrap_or_default();
+        let overall = overall.0.first().cloned().unwrap_or_default().statistics();
         MttrReport {
-            overall: slice("all", overall),
+            overall: Slice { label: "all".to_owned(), statistics: overall },
             trend: buckets,
             by_priority: by_priority.slices(["P1", "P2", "P3", "P4", "none"].into_iter().enumerate()),
             by_service: by_service.slices(self.services.in_order()),
@@ -325,6 +323,45 @@ impl<'q> Measured<'q> {
             oldest_open: self.oldest_open,
         }
     }
+}
+
+/// Where the durations stand, shortest first: a radix sort, because there may be a million of them and core's
+/// sort is three kilobytes of component.
+fn shortest_first(durations: &[Duration]) -> Vec<u32> {
+    const DIGIT: u32 = 11;
+    let mut order: Vec<u32> = (0..durations.len() as u32).collect();
+    let mut next = vec![0; order.len()];
+    for shift in (0..i64::BITS).step_by(DIGIT as usize) {
+        let digit = |at: u32| {
+            let micros = durations.get(at as usize).map_or(0, |duration| duration.micros);
+            (micros >> shift) as usize & ((1 << DIGIT) - 1)
+        };
+        // First how many have each digit, then where those of each digit start.
+        let mut starts = vec![0u32; 1 << DIGIT];
+        for at in &order {
+            if let Some(count) = starts.get_mut(digit(*at)) {
+                *count += 1;
+            }
+        }
+        // Of the longer digits most are all zero.
+        if starts.first().is_some_and(|zeros| *zeros as usize == durations.len()) {
+            continue;
+        }
+        let mut total = 0;
+        for start in &mut starts {
+            (*start, total) = (total, total + *start);
+        }
+        for at in &order {
+            if let Some(start) = starts.get_mut(digit(*at)) {
+                if let Some(place) = next.get_mut(*start as usize) {
+                    *place = *at;
+                }
+                *start += 1;
+            }
+        }
+        core::mem::swap(&mut order, &mut next);
+    }
+    order
 }
 
 enum Verdict {
@@ -382,23 +419,26 @@ struct Tally {
 impl Tally {
     fn statistics(&self) -> Statistics {
         if self.count == 0 {
-            return Statistics::default();
+            return Statistics { count: 0, durations: None };
         }
         let quantile = |at: usize| {
             let (low, high) = self.neighbours.get(at).copied().unwrap_or_default();
             let (_, hundredths) = position(self.count, QUANTILES.get(at).copied().unwrap_or_default());
-            Some(seconds(low) + seconds(high - low) * hundredths as f64 / 100.0)
+            seconds(low) + seconds(high - low) * hundredths as f64 / 100.0
         };
-        Statistics {
-            count: self.count,
-            mean: Some(self.sum as f64 / self.count as f64 / 1e6),
-            median: quantile(0),
+        let (mean, median) = (self.sum as f64 / self.count as f64 / 1e6, quantile(0));
+        let durations = Durations {
+            mean,
+            median,
             p75: quantile(1),
             p90: quantile(2),
             p95: quantile(3),
-            min: Some(seconds(self.min)),
-            max: Some(seconds(self.max)),
-        }
+            min: seconds(self.min),
+            max: seconds(self.max),
+            tier: Tier::of(median),
+            mean_tier: Tier::of(mean),
+        };
+        Statistics { count: self.count, durations: Some(durations) }
     }
 }
 
@@ -439,7 +479,7 @@ impl Tallies {
         let mut slices = Vec::new();
         for (at, label) in labels {
             if let Some(tally) = self.0.get(at).filter(|tally| tally.count > 0) {
-                slices.push(slice(label, tally.statistics()));
+                slices.push(Slice { label: label.to_owned(), statistics: tally.statistics() });
             }
         }
         slices
@@ -450,11 +490,6 @@ impl Tallies {
 fn position(count: u64, quantile: u64) -> (u64, u64) {
     let position = (count - 1) * quantile;
     (position / 100, position % 100)
-}
-
-fn slice(label: &str, statistics: Statistics) -> Slice {
-    let (tier, mean_tier) = (statistics.median.map(Tier::of), statistics.mean.map(Tier::of));
-    Slice { label: label.to_owned(), statistics, tier, mean_tier }
 }
 
 fn seconds(micros: i64) -> f64 {

@@ -10,8 +10,8 @@ use comfy_table::presets;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use koalr_host::calendar::{self, BucketSize};
 use koalr_host::contract::{
-    DerivedTime, Incident, IncidentKey, Mode, MttrReport, Phase, Priority, Severity, Slice, Statistics, Tier,
-    TimelineEvent, Timestamp,
+    DerivedTime, Durations, Incident, IncidentKey, Mode, MttrReport, Phase, Priority, Severity, Slice,
+    Statistics, Tier, TimelineEvent, Timestamp,
 };
 use serde::Serialize;
 
@@ -245,18 +245,21 @@ struct StatisticsView {
     p95_seconds: Option<f64>,
     min_seconds: Option<f64>,
     max_seconds: Option<f64>,
+    tier: Option<&'static str>,
 }
 
 fn statistics(of: &Statistics) -> StatisticsView {
+    let figure = |pick: fn(&Durations) -> f64| of.durations.as_ref().map(pick);
     StatisticsView {
         count: of.count,
-        mean_seconds: of.mean,
-        median_seconds: of.median,
-        p75_seconds: of.p75,
-        p90_seconds: of.p90,
-        p95_seconds: of.p95,
-        min_seconds: of.min,
-        max_seconds: of.max,
+        mean_seconds: figure(|d| d.mean),
+        median_seconds: figure(|d| d.median),
+        p75_seconds: figure(|d| d.p75),
+        p90_seconds: figure(|d| d.p90),
+        p95_seconds: figure(|d| d.p95),
+        min_seconds: figure(|d| d.min),
+        max_seconds: figure(|d| d.max),
+        tier: of.durations.as_ref().map(|d| tier(d.tier)),
     }
 }
 
@@ -265,7 +268,6 @@ struct SliceView<'a> {
     label: &'a str,
     #[serde(flatten)]
     statistics: StatisticsView,
-    tier: Option<&'static str>,
     mean_tier: Option<&'static str>,
 }
 
@@ -273,8 +275,7 @@ fn slice(of: &Slice) -> SliceView<'_> {
     SliceView {
         label: &of.label,
         statistics: statistics(&of.statistics),
-        tier: of.tier.map(tier),
-        mean_tier: of.mean_tier.map(tier),
+        mean_tier: of.statistics.durations.as_ref().map(|d| tier(d.mean_tier)),
     }
 }
 
@@ -286,7 +287,6 @@ struct BucketView<'a> {
     incomplete: bool,
     #[serde(flatten)]
     statistics: StatisticsView,
-    tier: Option<&'static str>,
     by_source: std::collections::BTreeMap<&'a str, u64>,
 }
 
@@ -327,14 +327,14 @@ pub(crate) struct Asked<'a> {
 }
 
 pub(crate) fn report<'a>(report: &'a MttrReport, asked: Asked<'a>) -> ReportView<'a> {
+    let sources: Vec<&str> = report.by_source.iter().map(|slice| slice.label.as_str()).collect();
     let trend = report.trend.iter().map(|bucket| BucketView {
         label: calendar::label(bucket.since, asked.bucket, asked.zone),
         since: instant(bucket.since),
         until: instant(bucket.until),
         incomplete: bucket.until > asked.now,
         statistics: statistics(&bucket.statistics),
-        tier: bucket.tier.map(tier),
-        by_source: bucket.by_source.iter().map(|(source, count)| (source.as_str(), *count)).collect(),
+        by_source: sources.iter().copied().zip(bucket.by_source.iter().copied()).collect(),
     });
     let excluded = report.excluded.iter().map(|e| ExclusionView { reason: &e.reason, count: e.count });
     ReportView {
@@ -394,16 +394,22 @@ pub(crate) fn incident_table(incidents: &[Incident]) -> Table {
     )
 }
 
-fn cells(of: &Statistics) -> [String; 5] {
-    let shown = |value: Option<f64>| value.map_or_else(|| "-".into(), duration);
-    [of.count.to_string(), shown(of.median), shown(of.mean), shown(of.p90), shown(of.max)]
+/// In the order of [`FIGURES`].
+fn cells(of: &Statistics) -> [String; 6] {
+    let count = of.count.to_string();
+    match &of.durations {
+        Some(d) => {
+            let [median, mean, p90, max] = [d.median, d.mean, d.p90, d.max].map(duration);
+            [count, median, mean, p90, max, tier(d.tier).to_string()]
+        }
+        None => [count, "-".into(), "-".into(), "-".into(), "-".into(), "-".into()],
+    }
 }
 
 fn slice_rows<'a>(slices: impl Iterator<Item = &'a Slice>) -> Vec<Vec<String>> {
     let rows = slices.map(|slice| {
         let mut row = vec![printable(&slice.label)];
         row.extend(cells(&slice.statistics));
-        row.push(slice.tier.map_or("-", tier).to_string());
         row
     });
     rows.collect()
@@ -432,16 +438,16 @@ pub(crate) fn report_text(report: &MttrReport, asked: Asked<'_>) -> String {
         "Time to restore of {}, {from} to {to} ({}), clock from {} to resolved\n\n",
         asked.organisation, asked.zone, asked.clock
     ));
-    match (overall.statistics.median, overall.statistics.mean) {
-        (Some(median), Some(mean)) => text.push_str(&format!(
+    match &overall.statistics.durations {
+        Some(d) => text.push_str(&format!(
             "  median {}  ({}, n = {})      mean (MTTR) {}  ({})\n\n",
-            duration(median),
-            overall.tier.map_or("-", tier),
+            duration(d.median),
+            tier(d.tier),
             overall.statistics.count,
-            duration(mean),
-            overall.mean_tier.map_or("-", tier),
+            duration(d.mean),
+            tier(d.mean_tier),
         )),
-        _ => text.push_str("  no incident was restored in this time: there is no figure\n\n"),
+        None => text.push_str("  no incident was restored in this time: there is no figure\n\n"),
     }
     let trend = report.trend.iter().map(|bucket| {
         let mut label = calendar::label(bucket.since, asked.bucket, asked.zone);
@@ -450,7 +456,6 @@ pub(crate) fn report_text(report: &MttrReport, asked: Asked<'_>) -> String {
         }
         let mut row = vec![label];
         row.extend(cells(&bucket.statistics));
-        row.push(bucket.tier.map_or("-", tier).to_string());
         row
     });
     text.push_str(&format!("{}\n", figure_table("Restored in", trend.collect())));

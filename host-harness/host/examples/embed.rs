@@ -64,9 +64,8 @@ async fn main() -> anyhow::Result<()> {
         include_private: true,
     };
     let report = host.mttr(&org, &query).await?;
-    println!(
-        "mean time to restore: {:?} s over {}",
-        report.overall.statistics.mean, report.overall.statistics.count
-    );
+    let statistics = report.overall.statistics;
+    let mean = statistics.durations.map(|durations| durations.mean);
+    println!("mean time to restore: {mean:?} s over {}", statistics.count);
     Ok(())
 }

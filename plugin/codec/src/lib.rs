@@ -1,4 +1,4 @@
-//! What the integration reads and keeps: JSON, instants, and its own notes.
+//! What the integration reads and keeps: JSON, instants, and its own notes; and the memory that they take.
 //!
 //! A crate of its own because a sync spends most of its time here: this is compiled for speed, the integration for
 //! size. Knows nothing of any provider, and never panics, whatever it is given.
@@ -18,3 +18,7 @@ pub type Timestamp = i64;
 pub const SECOND: Timestamp = 1_000_000;
 /// One day in [`Timestamp`] units.
 pub const DAY: Timestamp = 86_400 * SECOND;
+
+#[cfg(target_arch = "wasm32")]
+#[global_allocator]
+static HEAP: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();

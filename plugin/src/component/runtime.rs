@@ -1,4 +1,5 @@
-//! What `std` would have brought: an allocator, the end of a panic, and the canonical ABI's allocation function.
+//! What `std` would have brought: the end of a panic, and the canonical ABI's allocation function. The allocator is
+//! `koalr-codec`'s, since it should be fast.
 //!
 //! A panic is told to the log before the trap, or nobody would learn what happened.
 
@@ -9,9 +10,6 @@ use core::arch::wasm32::unreachable;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::imports::log::{Level, log};
-
-#[global_allocator]
-static HEAP: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
 
 static PANICKING: AtomicBool = AtomicBool::new(false);
 

@@ -40,6 +40,7 @@ pub fn incident(facts: &Facts, context: &Context) -> (Incident, Vec<ServiceName>
         phase,
         mode: mode(&seen.mode),
         private: facts.hidden_at.is_some() || facts.snapshot.is_private(),
+        withheld: facts.snapshot.is_withheld(),
         created_at,
         started_at: Some(resolution::started(&times, created_at)),
         acknowledged_at: resolution::acknowledged(&times),

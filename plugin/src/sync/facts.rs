@@ -365,7 +365,7 @@ mod tests {
     fn of_a_withheld_incident_nothing_is_kept_and_a_later_version_shows_it_again() {
         let kept =
             News { updates: vec![update("u", 1, "live")], updates_as_of: Some(5), ..whole("secret", 5) };
-        let mut facts = merged(&[kept.clone()]);
+        let mut facts = merged(std::slice::from_ref(&kept));
         facts.withhold();
         assert!(!alloc::format!("{facts:?}").contains("secret") && facts.updates.is_empty());
         assert!(facts.snapshot.is_private() && facts.snapshot.is_withheld() && !facts.is_incomplete());

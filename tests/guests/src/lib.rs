@@ -7,6 +7,8 @@
 #![cfg(target_arch = "wasm32")]
 
 extern crate alloc;
+// Its allocator.
+extern crate koalr_codec as _;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

@@ -326,7 +326,8 @@ impl Run {
 
     fn world(shared: &Rc<RefCell<Shared>>, crash: Option<Crash>, within: &[Within]) -> Native {
         let mut world = Native { crash, ..Native::new(shared) };
-        for event in within.iter().cloned() {
+        for event in within {
+            let event = event.clone();
             world.meanwhile.push_back(Box::new(move |shared| match &event {
                 Within::Move(a_move) => Self::moved(shared, a_move),
                 Within::Deliver(k) => Self::deliver(shared, *k, None),

@@ -85,6 +85,7 @@ fn incident(id: &str) -> Incident {
         phase: Phase::Active,
         mode: Mode::Standard,
         private: false,
+        withheld: false,
         created_at: 1_000,
         started_at: None,
         acknowledged_at: None,

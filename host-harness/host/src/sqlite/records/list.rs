@@ -32,7 +32,7 @@ pub(super) fn incidents(
 
 /// What a row must satisfy. Everything that comes from outside is a bound value, never text of the statement.
 fn condition(org: &OrgId, filter: &IncidentFilter) -> (String, Vec<Value>) {
-    let mut terms = vec!["org = ?1".to_owned()];
+    let mut terms = vec!["org = ?1 AND withheld = 0".to_owned()];
     let mut values = vec![Value::Text(org.as_str().to_owned())];
     let mut bind = |value: Value| {
         values.push(value);

@@ -6,13 +6,36 @@ use crate::sqlite::fault::Fault;
 async fn opening_again_changes_nothing() {
     let store = fixture().await;
     store.commit(&org("acme"), vec![put(incident("1"), None)], None).await.unwrap();
-    let again = SqliteStore::open(store.path()).unwrap();
-    assert_eq!(revision(&again, "1").await, Some(1));
     let versions = "SELECT count(*), max(version) FROM schema_version";
     let read = |connection: &rusqlite::Connection| {
         Ok(connection.query_row(versions, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?)
     };
-    assert_eq!(again.read(read).await.unwrap(), (1, 1));
+    let before = store.read(read).await.unwrap();
+    let again = SqliteStore::open(store.path()).unwrap();
+    assert_eq!(revision(&again, "1").await, Some(1));
+    assert_eq!(again.read(read).await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_version_keeps_its_records() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("old.db");
+    let mut record = serde_json::to_value(incident("1")).unwrap();
+    record.as_object_mut().unwrap().remove("withheld");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    let versions =
+        "CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT;
+        INSERT INTO schema_version VALUES (1, 0);";
+    old.execute_batch(versions).unwrap();
+    old.execute_batch(include_str!("../migrations/0001.sql")).unwrap();
+    old.execute("INSERT INTO organisation VALUES ('acme', 1, NULL, '{}', '[]', 0, 0)", []).unwrap();
+    let insert = "INSERT INTO incident (org, source, id, revision, updated_at, created_at, phase, mode, private, search,
+            labels, branch, scan_at, revisit, record, facts)
+        VALUES ('acme', 'incidentio', '1', 1, 0, 0, 1, 0, 0, '', x'', 0, 0, 0, ?1, x'')";
+    old.execute(insert, [record.to_string()]).unwrap();
+    drop(old);
+    let store = SqliteStore::open(&path).unwrap();
+    assert_eq!(store.find_incident(&org("acme"), "1").await.unwrap().unwrap(), incident("1"));
 }
 
 #[tokio::test]
