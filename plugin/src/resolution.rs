@@ -47,9 +47,11 @@ pub fn started(times: &[NamedTime<'_>], created_at: Timestamp) -> DerivedTime {
         .unwrap_or_else(|| derived(created_at, "created-at"))
 }
 
-/// Acknowledgement: `accepted-at`. Unset on incidents that were opened directly.
-pub fn acknowledged(times: &[NamedTime<'_>]) -> Option<DerivedTime> {
-    named(times, &["accepted at"]).map(|at| derived(at, "accepted-at"))
+/// Acknowledgement: `accepted-at`, which incidents lack that were opened directly, else `activity-acked`: the first
+/// acknowledgement in the activity log.
+pub fn acknowledged(times: &[NamedTime<'_>], logged: Option<Timestamp>) -> Option<DerivedTime> {
+    let accepted = named(times, &["accepted at"]).map(|at| derived(at, "accepted-at"));
+    accepted.or_else(|| logged.map(|at| derived(at, "activity-acked")))
 }
 
 /// The end, only while the incident is over: `resolved-at-timestamp`, `fixed-at-timestamp`,

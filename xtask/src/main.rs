@@ -58,9 +58,13 @@ fn test() -> Result<()> {
 /// Builds a package's component and puts it where everybody looks for it.
 fn component(package: &str) -> Result<(PathBuf, u64)> {
     add_target()?;
+    // What is remapped has to be there before.
+    succeed(&mut cargo(&["fetch", "--quiet", "--locked", "--target", TARGET]))?;
     // A RUSTFLAGS variable would silently replace the flags of .cargo/config.toml, and with them SIMD; these are
     // added to them. The component is to be the same wherever it is built.
-    let remap = format!("target.{TARGET}.rustflags=['--remap-path-prefix={}=']", sources().display());
+    let remaps: Vec<String> =
+        sources().iter().map(|path| format!("'--remap-path-prefix={}/='", path.display())).collect();
+    let remap = format!("target.{TARGET}.rustflags=[{}]", remaps.join(","));
     let build =
         ["build", "-p", package, "--lib", "--target", TARGET, "--profile", "plugin", "--config", &remap];
     succeed(&mut cargo(&build))?;
@@ -79,11 +83,12 @@ fn component(package: &str) -> Result<(PathBuf, u64)> {
     Ok((path, bytes.len() as u64))
 }
 
-/// Where cargo keeps what it downloads.
-fn sources() -> PathBuf {
+/// Where cargo keeps what it downloads, one directory for each registry.
+fn sources() -> Vec<PathBuf> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).unwrap_or_default();
-    home.join("registry").join("src")
+    let registries = std::fs::read_dir(home.join("registry").join("src")).into_iter().flatten();
+    registries.flatten().map(|entry| entry.path()).collect()
 }
 
 /// The component without its custom sections: names for a debugger, which the linker adds after it has stripped.

@@ -168,6 +168,7 @@ impl Account {
             last_activity_at: at,
             updates: Vec::new(),
             timeline: Vec::new(),
+            paged: None,
             deleted: false,
             json: Bytes::new(),
         };

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use crate::{
     account::Account,
     json::Object,
-    model::{Incident, Update},
+    model::{Incident, TimelineItem, Update},
     query::{Invalid, ListQuery, MAX_PAGE, Order, Query},
+    render::Entry,
     settings::{CatalogType, Settings},
 };
 
@@ -36,6 +37,7 @@ pub(crate) enum Route {
     Incident(String),
     IncidentUpdates,
     IncidentTimelineItems,
+    IncidentActivity,
     Severities,
     IncidentStatuses,
     IncidentTimestamps,
@@ -54,6 +56,7 @@ impl Route {
             "/v2/incidents" => Self::Incidents,
             "/v2/incident_updates" => Self::IncidentUpdates,
             "/v2/incident_timeline_items" => Self::IncidentTimelineItems,
+            "/v2/incident_activity_log_entries" => Self::IncidentActivity,
             "/v1/severities" => Self::Severities,
             "/v1/incident_statuses" => Self::IncidentStatuses,
             "/v2/incident_timestamps" => Self::IncidentTimestamps,
@@ -77,9 +80,11 @@ impl Route {
     fn permission(&self) -> Option<(&'static str, &'static str)> {
         let scope = match self {
             Self::Identity | Self::IncidentTimestamps => return None,
-            Self::Incidents | Self::Incident(_) | Self::IncidentUpdates | Self::IncidentTimelineItems => {
-                "incidents.view"
-            }
+            Self::Incidents
+            | Self::Incident(_)
+            | Self::IncidentUpdates
+            | Self::IncidentTimelineItems
+            | Self::IncidentActivity => "incidents.view",
             Self::Severities => "severities.view",
             Self::IncidentStatuses => "incident_statuses.view",
             Self::IncidentTypes => "incident_types.view",
@@ -186,7 +191,17 @@ impl View<'_> {
                 Object::with_capacity(8_000).raw("incident", &String::from_utf8_lossy(&incident.json)).close()
             }
             Route::IncidentUpdates => self.updates(query)?,
-            Route::IncidentTimelineItems => self.timeline(query)?,
+            Route::IncidentTimelineItems => self.entries(query, "incident_timeline_items", |incident| {
+                let row = |item: &TimelineItem| Entry {
+                    at: item.at,
+                    id: item.id.clone(),
+                    json: incident.timeline_json(item, settings),
+                };
+                incident.timeline.iter().map(row).collect()
+            })?,
+            Route::IncidentActivity => self.entries(query, "incident_activity_log_entries", |incident| {
+                self.account.activity(incident)
+            })?,
             Route::Severities => {
                 Object::new().array("severities", settings.severities.iter().map(|one| &one.json)).close()
             }
@@ -310,25 +325,30 @@ impl View<'_> {
             .close())
     }
 
-    fn timeline(&self, query: &Query) -> Result<String, Refusal> {
+    /// A page of what belongs to one incident, oldest first.
+    fn entries(
+        &self,
+        query: &Query,
+        key: &str,
+        of: impl FnOnce(&Incident) -> Vec<Entry>,
+    ) -> Result<String, Refusal> {
         let id = query.required("incident_id")?;
         let page_size = query.page_size(MAX_PAGE)?;
         let incident = self.account.position(id).and_then(|position| self.account.living(position));
         let incident = incident.filter(|incident| self.sees(incident));
-        let mut items: Vec<_> = incident.iter().flat_map(|incident| &incident.timeline).collect();
-        items.sort_by_key(|item| (item.at, &item.id));
+        let mut entries = incident.map(of).unwrap_or_default();
+        entries.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
         let from = match query.get("after") {
             None => 0,
             Some(id) => {
-                let place = items.iter().position(|item| item.id == id);
-                place.ok_or_else(|| Invalid::new("after", "no timeline item has this id"))? + 1
+                let place = entries.iter().position(|entry| entry.id == id);
+                place.ok_or_else(|| Invalid::new("after", "no entry has this id"))? + 1
             }
         };
-        let page: Vec<_> = items.into_iter().skip(from).take(page_size).collect();
+        let page: Vec<Entry> = entries.into_iter().skip(from).take(page_size).collect();
         let after = full(&page, page_size).map(|last| last.id.as_str());
-        let rows = page.iter().filter_map(|item| Some(incident?.timeline_json(item, self.settings)));
         Ok(Object::new()
-            .array("incident_timeline_items", rows)
+            .array(key, page.iter().map(|entry| &entry.json))
             .raw("pagination_meta", &page_meta(page_size, after, None))
             .close())
     }

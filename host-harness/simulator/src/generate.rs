@@ -11,7 +11,7 @@ use chrono::{DateTime, Duration, Utc};
 
 use crate::{
     account::Account,
-    model::{Actor, Incident, Mode, Stamps},
+    model::{Actor, Incident, Mode, Stamps, TimelineItem},
     settings::{Settings, Severity, token, ulid},
     stages::{Stage, Stamp},
     words,
@@ -273,6 +273,7 @@ fn play(account: &mut Account, plan: &Plan, number: u64, now: DateTime<Utc>) {
         last_activity_at: created_at,
         updates: Vec::new(),
         timeline: Vec::new(),
+        paged: None,
         deleted: false,
         json: Bytes::new(),
     };
@@ -302,6 +303,22 @@ fn play(account: &mut Account, plan: &Plan, number: u64, now: DateTime<Utc>) {
         return;
     };
     incident.stamps.set(Stamp::Reported, Some(created_at));
+    // Somebody was paged for every third of the worse ones.
+    let paged = created_at + Duration::minutes(1 + i64::try_from(number % 9).unwrap_or(0));
+    if plan.severity > 1 && plan.mode == Mode::Standard && number.is_multiple_of(3) && paged < now {
+        incident.paged = Some(paged);
+    }
+    // Every other timeline has a line that somebody wrote, which no entry of the activity log stands behind.
+    if number.is_multiple_of(2) {
+        incident.timeline.push(TimelineItem {
+            id: format!("{}NTE", incident.id.get(..23).unwrap_or(&incident.id)),
+            at: created_at + Duration::minutes(1),
+            title: "First customers asked about it".to_owned(),
+            description: None,
+            creator: incident.reporter.clone().map_or(Actor::ApiKey, Actor::User),
+            activity_log_id: None,
+        });
+    }
     if plan.mode == Mode::Retrospective {
         let began = created_at - Duration::hours(30) - lag * 9;
         incident.stamps.set(Stamp::ImpactStarted, Some(began));

@@ -156,6 +156,8 @@ pub(crate) struct Incident {
     /// Positions in [`Account::updates`], oldest first.
     pub(crate) updates: Vec<usize>,
     pub(crate) timeline: Vec<TimelineItem>,
+    /// When the person on call took the escalation.
+    pub(crate) paged: Option<DateTime<Utc>>,
     pub(crate) deleted: bool,
     pub(crate) json: Bytes,
 }

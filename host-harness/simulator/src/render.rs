@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     account::Account,
     json::{Object, array},
@@ -35,6 +37,50 @@ impl Account {
             object = object.raw("new_severity", &severity.json);
         }
         object.close()
+    }
+}
+
+/// One row of a list that belongs to an incident.
+pub(crate) struct Entry {
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) id: String,
+    pub(crate) json: String,
+}
+
+impl Account {
+    /// The activity log of one incident: an entry for each update, and one for the page that was answered.
+    pub(crate) fn activity(&self, incident: &Incident) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let mut add = |id: &str, at, kind: &str, title: &str, content: String| {
+            let json = Object::with_capacity(500)
+                .text("id", id)
+                .text("incident_id", &incident.id)
+                .text("type", kind)
+                .text("title", title)
+                .time("occurred_at", at)
+                .time("created_at", at)
+                .raw("content", &Object::new().raw(kind, &content).close());
+            entries.push(Entry { at, id: id.to_owned(), json: json.close() });
+        };
+        for (slot, item) in incident.updates.iter().zip(&incident.timeline) {
+            let (Some(update), Some(id)) = (self.updates.get(*slot), &item.activity_log_id) else { continue };
+            let content = Object::new()
+                .text("id", &update.id)
+                .raw("new_status", self.settings.status_json(update.stage))
+                .raw("updater", &update.updater.to_json(&self.settings));
+            add(id, update.created_at, "incident_update", "Update shared", content.close());
+        }
+        if let Some(at) = incident.paged {
+            // Made from the incident's own id, which is random enough.
+            let made = |end: &str| format!("{}{end}", incident.id.get(..23).unwrap_or(&incident.id));
+            let content = Object::new().text("escalation_id", &made("ESC"));
+            let content = match &incident.lead {
+                Some(user) => content.raw("acknowledger", &user.json),
+                None => content,
+            };
+            add(&made("ACK"), at, "escalation_acknowledged", "Escalation acknowledged", content.close());
+        }
+        entries
     }
 }
 

@@ -184,7 +184,7 @@ fn number(json: &mut SliceLexer<'_>, slot: Slot<'_>) -> Result<(), NotJson> {
     let (digits, parts) = json.num_bytes().validated().map_err(|_| NotJson)?;
     if let (true, Slot::Integer(place) | Slot::Instant(place)) = (parts.is_int(), slot) {
         // One that is too large is passed over like any other odd value.
-        if let Some(number) = from_utf8(digits).ok().and_then(|digits| digits.parse().ok()) {
+        if let Some(number) = crate::time::integer(digits) {
             *place = Some(number);
         }
     }
@@ -333,8 +333,10 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn any_thing() -> impl Strategy<Value = Thing> {
-        let flat = (".*", proptest::option::of(".+"), any::<(Option<i64>, Option<i64>, bool)>());
-        let flat = flat.prop_map(|(name, note, (at, rank, flag))| Thing {
+        // As many digits as are read.
+        let number = || proptest::option::of(-999_999_999_999_999_999..=999_999_999_999_999_999_i64);
+        let flat = (".*", proptest::option::of(".+"), number(), number(), any::<bool>());
+        let flat = flat.prop_map(|(name, note, at, rank, flag)| Thing {
             name,
             note,
             at,

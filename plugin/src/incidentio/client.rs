@@ -79,19 +79,14 @@ pub fn incidents(
     get(with_after(path, after))
 }
 
-/// `GET /v2/incident_updates` of the whole organisation, or of one incident.
-pub fn updates(incident: Option<&str>, after: Option<&str>) -> Request {
-    let mut path = format!("/v2/incident_updates?page_size={PAGE_SIZE}");
-    if let Some(id) = incident {
-        path.push_str(&format!("&incident_id={}", encoded(id)));
-    }
-    get(with_after(path, after))
+/// `GET /v2/incident_updates` of the whole organisation.
+pub fn updates(after: Option<&str>) -> Request {
+    get(with_after(format!("/v2/incident_updates?page_size={PAGE_SIZE}"), after))
 }
 
-/// `GET /v2/incident_timeline_items` of one incident.
-pub fn timeline_items(incident: &str, after: Option<&str>) -> Request {
-    let path = format!("/v2/incident_timeline_items?page_size={PAGE_SIZE}&incident_id={}", encoded(incident));
-    get(with_after(path, after))
+/// `GET` of a list of one incident's own, such as `incident_timeline_items`.
+pub fn of_incident(list: &str, incident: &str, after: Option<&str>) -> Request {
+    get(with_after(format!("/v2/{list}?page_size={PAGE_SIZE}&incident_id={}", encoded(incident)), after))
 }
 
 fn with_after(mut path: String, after: Option<&str>) -> String {
@@ -216,17 +211,29 @@ pub fn unreadable(what: &str, why: &str) -> ApiError {
 /// How long a 429 asks to wait: the header in seconds, as an HTTP date or as RFC 3339, else the body's word.
 fn wait_ms(header: Option<&str>, said: &ErrorBody, now: Timestamp) -> u64 {
     let seconds = |text: &str| {
-        let seconds = text.trim_ascii().parse::<i64>().ok()?;
+        let seconds = time::integer(text.trim_ascii().as_bytes())?;
         u64::try_from(seconds).ok().map(|seconds| seconds.saturating_mul(1_000))
     };
     let instant = |text: &str| {
-        let at = time::parse_http_date(text).or_else(|| time::parse_rfc3339(text))?;
+        let at = http_date(text).or_else(|| time::parse_rfc3339(text))?;
         // Rounded up: a millisecond early is a request refused.
         u64::try_from(at.saturating_sub(now).max(0)).ok().map(|us| us.div_ceil(SECOND.unsigned_abs() / 1_000))
     };
     let from_header = header.and_then(|text| seconds(text).or_else(|| instant(text)));
     let from_body = || said.rate_limit.as_ref()?.retry_after.as_deref().and_then(instant);
     from_header.or_else(from_body).unwrap_or(DEFAULT_WAIT_MS).min(LONGEST_WAIT_MS)
+}
+
+/// An HTTP date such as `Thu, 17 Apr 2025 11:17:18 GMT`; `UTC` in place of `GMT` is accepted, because incident.io
+/// has sent it.
+fn http_date(text: &str) -> Option<Timestamp> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut words = text.split_ascii_whitespace().skip(1);
+    let (day, name, year, clock, zone) =
+        (words.next()?, words.next()?, words.next()?, words.next()?, words.next()?);
+    let month = MONTHS.iter().position(|known| *known == name).filter(|_| matches!(zone, "GMT" | "UTC"))? + 1;
+    time::parse_rfc3339(&format!("{year}-{month:02}-{day}T{clock}Z"))
 }
 
 #[derive(Debug, Default)]
@@ -334,6 +341,22 @@ mod tests {
         assert_eq!(wait(Some("99999999999999999999"), ""), ApiError::RateLimited(DEFAULT_WAIT_MS));
         assert_eq!(wait(Some("86400"), ""), ApiError::RateLimited(LONGEST_WAIT_MS));
         assert_eq!(wait(Some("2020-01-01T00:00:00Z"), ""), ApiError::RateLimited(0));
+    }
+
+    #[test]
+    fn an_http_date_may_say_utc() {
+        let expected = time::parse_rfc3339("2025-04-17T11:17:18Z");
+        assert_eq!(http_date("Thu, 17 Apr 2025 11:17:18 GMT"), expected);
+        assert_eq!(http_date(" Thu, 17 Apr 2025 11:17:18 UTC"), expected);
+        for bad in [
+            "17 Apr 2025",
+            "Thu, 17 Apr 2025 11:17:18",
+            "Thu, 17 Foo 2025 11:17:18 GMT",
+            "Thu, 31 Apr 2025 11:17:18 GMT",
+            "Thu, 17 Apr 2025 11:17:18 CET",
+        ] {
+            assert_eq!(http_date(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -259,11 +259,39 @@ pub struct TimelineItem {
     pub timestamp: Option<Timestamp>,
     pub title: String,
     pub creator: Actor,
+    /// The entry of the activity log that it was made from; none if a person wrote it.
+    pub activity_log_id: String,
 }
 
 object!(TimelineItem {
     "id" => Text id, "timestamp" => Instant timestamp, "title" => Text title, "creator" => Object creator,
+    "activity_log_id" => Text activity_log_id,
 });
+
+/// One entry of the activity log. Of its content only the update that it tells of is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the provider's own field names")]
+pub struct Activity {
+    pub id: String,
+    pub r#type: String,
+    pub title: String,
+    pub occurred_at: Option<Timestamp>,
+    pub content: ActivityContent,
+}
+
+object!(Activity {
+    "id" => Text id, "type" => Text r#type, "title" => Text title, "occurred_at" => Instant occurred_at,
+    "content" => Object content,
+});
+
+/// What [`Activity`] says beyond its type.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the provider's own field names")]
+pub struct ActivityContent {
+    pub incident_update: Update,
+}
+
+object!(ActivityContent { "incident_update" => Object incident_update });
 
 /// A catalog type; `categories` says what its entries are.
 #[derive(Debug, Clone, Default)]

@@ -233,8 +233,8 @@ impl Draft<'_> {
             }
             return;
         }
-        if let Some(items) = news.iter().find_map(|news| news.items.as_ref()) {
-            told.extend_from_slice(items);
+        if let Some(chronicle) = news.iter().find_map(|news| news.chronicle.as_ref()) {
+            told.extend_from_slice(&chronicle.events);
             changes.push(Change::ReplaceTimeline(Timeline { incident: key.clone(), events: told }));
         } else {
             for event in told {

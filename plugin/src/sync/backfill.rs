@@ -202,7 +202,7 @@ impl Run<'_> {
                 break;
             };
             self.step.requests += 1;
-            let request = client::updates(None, after.as_deref());
+            let request = client::updates(after.as_deref());
             let mut listed: Vec<payload::Update> = Vec::new();
             let page = match read_page(self.world, "updates", "incident_updates", request, &mut listed) {
                 Ok(page) => page,
@@ -237,7 +237,7 @@ impl Run<'_> {
             }
             let next = next.filter(|_| !passed_window && !too_long);
             if next.is_some() && number < UPDATES_PER_STEP {
-                self.world.begin(&client::updates(None, next.as_deref()));
+                self.world.begin(&client::updates(next.as_deref()));
             }
             self.position.updates = next.map(|after| Updates {
                 began,

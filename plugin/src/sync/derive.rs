@@ -43,7 +43,7 @@ pub fn incident(facts: &Facts, context: &Context) -> (Incident, Vec<ServiceName>
         withheld: facts.snapshot.is_withheld(),
         created_at,
         started_at: Some(resolution::started(&times, created_at)),
-        acknowledged_at: resolution::acknowledged(&times),
+        acknowledged_at: resolution::acknowledged(&times, facts.acknowledged_at),
         resolved_at: resolution::resolved(phase, &times, &history(facts)),
         merged_into: merged_into(facts, phase),
         responders: responders(seen, context),

@@ -8,8 +8,9 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::incidentio::payload::{Incident, Update};
-use crate::model::{TimelineEvent, Timestamp};
+use super::timeline;
+use crate::incidentio::payload::{FieldValue, Incident, Update};
+use crate::model::Timestamp;
 use koalr_codec::json::{Slot, object};
 use koalr_codec::stored::{self, Field, Fields, Value};
 
@@ -25,6 +26,8 @@ pub struct Facts {
     pub updates_as_of: Option<Timestamp>,
     /// The incident's version up to which the stored timeline is known to be complete.
     pub timeline_as_of: Option<Timestamp>,
+    /// When somebody first acknowledged, by the activity log that `timeline_as_of` speaks of.
+    pub acknowledged_at: Option<Timestamp>,
     /// Status changes told by deliveries and not yet covered by `updates`, oldest first.
     pub told: Vec<Told>,
     /// When the provider no longer showed the incident to this key; an answer of later proves otherwise.
@@ -78,8 +81,8 @@ pub struct News {
     pub told: Option<Told>,
     /// When the provider did not show the incident to this key.
     pub hidden_at: Option<Timestamp>,
-    /// Curated timeline events. With them the stored timeline is replaced whole.
-    pub items: Option<Vec<TimelineEvent>>,
+    /// What the timeline says besides updates. With it the stored timeline is replaced whole.
+    pub chronicle: Option<timeline::Chronicle>,
 }
 
 impl Facts {
@@ -93,6 +96,7 @@ impl Facts {
                 updates: Vec::new(),
                 updates_as_of: (!news.imported).then_some(INCOMPLETE),
                 timeline_as_of: None,
+                acknowledged_at: None,
                 told: Vec::new(),
                 hidden_at: None,
             },
@@ -114,6 +118,9 @@ impl Facts {
         }
         facts.updates_as_of = facts.updates_as_of.max(news.updates_as_of);
         facts.timeline_as_of = facts.timeline_as_of.max(news.timeline_as_of);
+        if let Some(told) = &news.chronicle {
+            facts.acknowledged_at = told.acknowledged_at;
+        }
         if let Some(told) = &news.told
             && let Err(index) = facts.told.binary_search(told)
         {
@@ -145,6 +152,7 @@ impl Facts {
         self.told.clear();
         self.updates_as_of = Some(INCOMPLETE);
         self.timeline_as_of = None;
+        self.acknowledged_at = None;
     }
 
     /// Whether there is more to read of it at the provider.
@@ -165,6 +173,7 @@ impl Facts {
             updates: kept.updates,
             updates_as_of: kept.updates_as_of,
             timeline_as_of: kept.timeline_as_of,
+            acknowledged_at: kept.acknowledged_at,
             told,
             hidden_at: kept.hidden_at,
         })
@@ -192,7 +201,7 @@ impl Fields for Told {
 /// In the order of [`Kept`].
 impl Fields for Facts {
     fn count(&self) -> usize {
-        6
+        7
     }
 
     fn value(&self, index: usize) -> Value<'_> {
@@ -202,7 +211,8 @@ impl Fields for Facts {
             2 => self.updates_as_of.value(),
             3 => self.timeline_as_of.value(),
             4 => self.told.value(),
-            _ => self.hidden_at.value(),
+            5 => self.hidden_at.value(),
+            _ => self.acknowledged_at.value(),
         }
     }
 }
@@ -215,6 +225,7 @@ struct Kept {
     timeline_as_of: Option<Timestamp>,
     told: Vec<KeptTold>,
     hidden_at: Option<Timestamp>,
+    acknowledged_at: Option<Timestamp>,
 }
 
 object!(Kept {
@@ -224,6 +235,7 @@ object!(Kept {
     "timeline_as_of" => Instant timeline_as_of,
     "told" => List told,
     "hidden_at" => Instant hidden_at,
+    "acknowledged_at" => Instant acknowledged_at,
 });
 
 #[derive(Default)]
@@ -245,10 +257,8 @@ impl Snapshot {
         for user in incident.incident_role_assignments.iter_mut().filter_map(|a| a.assignee.as_mut()) {
             user.email = user.email.take().map(|e| e.trim_ascii().to_ascii_lowercase());
         }
-        for entry in &mut incident.custom_field_entries {
-            entry.values.retain(|v| v.value_catalog_entry.is_some() || v.value_option.is_some());
-        }
-        incident.custom_field_entries.retain(|entry| !entry.values.is_empty());
+        let kept = |v: &FieldValue| v.value_catalog_entry.is_some() || v.value_option.is_some();
+        incident.custom_field_entries.retain(|entry| entry.values.iter().any(kept));
         incident.incident_timestamp_values.retain(|t| t.value.value.is_some());
         let updated_at = incident.updated_at.unwrap_or(created_at);
         Some(Snapshot { incident: Rc::new(incident), created_at, updated_at })

@@ -170,7 +170,7 @@ fn revisit(
             Some(as_of) => as_of >= facts.snapshot.updated_at,
             None => read.covers(&facts.snapshot),
         };
-        visits.push(Visit::new(facts.snapshot, !complete));
+        visits.push(Visit::new(facts.snapshot, complete.then_some(facts.updates)));
     }
     for _ in 0..PAGES_PER_TIMELINE {
         let mut requests = Vec::new();
@@ -202,7 +202,7 @@ fn revisit(
             continue;
         }
         step.fetched += 1;
-        let Visit { snapshot, updates, items, withheld, .. } = visit;
+        let Visit { snapshot, updates, items, log, withheld, .. } = visit;
         let as_of = Some(snapshot.updated_at);
         let id: String = snapshot.id().into();
         if withheld {
@@ -214,13 +214,13 @@ fn revisit(
             );
             batch.add(News { id, timeline_as_of: as_of, ..News::default() });
         } else {
-            let items = Some(timeline::of_items(&id, items));
+            let chronicle = Some(timeline::chronicle(&id, &updates, &items, &log));
             batch.add(News {
                 id,
                 updates,
                 updates_as_of: as_of,
                 timeline_as_of: as_of,
-                items,
+                chronicle,
                 ..News::default()
             });
         }
@@ -245,8 +245,9 @@ struct Visit {
     snapshot: Snapshot,
     updates: Vec<payload::Update>,
     items: Vec<payload::TimelineItem>,
-    updates_left: Option<Cursor>,
-    items_left: Option<Cursor>,
+    log: Vec<payload::Activity>,
+    /// Where each of [`LISTS`] goes on; none once it is through.
+    left: [Option<Cursor>; 3],
     postponed: bool,
     /// The provider did not show one of the lists.
     withheld: bool,
@@ -255,14 +256,17 @@ struct Visit {
 /// Where a list goes on; none is its beginning.
 type Cursor = Option<String>;
 
+const LISTS: [&str; 3] = ["incident_updates", "incident_timeline_items", "incident_activity_log_entries"];
+
 impl Visit {
-    fn new(snapshot: Snapshot, with_updates: bool) -> Visit {
+    /// With all updates, if they are known.
+    fn new(snapshot: Snapshot, updates: Option<Vec<payload::Update>>) -> Visit {
         Visit {
             snapshot,
-            updates: Vec::new(),
+            left: [updates.is_none().then_some(None), Some(None), Some(None)],
+            updates: updates.unwrap_or_default(),
             items: Vec::new(),
-            updates_left: with_updates.then_some(None),
-            items_left: Some(None),
+            log: Vec::new(),
             postponed: false,
             withheld: false,
         }
@@ -270,21 +274,18 @@ impl Visit {
 
     /// Asks for the next page of each list that is not through.
     fn ask(&self, requests: &mut Vec<Request>) {
-        let id = self.snapshot.id();
-        if let Some(after) = &self.updates_left {
-            requests.push(client::updates(Some(id), after.as_deref()));
-        }
-        if let Some(after) = &self.items_left {
-            requests.push(client::timeline_items(id, after.as_deref()));
+        for (list, left) in LISTS.into_iter().zip(&self.left) {
+            if let Some(after) = left {
+                requests.push(client::of_incident(list, self.snapshot.id(), after.as_deref()));
+            }
         }
     }
 
     /// Takes the answers to what was asked, in that order.
     fn take(&mut self, answers: &mut dyn Iterator<Item = Answer>, now: Timestamp) -> Result<(), ApiError> {
-        let updates: (_, &mut dyn List, _) = ("incident_updates", &mut self.updates, &mut self.updates_left);
-        let items: (_, &mut dyn List, _) = ("incident_timeline_items", &mut self.items, &mut self.items_left);
+        let into: [&mut dyn List; 3] = [&mut self.updates, &mut self.items, &mut self.log];
         let mut outcome = Ok(());
-        for (key, list, left) in [updates, items] {
+        for ((key, list), left) in LISTS.into_iter().zip(into).zip(&mut self.left) {
             if left.is_none() {
                 continue;
             }
@@ -302,6 +303,6 @@ impl Visit {
     }
 
     fn is_complete(&self) -> bool {
-        !self.postponed && self.updates_left.is_none() && self.items_left.is_none()
+        !self.postponed && self.left.iter().all(Option::is_none)
     }
 }

@@ -4,10 +4,10 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::facts::Told;
+use super::facts;
 use super::key;
-use crate::incidentio::payload::{TimelineItem, Update};
-use crate::model::TimelineEvent;
+use crate::incidentio::payload::{Activity, TimelineItem, Update};
+use crate::model::{TimelineEvent, Timestamp};
 
 /// One event per update, `updates` being oldest first: each says what changed since the one before it.
 pub fn of_updates(incident: &str, updates: &[Update]) -> Vec<TimelineEvent> {
@@ -39,27 +39,59 @@ pub fn of_updates(incident: &str, updates: &[Update]) -> Vec<TimelineEvent> {
     events
 }
 
-/// One event per curated item that has a time.
-pub fn of_items(incident: &str, items: Vec<TimelineItem>) -> Vec<TimelineEvent> {
-    let mut events = Vec::with_capacity(items.len());
-    for item in items {
-        if let Some(at) = item.timestamp {
-            events.push(TimelineEvent {
+/// What the timeline and the activity log of an incident say besides its updates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chronicle {
+    /// One event for each item and each entry of the activity log that has a time and says something of its own.
+    pub events: Vec<TimelineEvent>,
+    /// When somebody first acknowledged, by the activity log.
+    pub acknowledged_at: Option<Timestamp>,
+}
+
+/// One change is told up to three times: as an update, as the log's entry of that update, and as the curated item
+/// made from the entry. Each is kept where it is told first. Rows of the incident's streams are its own.
+pub fn chronicle(incident: &str, updates: &[Update], items: &[TimelineItem], log: &[Activity]) -> Chronicle {
+    let mut chronicle = Chronicle { events: Vec::new(), acknowledged_at: None };
+    let mut add = |prefix: &str, id: &str, at: Option<Timestamp>, kind: &str, title: &str, actor| {
+        if let Some(at) = at {
+            chronicle.events.push(TimelineEvent {
                 incident: key(incident),
-                id: format!("item:{}", item.id),
+                id: format!("{prefix}:{id}"),
                 at,
-                kind: "note".into(),
-                title: item.title,
+                kind: kind.into(),
+                title: title.into(),
                 detail: None,
-                actor: item.creator.name(),
+                actor,
             });
         }
+    };
+    for entry in log {
+        let kind = entry.r#type.as_str();
+        if matches!(kind, "escalation_acknowledged" | "pagerduty_incident_acknowledged") {
+            let first = chronicle.acknowledged_at.min(entry.occurred_at);
+            chronicle.acknowledged_at = first.or(entry.occurred_at);
+        }
+        if !is_update(entry, updates) && !items.iter().any(|item| item.activity_log_id == entry.id) {
+            add("activity", &entry.id, entry.occurred_at, kind, &entry.title, None);
+        }
     }
-    events
+    for item in items {
+        if !log.iter().any(|entry| entry.id == item.activity_log_id && is_update(entry, updates)) {
+            add("item", &item.id, item.timestamp, "note", &item.title, item.creator.name());
+        }
+    }
+    chronicle
+}
+
+/// Whether an entry of the activity log tells of an update.
+fn is_update(entry: &Activity, updates: &[Update]) -> bool {
+    let id = &entry.content.incident_update.id;
+    let moves = matches!(entry.r#type.as_str(), "incident_update" | "status_change" | "incident_merged");
+    updates.iter().any(|u| u.id == *id || (moves && u.created_at == entry.occurred_at))
 }
 
 /// A status change as a delivery tells it, until the updates themselves are read.
-pub fn of_told(incident: &str, told: &Told, status: &str) -> TimelineEvent {
+pub fn of_told(incident: &str, told: &facts::Told, status: &str) -> TimelineEvent {
     TimelineEvent {
         incident: key(incident),
         id: format!("told:{}:{}", told.at, told.category),
@@ -74,6 +106,7 @@ pub fn of_told(incident: &str, told: &Told, status: &str) -> TimelineEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::incidentio::payload::ActivityContent;
 
     #[test]
     fn each_update_says_what_changed() {
@@ -98,5 +131,37 @@ mod tests {
                 row("update:4", "merged", "Merged into another incident", None),
             ]
         );
+    }
+
+    #[test]
+    fn what_is_told_in_two_lists_is_kept_once() {
+        let update = |id: &str, at| Update { id: id.into(), created_at: Some(at), ..Update::default() };
+        let entry = |id: &str, kind: &str, at, update: &str| Activity {
+            id: id.into(),
+            r#type: kind.into(),
+            title: kind.into(),
+            occurred_at: at,
+            content: ActivityContent { incident_update: Update { id: update.into(), ..Update::default() } },
+        };
+        let item = |id: &str, from: &str| TimelineItem {
+            id: id.into(),
+            timestamp: Some(9),
+            activity_log_id: from.into(),
+            ..TimelineItem::default()
+        };
+        let log = vec![
+            entry("of the update", "incident_update", Some(2), "u1"),
+            entry("of its status", "status_change", Some(1), ""),
+            entry("of an item", "slack_pin", Some(5), ""),
+            entry("of its own", "escalation_acknowledged", Some(7), ""),
+            entry("before it", "pagerduty_incident_acknowledged", Some(6), ""),
+            entry("without a time", "workflow_ran", None, ""),
+        ];
+        let items = vec![item("i1", "of the update"), item("i2", "of an item"), item("i3", "")];
+        let chronicle = chronicle("a", &[update("u1", 1)], &items, &log);
+        let ids: Vec<&str> = chronicle.events.iter().map(|event| event.id.as_str()).collect();
+        assert_eq!(ids, ["activity:of its own", "activity:before it", "item:i2", "item:i3"]);
+        assert_eq!(chronicle.acknowledged_at, Some(6));
+        assert!(chronicle.events.iter().all(|event| event.incident.id == "a"));
     }
 }

@@ -146,14 +146,14 @@ fn single<'a>(headers: &'a [Header], name: &str) -> Result<&'a str, Rejection> {
     core::str::from_utf8(&header.value).map_err(|_| Rejection::MalformedHeader)
 }
 
-/// `0|[1-9][0-9]{0,18}`, so that the number has one spelling and what is signed is what is compared.
+/// `0|[1-9][0-9]{0,17}`, so that the number has one spelling and what is signed is what is compared.
 fn seconds(text: &str) -> Result<i64, Rejection> {
     let spelled = match text.as_bytes() {
         [b'0'] => true,
         [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
         _ => false,
     };
-    let parsed = if spelled { text.parse().ok() } else { None };
+    let parsed = if spelled { koalr_codec::time::integer(text.as_bytes()) } else { None };
     parsed.ok_or(Rejection::MalformedHeader)
 }
 
