@@ -304,14 +304,14 @@ async fn of_private_incidents_that_are_not_wanted_nothing_is_kept_but_their_numb
     bench.sync().await;
     let public = bench.incidents().await;
     assert!(!public.iter().any(|incident| incident.private));
-    let before = bench.store.withheld(&bench.org).await.unwrap();
+    let before = bench.store.sync_report(&bench.org, 0).await.unwrap().withheld;
     assert!(before > 0, "the account has private incidents");
     let id = &public.first().unwrap().key.id;
     simulator.set_private(id, true, now() + TimeDelta::minutes(1)).unwrap();
     bench.clock.advance(TimeDelta::minutes(10));
     bench.run(JobKind::Poll).await.unwrap();
     assert!(bench.incident(id).await.is_none());
-    assert_eq!(bench.store.withheld(&bench.org).await.unwrap(), before + 1);
+    assert_eq!(bench.store.sync_report(&bench.org, 0).await.unwrap().withheld, before + 1);
     assert!(bench.store.timeline(&bench.org, &public.first().unwrap().key).await.unwrap().is_empty());
 
     let mut connect = connect_with(KEY, &simulator.base_url());
@@ -322,5 +322,5 @@ async fn of_private_incidents_that_are_not_wanted_nothing_is_kept_but_their_numb
     bench.run(JobKind::Poll).await.unwrap();
     let again = bench.incident(id).await.unwrap();
     assert!(again.private && again.title == public.first().unwrap().title);
-    assert_eq!(bench.store.withheld(&bench.org).await.unwrap(), 0);
+    assert_eq!(bench.store.sync_report(&bench.org, 0).await.unwrap().withheld, 0);
 }

@@ -327,6 +327,16 @@ pub(crate) struct Import {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Org {
+    /// Show how an organisation's sync stands: what succeeded when, what is unmatched, what was skipped and why.
+    Show {
+        /// Organisation.
+        #[arg(value_name = "ORG")]
+        org: OrgId,
+        #[command(flatten)]
+        database: Database,
+        #[command(flatten)]
+        json: Json,
+    },
     /// List the connected organisations.
     List {
         #[command(flatten)]

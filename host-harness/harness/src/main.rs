@@ -70,6 +70,7 @@ async fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Inspect(options) => verbs::inspect::run(options).await,
         Verb::Users(Users::Import(options)) => verbs::directory::users(options).await,
         Verb::Services(Services::Import(options)) => verbs::directory::services(options).await,
+        Verb::Org(Org::Show { org, database, json }) => verbs::report::show(&org, &database, json).await,
         Verb::Org(Org::List { database, json }) => verbs::show::organisations(&database, json).await,
     }
 }

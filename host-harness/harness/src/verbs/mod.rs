@@ -4,6 +4,7 @@ pub(crate) mod connect;
 pub(crate) mod directory;
 pub(crate) mod inspect;
 pub(crate) mod mttr;
+pub(crate) mod report;
 pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod simulate;

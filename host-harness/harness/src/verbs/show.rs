@@ -139,14 +139,16 @@ struct OrganisationDocument {
     poll: Option<JobDocument>,
 }
 
+/// A job and its present or last run.
 #[derive(Serialize)]
-struct JobDocument {
-    state: &'static str,
+pub(crate) struct JobDocument {
+    pub(crate) state: &'static str,
     done: u64,
     total: Option<u64>,
-    succeeded_at: Option<String>,
-    next_run_at: Option<String>,
-    error: Option<String>,
+    pub(crate) requests: u64,
+    pub(crate) succeeded_at: Option<String>,
+    pub(crate) next_run_at: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 pub(crate) async fn organisations(database: &Database, json: Json) -> Result<()> {
@@ -192,11 +194,7 @@ async fn document(store: &SqliteStore, organisation: Organisation) -> Result<Org
     let org = &organisation.id;
     Ok(OrganisationDocument {
         organisation: org.to_string(),
-        state: match organisation.state {
-            OrganisationState::Pending => "pending",
-            OrganisationState::Live => "live",
-            OrganisationState::Refused => "refused",
-        },
+        state: state(organisation.state),
         incidents: store.incidents(org, &none).await?.total,
         connected_at: organisation.connected_at.map(view::instant),
         backfill: job(store, org, JobKind::Backfill).await?,
@@ -205,7 +203,7 @@ async fn document(store: &SqliteStore, organisation: Organisation) -> Result<Org
     })
 }
 
-async fn job(store: &SqliteStore, org: &OrgId, kind: JobKind) -> Result<Option<JobDocument>> {
+pub(crate) async fn job(store: &SqliteStore, org: &OrgId, kind: JobKind) -> Result<Option<JobDocument>> {
     let job = store.job(org, kind).await?;
     Ok(job.map(|job| JobDocument {
         state: match (job.running, job.run_at) {
@@ -215,10 +213,19 @@ async fn job(store: &SqliteStore, org: &OrgId, kind: JobKind) -> Result<Option<J
         },
         done: job.progress.done,
         total: job.progress.total,
+        requests: job.progress.requests,
         succeeded_at: job.succeeded_at.map(view::instant),
         next_run_at: job.run_at.map(view::instant),
         error: job.error,
     }))
+}
+
+pub(crate) fn state(state: OrganisationState) -> &'static str {
+    match state {
+        OrganisationState::Pending => "pending",
+        OrganisationState::Live => "live",
+        OrganisationState::Refused => "refused",
+    }
 }
 
 /// Fails for an organisation that was never connected, instead of showing that it has nothing.

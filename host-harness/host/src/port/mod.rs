@@ -9,6 +9,7 @@ mod inbox;
 mod jobs;
 mod organisations;
 mod records;
+mod report;
 
 pub use directory::{Directory, HostService, HostUser, Imported, normalised};
 pub use inbox::{
@@ -18,6 +19,7 @@ pub use inbox::{
 pub use jobs::{BackfillWindow, Job, JobKind, JobLease, Jobs, Progress, Release};
 pub use organisations::{Organisation, OrganisationState, Organisations, OriginMapping, Sealed};
 pub use records::{IncidentFilter, IncidentPage, Records};
+pub use report::{Ended, Reports, SyncReport, Unmatched};
 
 use crate::contract::Timestamp;
 
@@ -42,8 +44,8 @@ pub enum StoreError {
 }
 
 /// Everything that the host needs of one database.
-pub trait Store: Organisations + Records + Directory + Inbox + Jobs {}
-impl<T: Organisations + Records + Directory + Inbox + Jobs> Store for T {}
+pub trait Store: Organisations + Records + Reports + Directory + Inbox + Jobs {}
+impl<T: Organisations + Records + Reports + Directory + Inbox + Jobs> Store for T {}
 
 /// Where time comes from, so that tests and replays can hold it still.
 pub trait Clock: Send + Sync {

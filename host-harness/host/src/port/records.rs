@@ -79,8 +79,6 @@ pub trait Records: Send + Sync {
 
     /// A part of the incident list. Withheld incidents are not on it.
     async fn incidents(&self, org: &OrgId, filter: &IncidentFilter) -> Result<IncidentPage, StoreError>;
-    /// How many incidents are withheld.
-    async fn withheld(&self, org: &OrgId) -> Result<u64, StoreError>;
     /// One that is not withheld, by reference (without regard to case) or by the provider's id.
     async fn find_incident(&self, org: &OrgId, name: &str) -> Result<Option<Incident>, StoreError>;
     /// One incident's timeline, oldest first, then by id.

@@ -33,6 +33,7 @@ mod migrations;
 mod organisations;
 mod readers;
 mod records;
+mod report;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -116,16 +116,6 @@ impl Records for SqliteStore {
         self.read(move |connection| list::incidents(connection, &org, &filter)).await
     }
 
-    async fn withheld(&self, org: &OrgId) -> Result<u64> {
-        let org = org.clone();
-        self.read(move |connection| {
-            let count = "SELECT count(*) FROM incident WHERE org = ?1 AND withheld = 1";
-            let count: i64 = connection.prepare_cached(count)?.query_row([org.as_str()], |row| row.get(0))?;
-            Ok(unsigned(count))
-        })
-        .await
-    }
-
     async fn find_incident(&self, org: &OrgId, name: &str) -> Result<Option<Incident>> {
         let (org, name) = (org.clone(), name.to_owned());
         self.read(move |connection| {

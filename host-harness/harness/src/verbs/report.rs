@@ -1,0 +1,186 @@
+//! `org show`: how an organisation's sync stands.
+
+use anyhow::Result;
+use koalr_host::HostError;
+use koalr_host::id::OrgId;
+use koalr_host::port::{
+    Ended, JobKind, Organisation, Organisations, Records, Reports, SyncReport, Unmatched,
+};
+use koalr_host::sqlite::SqliteStore;
+use serde::Serialize;
+
+use super::print_json;
+use super::show::{JobDocument, job, state};
+use crate::cli::{Database, Json};
+use crate::open;
+use crate::view::{self, printable};
+
+/// Unmatched people and services that are named.
+const NAMED: u32 = 20;
+/// The source whose timelines are waited for.
+const SOURCE: &str = "incidentio";
+
+#[derive(Serialize)]
+struct Document<'a> {
+    organisation: &'a str,
+    state: &'static str,
+    account: Option<&'a str>,
+    key_name: Option<&'a str>,
+    roles: &'a [String],
+    /// What the key cannot see, and what it should not be able to do.
+    warnings: &'a [String],
+    connected_at: Option<String>,
+    settings: SettingsDocument<'a>,
+    incidents: u64,
+    withheld_private_incidents: u64,
+    timelines_waiting: u64,
+    parts: Parts,
+    unmatched_people: UnmatchedDocument<'a>,
+    unmatched_services: UnmatchedDocument<'a>,
+    deliveries: Deliveries<'a>,
+}
+
+#[derive(Serialize)]
+struct SettingsDocument<'a> {
+    severity_overrides: Vec<(&'a str, &'static str)>,
+    service_fields: &'a [String],
+    include_private: bool,
+    history_days: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Parts {
+    backfill: Option<JobDocument>,
+    poll: Option<JobDocument>,
+    rederive: Option<JobDocument>,
+}
+
+#[derive(Serialize)]
+struct UnmatchedDocument<'a> {
+    total: u64,
+    /// Those with the most incidents.
+    first: &'a [Unmatched],
+}
+
+#[derive(Serialize)]
+struct Deliveries<'a> {
+    last_received_at: Option<String>,
+    pending: u64,
+    ended: &'a [Ended],
+}
+
+pub(crate) async fn show(org: &OrgId, database: &Database, json: Json) -> Result<()> {
+    let store = open::store(database)?;
+    let unknown = || HostError::UnknownOrganisation(org.clone());
+    let organisation = store.organisation(org).await?.ok_or_else(unknown)?;
+    let report = store.sync_report(org, NAMED).await?;
+    let document = document(&store, &organisation, &report).await?;
+    if json.json {
+        return print_json(&document);
+    }
+    print!("{}", text(&document));
+    Ok(())
+}
+
+async fn document<'a>(
+    store: &SqliteStore,
+    organisation: &'a Organisation,
+    report: &'a SyncReport,
+) -> Result<Document<'a>> {
+    let org = &organisation.id;
+    let connection = organisation.connection.as_ref();
+    let settings = &organisation.settings;
+    let overrides = settings.severity_overrides.iter();
+    Ok(Document {
+        organisation: org.as_str(),
+        state: state(organisation.state),
+        account: connection.map(|c| c.account.as_str()),
+        key_name: connection.map(|c| c.key_name.as_str()),
+        roles: connection.map(|c| c.roles.as_slice()).unwrap_or_default(),
+        warnings: connection.map(|c| c.warnings.as_slice()).unwrap_or_default(),
+        connected_at: organisation.connected_at.map(view::instant),
+        settings: SettingsDocument {
+            severity_overrides: overrides
+                .map(|o| (o.severity.as_str(), view::priority(o.priority)))
+                .collect(),
+            service_fields: &settings.service_fields,
+            include_private: settings.include_private,
+            history_days: settings.history_days,
+        },
+        incidents: report.incidents,
+        withheld_private_incidents: report.withheld,
+        timelines_waiting: store.to_revisit(org, SOURCE, 0).await?.total,
+        parts: Parts {
+            backfill: job(store, org, JobKind::Backfill).await?,
+            poll: job(store, org, JobKind::Poll).await?,
+            rederive: job(store, org, JobKind::Rederive).await?,
+        },
+        unmatched_people: UnmatchedDocument { total: report.unmatched_people, first: &report.people },
+        unmatched_services: UnmatchedDocument { total: report.unmatched_services, first: &report.services },
+        deliveries: Deliveries {
+            last_received_at: report.last_delivery_at.map(view::instant),
+            pending: report.pending,
+            ended: &report.ended,
+        },
+    })
+}
+
+fn text(of: &Document<'_>) -> String {
+    let mut lines = vec![format!(
+        "{}: {}, account {}, key {}",
+        of.organisation,
+        of.state,
+        printable(of.account.unwrap_or("-")),
+        printable(of.key_name.unwrap_or("-"))
+    )];
+    lines.push(format!("  roles     {}", printable(&of.roles.join(", "))));
+    lines.extend(of.warnings.iter().map(|warning| format!("  warning   {}", printable(warning))));
+    lines.push(format!("  incidents {}, {} timelines still to be read", of.incidents, of.timelines_waiting));
+    match (of.settings.include_private, of.withheld_private_incidents) {
+        (true, 0) => lines.push("  private   included as far as the key can see them".to_string()),
+        (_, withheld) => lines.push(format!(
+            "  private   left out by the settings; {withheld} are known to exist and only counted"
+        )),
+    }
+    lines.push(String::new());
+    let parts = [("import", &of.parts.backfill), ("poll", &of.parts.poll), ("rederive", &of.parts.rederive)];
+    let rows = parts.into_iter().filter_map(|(name, job)| {
+        let job = job.as_ref()?;
+        Some(vec![
+            name.to_string(),
+            job.state.to_string(),
+            job.succeeded_at.clone().unwrap_or_else(|| "never".into()),
+            job.requests.to_string(),
+            job.next_run_at.clone().unwrap_or_else(|| "-".into()),
+            printable(job.error.as_deref().unwrap_or("-")),
+        ])
+    });
+    let headers = ["Part", "State", "Last success", "Requests of its run", "Next run", "Last error"];
+    lines.push(view::table(&headers, &[3], rows.collect()).to_string());
+    let unmatched = [
+        ("people without a user of the host", "users import", &of.unmatched_people),
+        ("services without an entry in the host's catalog", "services import", &of.unmatched_services),
+    ];
+    for (what, verb, unmatched) in unmatched {
+        lines.push(format!("\n{} {what}{}", unmatched.total, if unmatched.total == 0 { "." } else { ":" }));
+        if unmatched.total > 0 {
+            let named = unmatched.first.iter().map(|u| format!("{} ({})", printable(&u.name), u.incidents));
+            let mut named = named.collect::<Vec<_>>().join(", ");
+            if unmatched.total > u64::from(NAMED) {
+                named.push_str(", ...");
+            }
+            lines.push(format!("  {named}\n  `{verb}` makes them known."));
+        }
+    }
+    let last = of.deliveries.last_received_at.as_deref().unwrap_or("never");
+    lines.push(format!("\nWebhooks: last received {last}, {} pending", of.deliveries.pending));
+    if !of.deliveries.ended.is_empty() {
+        let rows = of.deliveries.ended.iter();
+        let rows =
+            rows.map(|e| vec![printable(&e.outcome), e.deliveries.to_string(), e.incidents.to_string()]);
+        let headers = ["What they led to", "Deliveries", "Incidents"];
+        lines.push(view::table(&headers, &[1, 2], rows.collect()).to_string());
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}

@@ -1,0 +1,72 @@
+//! What a person asks about a sync.
+
+use rusqlite::{Connection, Row, params};
+
+use super::SqliteStore;
+use super::coding::unsigned;
+use super::fault::{Outcome, Result};
+use crate::id::OrgId;
+use crate::port::{Ended, Reports, SyncReport, Unmatched};
+
+#[async_trait::async_trait]
+impl Reports for SqliteStore {
+    async fn sync_report(&self, org: &OrgId, most: u32) -> Result<SyncReport> {
+        let org = org.clone();
+        self.read(move |connection| report(connection, org.as_str(), most)).await
+    }
+}
+
+const PEOPLE: &str =
+    "SELECT coalesce(person.value ->> 'email', person.value ->> 'name', person.value ->> 'id', '?') AS who,
+        count(DISTINCT incident.n) AS incidents
+    FROM incident, json_each(incident.record, '$.responders') AS person
+    WHERE incident.org = ?1 AND person.value ->> 'user_id' IS NULL
+    GROUP BY who ORDER BY incidents DESC, who";
+
+const SERVICES: &str = "SELECT label.name, count(*) AS incidents
+    FROM label JOIN incident_label ON incident_label.label = label.n
+    WHERE label.org = ?1 AND label.service = ''
+    GROUP BY label.n ORDER BY incidents DESC, label.name";
+
+const ENDED: &str =
+    "SELECT coalesce(outcome, error, 'done') AS ending, count(*) AS deliveries, count(DISTINCT incident)
+    FROM delivery WHERE org = ?1 AND state IN (3, 4)
+    GROUP BY ending ORDER BY deliveries DESC, ending";
+
+fn report(connection: &Connection, org: &str, most: u32) -> Outcome<SyncReport> {
+    let number = |select: &str| -> rusqlite::Result<i64> {
+        connection.prepare_cached(select)?.query_row([org], |row| row.get(0))
+    };
+    let (people, unmatched_people) = unmatched(connection, org, PEOPLE, most)?;
+    let (services, unmatched_services) = unmatched(connection, org, SERVICES, most)?;
+    let ended = |row: &Row<'_>| {
+        Ok(Ended {
+            outcome: row.get(0)?,
+            deliveries: unsigned(row.get(1)?),
+            incidents: unsigned(row.get(2)?),
+        })
+    };
+    let ended =
+        connection.prepare_cached(ENDED)?.query_map([org], ended)?.collect::<rusqlite::Result<_>>()?;
+    let last = "SELECT max(received_at) FROM delivery WHERE org = ?1";
+    Ok(SyncReport {
+        incidents: unsigned(number("SELECT count(*) FROM incident WHERE org = ?1 AND withheld = 0")?),
+        withheld: unsigned(number("SELECT count(*) FROM incident WHERE org = ?1 AND withheld = 1")?),
+        people,
+        unmatched_people,
+        services,
+        unmatched_services,
+        ended,
+        pending: unsigned(number("SELECT count(*) FROM delivery WHERE org = ?1 AND state IN (0, 1, 2)")?),
+        last_delivery_at: connection.prepare_cached(last)?.query_row([org], |row| row.get(0))?,
+    })
+}
+
+/// The first of them, and how many there are.
+fn unmatched(connection: &Connection, org: &str, select: &str, most: u32) -> Outcome<(Vec<Unmatched>, u64)> {
+    let row = |row: &Row<'_>| Ok(Unmatched { name: row.get(0)?, incidents: unsigned(row.get(1)?) });
+    let mut statement = connection.prepare_cached(&format!("{select} LIMIT ?2"))?;
+    let first = statement.query_map(params![org, most], row)?.collect::<rusqlite::Result<_>>()?;
+    let mut count = connection.prepare_cached(&format!("SELECT count(*) FROM ({select})"))?;
+    Ok((first, unsigned(count.query_row([org], |row| row.get(0))?)))
+}
