@@ -44,8 +44,15 @@ async fn changes_in_one_commit() {
 
 #[tokio::test]
 async fn requests() {
-    let error = stopped(Limits { requests: 6, ..Limits::default() }).await;
-    assert!(matches!(error, HostError::Plugin(_)), "{error}");
+    let simulator = account(60, 5).await;
+    let bench = Bench::with_limits(Limits { requests: 50, ..Limits::default() }).await;
+    bench.connect(&simulator.base_url()).await.unwrap();
+    bench.run(JobKind::Backfill).await.unwrap();
+    let waiting = bench.store.to_revisit(&bench.org, "incidentio", 0).await.unwrap();
+    let error = bench.run(JobKind::Poll).await.unwrap_err();
+    assert!(matches!(error, RunError::Failed(HostError::Plugin(_))), "{error}");
+    let after = bench.store.to_revisit(&bench.org, "incidentio", 0).await.unwrap();
+    assert_eq!(after, waiting, "a step is all or nothing");
 }
 
 #[tokio::test]

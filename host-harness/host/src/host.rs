@@ -326,10 +326,6 @@ impl Host {
 
     /// Has stored incidents derived anew, soon: what they are derived from has changed.
     pub async fn schedule_rederive(&self, org: &OrgId) -> Result<(), HostError> {
-        let source = &self.plugin.descriptor().name;
-        if self.store.incident_keys(org, source, None, 1).await?.keys.is_empty() {
-            return Ok(());
-        }
         Ok(self.store.put_job(org, JobKind::Rederive, self.clock.now(), None).await?)
     }
 

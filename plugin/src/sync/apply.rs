@@ -40,10 +40,21 @@ impl Batch {
         Batch { rederive: true, ..Batch::default() }
     }
 
-    /// Adds a piece of news; of one incident there may be several.
-    pub fn add(&mut self, news: News) {
-        let index = self.news.partition_point(|known| known.id <= news.id);
-        self.news.insert(index, Box::new(news));
+    /// Adds to what is new of an incident.
+    pub fn tell(&mut self, id: &str, what: impl FnOnce(&mut News)) {
+        if let Some(news) = self.of(id) {
+            what(news);
+        }
+    }
+
+    /// Never none.
+    fn of(&mut self, id: &str) -> Option<&mut Box<News>> {
+        let found = self.news.binary_search_by(|known| known.id.as_str().cmp(id));
+        let index = found.unwrap_or_else(|index| {
+            self.news.insert(index, Box::new(News { id: id.into(), ..News::default() }));
+            index
+        });
+        self.news.get_mut(index)
     }
 }
 
@@ -101,7 +112,7 @@ pub fn apply(
 }
 
 struct Draft<'a> {
-    news: &'a [Box<News>],
+    news: &'a News,
     /// The stored revision.
     base: Option<u64>,
     before: Option<(Phase, Timestamp)>,
@@ -117,11 +128,12 @@ struct Draft<'a> {
 }
 
 fn drafts<'a>(world: &mut dyn World, context: &Context, batch: &'a Batch) -> Result<Vec<Draft<'a>>, Error> {
-    let entries: Vec<&'a [Box<News>]> = batch.news.chunk_by(|a, b| a.id == b.id).collect();
-    let mut drafts = Vec::with_capacity(entries.len());
-    for entries in entries.chunks(KEYS_PER_CALL) {
+    let mut drafts = Vec::with_capacity(batch.news.len());
+    for entries in batch.news.chunks(KEYS_PER_CALL) {
         let mut keys = Vec::with_capacity(entries.len());
-        keys.extend(entries.iter().filter_map(|news| Some(key(&news.first()?.id))));
+        for news in entries {
+            keys.push(key(&news.id));
+        }
         for (news, stored) in entries.iter().zip(world.incidents(&keys)?) {
             drafts.extend(draft(world, context, news, stored)?);
         }
@@ -133,12 +145,10 @@ fn drafts<'a>(world: &mut dyn World, context: &Context, batch: &'a Batch) -> Res
 fn draft<'a>(
     world: &mut dyn World,
     context: &Context,
-    news: &'a [Box<News>],
+    news: &'a News,
     stored: Option<StoredIncident>,
 ) -> Result<Option<Draft<'a>>, Error> {
-    let Some(id) = news.first().map(|news| &news.id) else {
-        return Ok(None);
-    };
+    let id = &news.id;
     let mut facts = None;
     let mut told_before = Vec::new();
     let mut before = None;
@@ -157,10 +167,7 @@ fn draft<'a>(
             ),
         }
     }
-    for news in news {
-        facts = Facts::merge(facts, news);
-    }
-    let Some(mut facts) = facts else {
+    let Some(mut facts) = Facts::merge(facts, news) else {
         return Ok(None);
     };
     let wanted = context.settings.include_private;
@@ -233,7 +240,7 @@ impl Draft<'_> {
             }
             return;
         }
-        if let Some(chronicle) = news.iter().find_map(|news| news.chronicle.as_ref()) {
+        if let Some(chronicle) = &news.chronicle {
             told.extend_from_slice(&chronicle.events);
             changes.push(Change::ReplaceTimeline(Timeline { incident: key.clone(), events: told }));
         } else {

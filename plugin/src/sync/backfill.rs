@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::apply::{Batch, apply};
 use super::context::{self, Context};
-use super::facts::{News, Snapshot};
+use super::facts::Snapshot;
 use super::listing::{Walk, snapshots};
 use super::{read_page, read_state, write_state};
 use crate::incidentio::client::{self, ApiError};
@@ -225,7 +225,7 @@ impl Run<'_> {
             let oldest = [oldest, first, last].into_iter().flatten().min();
             for update in listed {
                 let id = update.incident_id.clone();
-                batch.add(News { id, updates: Vec::from([update]), ..News::default() });
+                batch.tell(&id, |news| news.updates.push(update));
             }
             let next = page.after.filter(|next| after.as_ref() != Some(next));
             let passed_window = newest_first && oldest.is_some_and(|at| at < self.window.since);

@@ -4,7 +4,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{context, fetch_one, poll};
+use super::context::{self, Context};
+use super::{fetch_one, poll};
 use crate::incidentio::{client, payload};
 use crate::model::{Connection, Error, Settings};
 use crate::port::World;
@@ -39,6 +40,11 @@ pub fn connect(world: &mut dyn World, settings: &Settings) -> Result<Connection,
     let mut changes = Vec::from([context::settings_change(settings)]);
     changes.extend(poll::first_watermark(world, now)?);
     world.commit(&changes)?;
+    // From here on every record is derived with the account known.
+    let mut context = Context::load(world)?;
+    if context.account.read_at.is_none() {
+        context::refresh(world, &mut context.account)?;
+    }
     Ok(connection)
 }
 

@@ -2,12 +2,12 @@
 //! an identifier and is fetched. Applying it again, or later than a newer one, changes nothing.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::apply::{Batch, Effect, apply};
 use super::context::Context;
-use super::facts::{Facts, News, Snapshot, Told};
+use super::facts::{Facts, Snapshot, Told};
 use super::{key, reread, timeline};
 use crate::incidentio::payload;
 use crate::model::{Change, Error, Outcome, StoredIncident};
@@ -55,7 +55,8 @@ fn delivered(
     let mut batch = Batch::default();
     batch.events.extend(told.iter().map(|told| timeline::of_told(id, told, status)));
     let version = snapshot.updated_at;
-    batch.add(News { id: id.into(), snapshot: Some(snapshot), told, ..News::default() });
+    let id = snapshot.id().to_string();
+    batch.tell(&id, |news| (news.snapshot, news.told) = (Some(snapshot), told));
     let effects = apply(world, context, &batch, Vec::new())?;
     Ok(match effects.incidents.first() {
         Some(Effect { before: Some((_, before)), .. }) if *before > version => Outcome::Stale,
@@ -69,13 +70,11 @@ fn stored(world: &mut dyn World, id: &str) -> Result<Option<StoredIncident>, Err
 }
 
 fn fetched(world: &mut dyn World, context: &Context, id: &str) -> Result<Outcome, Error> {
-    let news = reread(world, id)?;
-    if news.snapshot.is_none() && stored(world, id)?.is_none() {
+    let mut batch = Batch::default();
+    if !reread(world, id, &mut batch)? && stored(world, id)?.is_none() {
         world.commit(&[Change::SetState((unseen(id), Some(Vec::new())))])?;
         return Ok(Outcome::Ignored("the incident cannot be seen with this key, or is gone".into()));
     }
-    let mut batch = Batch::default();
-    batch.add(news);
     let effects = apply(world, context, &batch, Vec::new())?;
     Ok(effects.incidents.first().map_or(Outcome::Unchanged, outcome))
 }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::apply::Batch;
 use super::context::Context;
-use super::facts::{News, Snapshot};
+use super::facts::Snapshot;
 use super::read_page;
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload::Incident;
@@ -85,15 +85,12 @@ pub(super) fn snapshots(
     for incident in incidents {
         let id = incident.id.clone();
         match Snapshot::new(incident) {
-            Some(snapshot) => {
-                batch.add(News {
-                    id,
-                    snapshot: Some(snapshot),
-                    read_at: Some(read_at),
-                    imported,
-                    ..News::default()
-                });
-            }
+            Some(snapshot) => batch.tell(&id, |news| {
+                // A list that moves while it is read may show an incident twice.
+                if news.snapshot.as_ref().is_none_or(|known| known.updated_at <= snapshot.updated_at) {
+                    (news.snapshot, news.read_at, news.imported) = (Some(snapshot), Some(read_at), imported);
+                }
+            }),
             None => world.log(
                 Level::Warn,
                 "a listed incident has no identifier or no time and is left out",

@@ -20,7 +20,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use self::facts::{News, Snapshot};
+use self::apply::Batch;
+use self::facts::Snapshot;
 use crate::incidentio::client::{self, ApiError, Page};
 use crate::incidentio::payload;
 use crate::model::{Change, Error, IncidentKey};
@@ -71,21 +72,26 @@ struct OneIncident {
 
 object!(OneIncident { "incident" => Object incident });
 
-/// The incident as it is now, or that it was deleted or is not to be seen with this key.
-fn reread(world: &mut dyn World, id: &str) -> Result<News, Error> {
+/// Adds the incident as it is now, or that it was deleted or is not to be seen with this key; whether it was seen.
+fn reread(world: &mut dyn World, id: &str, batch: &mut Batch) -> Result<bool, Error> {
     let now = world.now();
     let what = "the incident";
-    let mut news = News { id: id.into(), ..News::default() };
-    match client::body(what, fetch_one(world, client::incident(id)), now) {
+    let snapshot = match client::body(what, fetch_one(world, client::incident(id)), now) {
         Ok(body) => {
             let mut answer = OneIncident::default();
             json::read(&body, Slot::Object(&mut answer)).map_err(|why| client::unreadable(what, &why))?;
-            (news.snapshot, news.read_at) = (Snapshot::new(answer.incident), Some(now));
+            let snapshot = Snapshot::new(answer.incident);
+            Some(snapshot.ok_or_else(|| client::unreadable(what, "it has no identifier or no time"))?)
         }
-        Err(ApiError::NotFound | ApiError::Forbidden(_)) => news.hidden_at = Some(now),
+        Err(ApiError::NotFound | ApiError::Forbidden(_)) => None,
         Err(error) => return Err(error.into()),
-    }
-    Ok(news)
+    };
+    let seen = snapshot.is_some();
+    batch.tell(id, |news| {
+        news.snapshot = snapshot;
+        *(if seen { &mut news.read_at } else { &mut news.hidden_at }) = Some(now);
+    });
+    Ok(seen)
 }
 
 fn no_answer() -> Answer {

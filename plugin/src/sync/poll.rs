@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use super::apply::{Batch, apply};
 use super::backfill::UpdatesRead;
 use super::context::{self, Context};
-use super::facts::{Facts, News, Snapshot};
+use super::facts::{Facts, Snapshot};
 use super::listing::{Walk, snapshots};
 use super::{SOURCE, no_answer, read_state, reread, timeline, write_state};
 use crate::incidentio::client::{self, ApiError};
@@ -153,11 +153,8 @@ fn revisit(
         if facts.snapshot.is_withheld() {
             // Private, and only now asked for: what was left out is read again, and after that its timeline.
             step.requests += 1;
-            match reread(world, facts.snapshot.id()) {
-                Ok(news) => {
-                    batch.add(news);
-                    reread_some = true;
-                }
+            match reread(world, facts.snapshot.id(), &mut batch) {
+                Ok(_) => reread_some = true,
                 Err(Error::RateLimited(ms)) => {
                     wait_ms = Some(ms);
                     break;
@@ -212,16 +209,12 @@ fn revisit(
                 "a timeline cannot be read with this key",
                 &[("incident".into(), id.clone())],
             );
-            batch.add(News { id, timeline_as_of: as_of, ..News::default() });
+            batch.tell(&id, |news| news.timeline_as_of = as_of);
         } else {
-            let chronicle = Some(timeline::chronicle(&id, &updates, &items, &log));
-            batch.add(News {
-                id,
-                updates,
-                updates_as_of: as_of,
-                timeline_as_of: as_of,
-                chronicle,
-                ..News::default()
+            let chronicle = timeline::chronicle(&id, &updates, &items, &log);
+            batch.tell(&id, |news| {
+                (news.updates, news.updates_as_of) = (updates, as_of);
+                (news.chronicle, news.timeline_as_of) = (Some(chronicle), as_of);
             });
         }
         visited += 1;

@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use super::SOURCE;
 use super::apply::{Batch, apply};
 use super::context::Context;
-use super::facts::News;
 use crate::model::{Error, Rederived};
 use crate::port::World;
 
@@ -19,7 +18,7 @@ pub fn rederive(world: &mut dyn World, after: Option<&str>) -> Result<Rederived,
     let page = world.list(SOURCE, after, AT_A_TIME)?;
     let mut batch = Batch::rederiving();
     for key in page.keys {
-        batch.add(News { id: key.id, ..News::default() });
+        batch.tell(&key.id, |_| {});
     }
     let effects = apply(world, &context, &batch, Vec::new())?;
     Ok(Rederived { updated: effects.applied.updated, next: page.next })
