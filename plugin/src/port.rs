@@ -20,13 +20,16 @@ pub struct Request {
     pub path_and_query: String,
 }
 
+/// The headers of an answer that the plugin reads.
+pub const HEADERS: [&str; 3] = ["retry-after", "x-ratelimit-limit", "x-ratelimit-remaining"];
+
 /// What came back, whatever the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// HTTP status.
     pub status: u16,
-    /// The `retry-after` header, as it came.
-    pub retry_after: Option<String>,
+    /// Those of [`HEADERS`] that are there, as they came.
+    pub headers: [Option<String>; HEADERS.len()],
     /// The whole body.
     pub body: Vec<u8>,
 }

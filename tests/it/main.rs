@@ -7,6 +7,7 @@ mod convergence;
 mod errors;
 mod fixtures;
 mod limits;
+mod peers;
 mod support;
 mod sync;
 mod webhooks;

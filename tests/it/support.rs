@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use koalr_host::contract::{Connection, Delivery, Header, Incident, Settings, Timestamp};
+use koalr_host::contract::{
+    BackfillRequest, BackfillSource, Connection, Delivery, Header, Incident, Settings, Timestamp,
+};
 use koalr_host::id::OrgId;
 use koalr_host::port::{Clock, DeliveryFilter, DeliveryRow, IncidentFilter, JobKind, OriginMapping, Store};
 use koalr_host::scheduler::{RunError, Scheduler, Totals};
@@ -109,6 +111,13 @@ impl Bench {
 
     pub(crate) async fn run(&self, kind: JobKind) -> Result<Totals, RunError> {
         Scheduler::new(self.host.clone()).run_now(&self.org, kind, &|_| {}, std::future::pending()).await
+    }
+
+    /// What the scheduler asks of an import of the usual length.
+    pub(crate) fn backfill_request(&self) -> BackfillRequest {
+        let until = self.clock.now();
+        let since = until - micros(DateTime::UNIX_EPOCH + TimeDelta::days(90));
+        BackfillRequest { source: BackfillSource::Incidentio, since, until, dry_run: false }
     }
 
     /// Imports history and reads all timelines.

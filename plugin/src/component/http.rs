@@ -14,7 +14,7 @@ use wasi::http::types::{
 use wasi::io::poll::{Pollable, poll};
 use wasi::io::streams::{InputStream, StreamError};
 
-use crate::port::{Answer, Failure, Request, Response};
+use crate::port::{Answer, Failure, HEADERS, Request, Response};
 
 /// Requests in flight at a time.
 const IN_FLIGHT: usize = 8;
@@ -160,12 +160,13 @@ impl Flight {
                 let twice = |()| Failure::Broken("the answer was taken twice".to_string());
                 let response = answer.map_err(twice)?.map_err(failure)?;
                 let status = response.status();
-                let retry_after = response.headers().get("retry-after").into_iter().next();
-                let retry_after = retry_after.and_then(|value| String::from_utf8(value).ok());
+                let fields = response.headers();
+                let headers = HEADERS
+                    .map(|name| fields.get(name).into_iter().next().and_then(|v| String::from_utf8(v).ok()));
                 let unreadable = |()| Failure::Broken("the answer has no readable body".to_string());
                 let body = response.consume().map_err(unreadable)?;
                 let stream = body.stream().map_err(unreadable)?;
-                let got = Response { status, retry_after, body: Vec::new() };
+                let got = Response { status, headers, body: Vec::new() };
                 let reading = Reading { ready: stream.subscribe(), stream, _body: body, _response: response };
                 Flight::Reading(reading, got).advance()
             }

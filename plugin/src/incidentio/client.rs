@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use super::payload;
 pub use super::payload::Page;
 use crate::model::{Error, SECOND, Timestamp};
-use crate::port::{Answer, Failure, Request};
+use crate::port::{Answer, Failure, Request, Response};
 use koalr_codec::json::{self, List, Slot, object};
 use koalr_codec::time;
 
@@ -171,6 +171,7 @@ pub fn body(what: &str, answer: Answer, now: Timestamp) -> Result<Vec<u8>, ApiEr
     let mut said = ErrorBody::default();
     let _ = json::read(&response.body, Slot::Object(&mut said));
     let status = response.status;
+    let [retry_after, ..] = response.headers;
     let detail = said.detail();
     Err(match status {
         401 => ApiError::Unauthorized(format!(
@@ -181,7 +182,7 @@ pub fn body(what: &str, answer: Answer, now: Timestamp) -> Result<Vec<u8>, ApiEr
              \"View catalog\" for services), or add this host's address to the account's IP allowlist"
         )),
         404 => ApiError::NotFound,
-        429 => ApiError::RateLimited(wait_ms(response.retry_after.as_deref(), &said, now)),
+        429 => ApiError::RateLimited(wait_ms(retry_after.as_deref(), &said, now)),
         408 | 500..=599 => ApiError::Unavailable(format!(
             "incident.io failed on the request for {what} (HTTP {status}{detail})"
         )),
@@ -199,8 +200,23 @@ pub fn page(
     now: Timestamp,
     items: &mut dyn List,
 ) -> Result<Page, ApiError> {
+    let pause_ms = answer.as_ref().map_or(0, pause_ms);
     let body = body(what, answer, now)?;
-    payload::page(&body, key, items).map_err(|why| unreadable(what, &why))
+    let mut page = payload::page(&body, key, items).map_err(|why| unreadable(what, &why))?;
+    page.pause_ms = pause_ms;
+    Ok(page)
+}
+
+/// How long until one more request is allowed, if this one was the last of its allowance. An endpoint's bucket is
+/// refilled evenly over a minute; the first number is the bucket that binds.
+fn pause_ms(response: &Response) -> u64 {
+    let [_, limit, remaining] = &response.headers;
+    if remaining.as_deref() != Some("0") {
+        return 0;
+    }
+    let limit = limit.as_deref().and_then(|limit| limit.split(',').next());
+    let a_minute = limit.and_then(|limit| time::integer(limit.trim_ascii().as_bytes())).unwrap_or(60);
+    60_000 / a_minute.clamp(1, 60_000).unsigned_abs()
 }
 
 /// A 200 whose body is not what is documented.
@@ -286,7 +302,11 @@ mod tests {
     use crate::port::Response;
 
     fn answer(status: u16, retry_after: Option<&str>, body: &str) -> Answer {
-        Ok(Response { status, retry_after: retry_after.map(Into::into), body: body.as_bytes().to_vec() })
+        Ok(Response {
+            status,
+            headers: [retry_after.map(Into::into), None, None],
+            body: body.as_bytes().to_vec(),
+        })
     }
 
     #[test]
@@ -341,6 +361,19 @@ mod tests {
         assert_eq!(wait(Some("99999999999999999999"), ""), ApiError::RateLimited(DEFAULT_WAIT_MS));
         assert_eq!(wait(Some("86400"), ""), ApiError::RateLimited(LONGEST_WAIT_MS));
         assert_eq!(wait(Some("2020-01-01T00:00:00Z"), ""), ApiError::RateLimited(0));
+    }
+
+    #[test]
+    fn a_spent_allowance_pauses_for_one_request() {
+        let pause = |limit: Option<&str>, remaining: Option<&str>| {
+            let headers = [None, limit.map(Into::into), remaining.map(Into::into)];
+            pause_ms(&Response { status: 200, headers, body: Vec::new() })
+        };
+        assert_eq!(pause(Some("60, 1200;window=60, 60;window=60"), Some("0")), 1_000);
+        assert_eq!(pause(Some("1200, 1200;window=60"), Some("0")), 50);
+        assert_eq!(pause(Some("60"), Some("1")), 0);
+        assert_eq!(pause(None, None), 0);
+        assert_eq!(pause(Some("none"), Some("0")), 1_000);
     }
 
     #[test]

@@ -321,6 +321,8 @@ pub struct Page {
     pub after: Option<String>,
     /// The size of the whole list, where the endpoint tells.
     pub total: Option<i64>,
+    /// How long to wait before the next request to this endpoint; from the answer's headers.
+    pub pause_ms: u64,
 }
 
 object!(Page { "after" => MaybeText after, "total_record_count" => Integer total });

@@ -184,6 +184,10 @@ impl Run<'_> {
                 i.updated_at.is_none_or(|at| at >= since) && i.created_at.is_none_or(|at| at < until)
             });
             snapshots(self.world, now, true, listed, &mut batch);
+            wait_ms = page.pause_ms;
+            if wait_ms > 0 {
+                break;
+            }
         }
         self.commit(&batch, None)?;
         Ok(self.report(wait_ms))
@@ -236,7 +240,9 @@ impl Run<'_> {
                 read = Some(UpdatesRead { at: began, from: oldest.filter(|_| next.is_some()) });
             }
             let next = next.filter(|_| !passed_window && !too_long);
-            if next.is_some() && number < UPDATES_PER_STEP {
+            wait_ms = if next.is_some() { page.pause_ms } else { 0 };
+            let goes_on = number < UPDATES_PER_STEP && wait_ms == 0;
+            if next.is_some() && goes_on {
                 self.world.begin(&client::updates(next.as_deref()));
             }
             self.position.updates = next.map(|after| Updates {
@@ -246,6 +252,9 @@ impl Run<'_> {
                 oldest,
                 newest_first,
             });
+            if !goes_on {
+                break;
+            }
         }
         self.commit(&batch, read)?;
         Ok(self.report(wait_ms))

@@ -325,7 +325,11 @@ mod tests {
 
         fn fetch(&mut self, requests: &[Request]) -> Vec<Answer> {
             let answer = |request| {
-                Ok(Response { status: 200, retry_after: None, body: self.answer(request).into_bytes() })
+                Ok(Response {
+                    status: 200,
+                    headers: [None, None, None],
+                    body: self.answer(request).into_bytes(),
+                })
             };
             requests.iter().map(answer).collect()
         }

@@ -33,6 +33,8 @@ pub(super) struct Page {
     pub total: Option<i64>,
     /// Whether this is the beginning of the list for the second time. Then there are no incidents.
     pub restarted: bool,
+    /// How long to wait before the next page.
+    pub pause_ms: u64,
 }
 
 impl Walk {
@@ -58,16 +60,18 @@ impl Walk {
                 // A cursor that leads to itself is the end, or the walk would never be one.
                 self.left = page.after.is_some() && page.after != self.after;
                 self.after = page.after;
-                if self.left && reads_on {
+                if self.left && reads_on && page.pause_ms == 0 {
                     world.begin(&request(self.after.as_deref()));
                 }
-                Ok(Page { total: page.total, restarted: false })
+                // What follows the last page is another endpoint's allowance.
+                let pause_ms = if self.left { page.pause_ms } else { 0 };
+                Ok(Page { total: page.total, restarted: false, pause_ms })
             }
             Err(ApiError::Rejected(why)) if self.after.is_some() && !self.restarted => {
                 let fields = [("why".into(), why)];
                 world.log(Level::Warn, "a cursor was rejected; the list is read again", &fields);
                 (self.after, self.restarted) = (None, true);
-                Ok(Page { total: None, restarted: true })
+                Ok(Page { total: None, restarted: true, pause_ms: 0 })
             }
             Err(error) => Err(error),
         }

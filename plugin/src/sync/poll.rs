@@ -108,7 +108,7 @@ fn pass(
         let mut listed: Vec<payload::Incident> = Vec::new();
         step.requests += 1;
         match position.list.next(world, context, days, page < PAGES_PER_STEP, &mut listed) {
-            Ok(_) => {}
+            Ok(page) => step.wait_ms = page.pause_ms,
             Err(ApiError::RateLimited(ms)) => {
                 step.wait_ms = ms;
                 break;
@@ -122,6 +122,9 @@ fn pass(
             position.revisited = Some(0);
         }
         snapshots(world, read_at, false, listed, &mut batch);
+        if step.wait_ms > 0 {
+            break;
+        }
     }
     let effects = apply(world, context, &batch, Vec::from([write_state(STATE, &position)]))?;
     step.created += effects.applied.created;
