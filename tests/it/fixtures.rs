@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::support::*;
 
 /// Serves fixed answers by path, whatever the query; 404 for the rest.
-async fn canned(answers: BTreeMap<String, Value>) -> String {
+pub(crate) async fn canned(answers: BTreeMap<String, Value>) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let answer = async |State(answers): State<Arc<BTreeMap<String, Value>>>,

@@ -4,6 +4,7 @@
 
 mod component;
 mod convergence;
+mod drift;
 mod errors;
 mod fixtures;
 mod limits;
