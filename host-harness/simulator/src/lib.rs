@@ -237,6 +237,11 @@ impl Simulator {
         self.live(|account| account.delete(id).map(|()| Vec::new()))
     }
 
+    /// Works on the account itself; webhooks that a move answers are the caller's to deliver.
+    pub fn with_account<T>(&self, work: impl FnOnce(&mut Account) -> T) -> T {
+        work(&mut self.0.service.account.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// An incident as the API shows it.
     pub fn raw_incident(&self, id: &str) -> Option<Value> {
         self.read(|account| serde_json::from_slice(&account.find(id)?.json).ok())

@@ -258,12 +258,13 @@ impl Run {
         Run::connected(account, now, history.access, history.page_size)
     }
 
-    fn connected(account: Account, now: Timestamp, access: Access, page_size: u8) -> Run {
+    pub(super) fn connected(account: Account, now: Timestamp, access: Access, page_size: u8) -> Run {
         let shared = Rc::new(RefCell::new(Shared {
             memory: Memory::default(),
             account,
             now,
             roles: access.roles(),
+            requests: 0,
             page_size,
             pending: Vec::new(),
             delivered: Vec::new(),
@@ -359,6 +360,23 @@ impl Run {
         }
     }
 
+    /// Imports to the end, cut off once at `crash`. Answers how many requests that took and the most of any step.
+    pub(super) fn import(&self, crash: Option<Crash>) -> (u32, u32) {
+        let requests = || self.shared.borrow().requests;
+        let (before, mut most, mut crash) = (requests(), 0, crash);
+        loop {
+            let at = requests();
+            let mut world = Native { crash, ..Native::new(&self.shared) };
+            let step = backfill::backfill(&mut world, self.window, false);
+            most = most.max(requests() - at);
+            // A crash that did not come about in this step may in the next.
+            crash = world.crash.filter(|_| step.is_ok());
+            if step.is_ok_and(|step| !step.more) {
+                return (requests() - before, most);
+            }
+        }
+    }
+
     /// Ends the import and polls once more; what is still under way never arrives.
     pub(super) fn settle(&self) {
         if !self.access.sees_private {
@@ -417,6 +435,6 @@ impl Run {
     }
 }
 
-fn is_private(body: &Bytes) -> bool {
+pub(super) fn is_private(body: &Bytes) -> bool {
     String::from_utf8_lossy(body).contains("\"private_incident.")
 }

@@ -57,6 +57,8 @@ pub(super) struct Shared {
     pub(super) account: Account,
     pub(super) now: Timestamp,
     pub(super) roles: Vec<String>,
+    /// Requests that were answered.
+    pub(super) requests: u32,
     /// How many rows of a list come at once, at most.
     pub(super) page_size: u8,
     /// Deliveries under way.
@@ -118,7 +120,8 @@ impl World for Native {
                 answers.push(Err(Failure::Broken("cut off".into())));
                 continue;
             }
-            let shared = self.shared.borrow();
+            let shared = &mut *self.shared.borrow_mut();
+            shared.requests += 1;
             // The provider cuts pages as it likes; small ones have small accounts paged.
             let cut = format!("page_size={}", shared.page_size);
             let path = request.path_and_query.replacen("page_size=250", &cut, 1);
