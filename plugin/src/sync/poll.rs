@@ -199,7 +199,15 @@ fn revisit(
     }
     for visit in visits {
         if !visit.is_complete() {
-            continue;
+            if wait_ms.is_some() {
+                continue;
+            }
+            let incident = visit.snapshot.id().into();
+            world.log(
+                Level::Warn,
+                "of a very long timeline the first part is kept",
+                &[("incident".into(), incident)],
+            );
         }
         step.fetched += 1;
         let Visit { snapshot, updates, items, log, withheld, .. } = visit;
