@@ -3,6 +3,8 @@
 //! The component is built first and for itself, because the harness carries it and the tests run it. Nothing
 //! here decides what the program does; it only runs cargo in the right order.
 
+mod bench;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,6 +18,7 @@ cargo xtask <verb>
   plugin           build the component: target/plugin/incidentio.wasm
   demo [--exit]    build everything and run the demo; --exit ends it after the summary
   test             format, clippy with warnings denied, the component, every test
+  bench [N]        how long an import of N incidents takes; 10,000 unless told
 ";
 
 fn main() -> Result<()> {
@@ -34,6 +37,8 @@ fn main() -> Result<()> {
             succeed(&mut run)
         }
         ["test"] => test(),
+        ["bench"] => bench(10_000),
+        ["bench", incidents] => bench(incidents.parse().context("N is a number of incidents")?),
         _ => {
             print!("{HELP}");
             ensure!(matches!(arguments.as_slice(), [] | ["help" | "--help" | "-h"]), "no such verb");
@@ -55,6 +60,13 @@ fn test() -> Result<()> {
     succeed(&mut cargo(&["test", "--workspace", "--doc"]))
 }
 
+fn bench(incidents: u32) -> Result<()> {
+    component("incidentio")?;
+    succeed(&mut cargo(&["build", "--quiet", "-p", "koalr-harness"]))?;
+    let built = target().join("debug/koalr-harness");
+    bench::run(&built, &target(), incidents, 5)
+}
+
 /// Builds a package's component and puts it where everybody looks for it.
 fn component(package: &str) -> Result<(PathBuf, u64)> {
     add_target()?;
@@ -68,7 +80,7 @@ fn component(package: &str) -> Result<(PathBuf, u64)> {
     let build =
         ["build", "-p", package, "--lib", "--target", TARGET, "--profile", "plugin", "--config", &remap];
     succeed(&mut cargo(&build))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let target = target();
     let file = format!("{}.wasm", package.replace('-', "_"));
     let built = target.join(TARGET).join("plugin").join(&file);
     let directory = root().join("target/plugin");
@@ -81,6 +93,11 @@ fn component(package: &str) -> Result<(PathBuf, u64)> {
         std::fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok((path, bytes.len() as u64))
+}
+
+/// Where cargo builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// Where cargo keeps what it downloads, one directory for each registry.
