@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use koalr_host::contract::Phase;
-use koalr_host::port::{Accepted, DeliveryState};
+use koalr_host::port::{Accepted, DeliveryState, JobKind};
 use koalr_host::worker::InboxWorker;
 use koalr_simulator::{Change, Effect, Fault, HeaderFamily, Mode, NewIncident, Simulator};
 use serde_json::{Value, json};
@@ -184,4 +184,33 @@ async fn a_delivery_that_takes_long_does_not_keep_the_others_waiting() {
     deliver(&bench, "msg_2", &event("public_incident.incident_created_v2", &whole)).await;
     eventually(async || bench.incident(&fast).await.is_some()).await;
     working.abort();
+}
+
+#[tokio::test]
+async fn the_timeline_of_an_incident_that_can_no_longer_be_seen_is_kept() {
+    let mut options = koalr_simulator::Options::new(40, 31, now());
+    let roles = vec!["viewer".to_string(), "catalog_viewer".to_string()];
+    options.keys = koalr_simulator::Keys::Listed([(KEY.to_string(), roles)].into());
+    let simulator = Simulator::start(options).await.unwrap();
+    let bench = Bench::connected(&simulator).await;
+    bench.sync().await;
+    let incident = bench.incidents().await.into_iter().next().unwrap();
+    let id = &incident.key.id;
+    let before = bench.store.timeline(&bench.org, &incident.key).await.unwrap();
+    assert!(before.len() > 1);
+
+    // It changes, which makes its timeline due to be read again, and is hidden before that happens.
+    let said = Change { message: Some("Still looking".into()), ..Change::default() };
+    simulator.update(id, said, now() + TimeDelta::minutes(1)).unwrap();
+    let whole = simulator.raw_incident(id).unwrap();
+    deliver(&bench, "msg_1", &event("public_incident.incident_updated_v2", &whole)).await;
+    bench.drain().await;
+    simulator.set_private(id, true, now() + TimeDelta::minutes(2)).unwrap();
+    deliver(&bench, "msg_2", &event("private_incident.incident_updated_v2", &json!({ "id": id }))).await;
+    bench.drain().await;
+    bench.clock.advance(TimeDelta::minutes(10));
+    bench.run(JobKind::Poll).await.unwrap();
+    assert!(bench.incident(id).await.unwrap().private);
+    let after = bench.store.timeline(&bench.org, &incident.key).await.unwrap();
+    assert!(before.iter().all(|event| after.contains(event)), "{after:#?}");
 }

@@ -155,9 +155,10 @@ impl Facts {
         self.acknowledged_at = None;
     }
 
-    /// Whether there is more to read of it at the provider.
+    /// Whether there is more to read of it at the provider. Of one that cannot be seen the lists would come back empty.
     pub fn is_incomplete(&self) -> bool {
-        !self.snapshot.is_withheld() && self.timeline_as_of < Some(self.snapshot.updated_at)
+        let shown = self.hidden_at.is_none() && !self.snapshot.is_withheld();
+        shown && self.timeline_as_of < Some(self.snapshot.updated_at)
     }
 
     /// Reads facts back; none if they are not what [`Facts::to_bytes`] writes.
