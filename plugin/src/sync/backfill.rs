@@ -189,7 +189,9 @@ impl Run<'_> {
                 break;
             }
         }
-        self.commit(&batch, None)?;
+        // Of what this import brought in, an earlier reading of the updates knows nothing.
+        let unread = (!self.position.incidents.left).then(UpdatesRead::default);
+        self.commit(&batch, unread)?;
         Ok(self.report(wait_ms))
     }
 
