@@ -4,6 +4,7 @@
 //! here decides what the program does; it only runs cargo in the right order.
 
 mod bench;
+mod component;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -87,7 +88,7 @@ fn component(package: &str) -> Result<(PathBuf, u64)> {
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let path = directory.join(&file);
     let bytes = std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
-    let bytes = without_names(&bytes).with_context(|| format!("{} is no component", built.display()))?;
+    let bytes = component::smaller(&bytes, &target)?;
     // An unchanged component keeps its time stamp, so that nothing is compiled again because of it.
     if std::fs::read(&path).ok().as_ref() != Some(&bytes) {
         std::fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
@@ -106,29 +107,6 @@ fn sources() -> Vec<PathBuf> {
     let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).unwrap_or_default();
     let registries = std::fs::read_dir(home.join("registry").join("src")).into_iter().flatten();
     registries.flatten().map(|entry| entry.path()).collect()
-}
-
-/// The component without its custom sections: names for a debugger, which the linker adds after it has stripped.
-fn without_names(component: &[u8]) -> Option<Vec<u8>> {
-    const CUSTOM: u8 = 0;
-    let (preamble, mut rest) = component.split_at_checked(8)?;
-    let mut kept = preamble.to_vec();
-    while let [id, after_id @ ..] = rest {
-        let (size, header) = leb128(after_id)?;
-        let (section, next) = rest.split_at_checked(1 + header + size)?;
-        if *id != CUSTOM {
-            kept.extend_from_slice(section);
-        }
-        rest = next;
-    }
-    Some(kept)
-}
-
-/// An unsigned LEB128 number and how many bytes it takes.
-fn leb128(bytes: &[u8]) -> Option<(usize, usize)> {
-    let length = bytes.iter().take(5).position(|byte| byte & 0x80 == 0)? + 1;
-    let digits = bytes.get(..length)?.iter().rev();
-    Some((digits.fold(0, |value, byte| value << 7 | usize::from(byte & 0x7f)), length))
 }
 
 /// Adds the wasm target unless it is there. Without rustup the compiler's own error will say what is missing.
@@ -166,20 +144,4 @@ fn arguments(command: &Command) -> String {
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_names;
-
-    #[test]
-    fn only_custom_sections_go() {
-        let long = [[7, 0x81, 0x01].as_slice(), &[9; 129]].concat();
-        let component =
-            [b"\0asm\x0d\0\x01\0".as_slice(), &[0, 2, 1, b'x'], &long, &[0, 0], &[1, 1, 5]].concat();
-        let expected = [b"\0asm\x0d\0\x01\0".as_slice(), &long, &[1, 1, 5]].concat();
-        assert_eq!(without_names(&component), Some(expected));
-        assert_eq!(without_names(b"\0asm\x0d\0\x01\0\x07\x05\x01"), None);
-        assert_eq!(without_names(b"no"), None);
-    }
 }

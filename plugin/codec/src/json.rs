@@ -106,10 +106,12 @@ impl<T: Object + Default> Object for Option<T> {
 
 /// Reads a whole document. The error says where it stops being JSON.
 pub fn read(document: &[u8], slot: Slot<'_>) -> Result<(), String> {
+    let stops = |at: usize| format!("not JSON after byte {at}");
+    let text = from_utf8(document).map_err(|error| stops(error.valid_up_to()))?;
     let mut json = SliceLexer::new(document);
-    match json.exactly_one(SliceLexer::ws_peek, |next, json| value(next, json, slot, DEEPEST)) {
+    match json.exactly_one(SliceLexer::ws_peek, |next, json| value(next, text, json, slot, DEEPEST)) {
         Ok(()) => Ok(()),
-        Err(NotJson) => Err(format!("not JSON after byte {}", document.len() - json.as_slice().len())),
+        Err(NotJson) => Err(stops(document.len() - json.as_slice().len())),
     }
 }
 
@@ -122,21 +124,41 @@ impl From<Expect> for NotJson {
     }
 }
 
-fn value(next: u8, json: &mut SliceLexer<'_>, mut slot: Slot<'_>, depth: u32) -> Result<(), NotJson> {
+/// `document` is the whole of what `json` reads the rest of.
+fn value<'a>(
+    next: u8,
+    document: &'a str,
+    json: &mut SliceLexer<'a>,
+    mut slot: Slot<'_>,
+    depth: u32,
+) -> Result<(), NotJson> {
     let Some(depth) = depth.checked_sub(1) else {
         return Err(NotJson);
     };
     match next {
         b'{' => json.discarded().seq(b'}', SliceLexer::ws_peek, |next, json| {
-            let slot = key(next, json, &mut slot)?;
+            if next != b'"' {
+                return Err(NotJson);
+            }
+            let key = string(document, json.discarded())?;
+            let slot = if let Slot::Object(object) = &mut slot { object.slot(&key) } else { Slot::Skip };
             json.expect(SliceLexer::ws_peek, b':').ok_or(NotJson)?;
-            value(json.ws_peek().ok_or(NotJson)?, json, slot, depth)
+            value(json.ws_peek().ok_or(NotJson)?, document, json, slot, depth)
         }),
         b'[' => json.discarded().seq(b']', SliceLexer::ws_peek, |next, json| {
             let slot = if let Slot::List(list) = &mut slot { list.slot() } else { Slot::Skip };
-            value(next, json, slot, depth)
+            value(next, document, json, slot, depth)
         }),
-        b'"' => text(json.discarded(), slot),
+        b'"' => {
+            let text = string(document, json.discarded())?;
+            match slot {
+                Slot::Text(place) => *place = text.into_owned(),
+                Slot::MaybeText(place) if !text.is_empty() => *place = Some(text.into_owned()),
+                Slot::Instant(place) => *place = time::parse_rfc3339(&text),
+                _ => {}
+            }
+            Ok(())
+        }
         b'-' | b'0'..=b'9' => number(json, slot),
         _ => {
             let flag = json.null_or_bool().ok_or(NotJson)?;
@@ -148,36 +170,36 @@ fn value(next: u8, json: &mut SliceLexer<'_>, mut slot: Slot<'_>, depth: u32) ->
     }
 }
 
-fn key<'a>(next: u8, json: &mut SliceLexer<'_>, slot: &'a mut Slot<'_>) -> Result<Slot<'a>, NotJson> {
-    if next != b'"' {
-        return Err(NotJson);
-    }
-    let key = string(json.discarded())?;
-    Ok(if let Slot::Object(object) = slot { object.slot(&key) } else { Slot::Skip })
-}
-
-fn text(json: &mut SliceLexer<'_>, slot: Slot<'_>) -> Result<(), NotJson> {
-    let text = string(json)?;
-    match slot {
-        Slot::Text(place) => *place = text.into_owned(),
-        Slot::MaybeText(place) if !text.is_empty() => *place = Some(text.into_owned()),
-        Slot::Instant(place) => *place = time::parse_rfc3339(&text),
-        _ => {}
-    }
-    Ok(())
-}
-
-/// A string behind its opening quote. Most have no escapes and are found by their end, many bytes at a time; the
-/// lexer takes the others.
-fn string<'a>(json: &mut SliceLexer<'a>) -> Result<Cow<'a, str>, NotJson> {
+/// A string behind its opening quote. Most have no escapes and are parts of the document; the lexer takes the
+/// others.
+fn string<'a>(document: &'a str, json: &mut SliceLexer<'a>) -> Result<Cow<'a, str>, NotJson> {
     let rest = json.as_slice();
-    let end = memchr::memchr2(b'"', b'\\', rest).ok_or(NotJson)?;
-    if let Some((text, [b'"', after @ ..])) = rest.split_at_checked(end) {
-        let control = text.iter().fold(false, |found, byte| found | (*byte < 0x20));
+    let length = plain(rest);
+    if let Some((_, [b'"', after @ ..])) = rest.split_at_checked(length) {
         *json = SliceLexer::new(after);
-        return if control { Err(NotJson) } else { from_utf8(text).map(Cow::Borrowed).map_err(|_| NotJson) };
+        let start = document.len().saturating_sub(rest.len());
+        return document.get(start..start + length).map(Cow::Borrowed).ok_or(NotJson);
     }
     json.str_string().map_err(|_| NotJson)
+}
+
+/// How many bytes come before the first quote, backslash or control character, eight of them looked at together.
+fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    // The high bit of each byte that is below `limit`; above the lowest of them others may be set that are not.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGHS;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let is = |byte: u64| below(word ^ (ONES * byte), 1);
+        let found = is(b'"'.into()) | is(b'\\'.into()) | below(word, 0x20);
+        if found != 0 {
+            return index * 8 + (found.trailing_zeros() / 8) as usize;
+        }
+    }
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
+    bytes.len() - rest.len() + rest.iter().position(special).unwrap_or(rest.len())
 }
 
 fn number(json: &mut SliceLexer<'_>, slot: Slot<'_>) -> Result<(), NotJson> {
