@@ -20,6 +20,13 @@ pub struct Request {
     pub path_and_query: String,
 }
 
+impl Request {
+    /// What the provider counts requests by.
+    pub fn endpoint(&self) -> &str {
+        self.path_and_query.split('?').next().unwrap_or_default()
+    }
+}
+
 /// The headers of an answer that the plugin reads.
 pub const HEADERS: [&str; 3] = ["retry-after", "x-ratelimit-limit", "x-ratelimit-remaining"];
 
@@ -34,6 +41,14 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
+impl Response {
+    /// Whether it says that no more requests are allowed for now.
+    pub fn is_last(&self) -> bool {
+        let [_, _, remaining] = &self.headers;
+        self.status == 429 || remaining.as_deref() == Some("0")
+    }
+}
+
 /// Why there is no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -43,6 +58,8 @@ pub enum Failure {
     Broken(String),
     /// The answer is larger than the plugin accepts.
     TooLarge,
+    /// The request was held back: an answer before it said that the allowance is spent.
+    Unsent,
 }
 
 /// A response, or why there is none.
@@ -54,7 +71,8 @@ pub trait World {
     fn now(&self) -> Timestamp;
     /// Sends a request ahead of the `fetch` that takes its answer; a hint, to wait while there is work to do.
     fn begin(&mut self, request: &Request);
-    /// One answer per request, in order; several are in flight at a time.
+    /// One answer per request, in order; several are in flight at a time. Once the provider says that an
+    /// endpoint's allowance is spent, no more are sent there.
     fn fetch(&mut self, requests: &[Request]) -> Vec<Answer>;
     fn commit(&mut self, changes: &[Change]) -> Result<Applied, StorageError>;
     fn incidents(&mut self, keys: &[IncidentKey]) -> Result<Vec<Option<StoredIncident>>, StorageError>;

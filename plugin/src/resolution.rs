@@ -15,6 +15,8 @@ pub struct NamedTime<'a> {
     pub name: &'a str,
     /// When.
     pub at: Timestamp,
+    /// When it was last set, where that is known.
+    pub set_at: Option<Timestamp>,
 }
 
 /// The incident stood in this phase from this instant on.
@@ -29,9 +31,8 @@ pub struct Stand {
     pub recorded: bool,
 }
 
-fn named(times: &[NamedTime<'_>], names: &[&str]) -> Option<Timestamp> {
-    let matches = |t: &&NamedTime<'_>| names.iter().any(|n| t.name.trim_ascii().eq_ignore_ascii_case(n));
-    times.iter().find(matches).map(|t| t.at)
+fn named<'a>(times: &'a [NamedTime<'a>], names: &[&str]) -> Option<&'a NamedTime<'a>> {
+    times.iter().find(|t| names.iter().any(|n| t.name.trim_ascii().eq_ignore_ascii_case(n)))
 }
 
 fn derived(at: Timestamp, rule: &str) -> DerivedTime {
@@ -40,7 +41,7 @@ fn derived(at: Timestamp, rule: &str) -> DerivedTime {
 
 /// Start of the impact: `impact-started-at`, `reported-at`, `declared-at`, else `created-at`.
 pub fn started(times: &[NamedTime<'_>], created_at: Timestamp) -> DerivedTime {
-    let at = |names, rule| named(times, names).map(|at| derived(at, rule));
+    let at = |names, rule| named(times, names).map(|time| derived(time.at, rule));
     at(&["impact started at", "impact started"], "impact-started-at")
         .or_else(|| at(&["reported at"], "reported-at"))
         .or_else(|| at(&["declared at"], "declared-at"))
@@ -50,7 +51,7 @@ pub fn started(times: &[NamedTime<'_>], created_at: Timestamp) -> DerivedTime {
 /// Acknowledgement: `accepted-at`, which incidents lack that were opened directly, else `activity-acked`: the first
 /// acknowledgement in the activity log.
 pub fn acknowledged(times: &[NamedTime<'_>], logged: Option<Timestamp>) -> Option<DerivedTime> {
-    let accepted = named(times, &["accepted at"]).map(|at| derived(at, "accepted-at"));
+    let accepted = named(times, &["accepted at"]).map(|time| derived(time.at, "accepted-at"));
     accepted.or_else(|| logged.map(|at| derived(at, "activity-acked")))
 }
 
@@ -58,16 +59,16 @@ pub fn acknowledged(times: &[NamedTime<'_>], logged: Option<Timestamp>) -> Optio
 /// `status-transition`, `closed-at-timestamp`, else none.
 ///
 /// The provider's default rules fill a timestamp the first time a status is entered, so after a reopening it
-/// can be too early: a timestamp before the last reopening is stale and passed over. `history` is oldest
-/// first.
+/// can be too early: a timestamp before the last reopening is stale and passed over, unless it was set since.
+/// `history` is oldest first.
 pub fn resolved(phase: Phase, times: &[NamedTime<'_>], history: &[Stand]) -> Option<DerivedTime> {
     if !phase.is_over() {
         return None;
     }
     let reopened = last_reopening(history);
     let fresh = |names, rule| {
-        let at = named(times, names).filter(|at| reopened.is_none_or(|r| *at >= r))?;
-        Some(derived(at, rule))
+        let later = |time: &NamedTime<'_>| reopened.is_none_or(|r| time.at >= r || time.set_at >= Some(r));
+        named(times, names).filter(|time| later(time)).map(|time| derived(time.at, rule))
     };
     fresh(&["resolved at"], "resolved-at-timestamp")
         .or_else(|| fresh(&["fixed at"], "fixed-at-timestamp"))
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     fn times<'a>(list: &[(&'a str, Timestamp)]) -> Vec<NamedTime<'a>> {
-        list.iter().map(|(name, at)| NamedTime { name, at: *at }).collect()
+        list.iter().map(|(name, at)| NamedTime { name, at: *at, set_at: None }).collect()
     }
 
     fn history(list: &[(Timestamp, Phase)]) -> Vec<Stand> {
@@ -153,6 +154,17 @@ mod tests {
         let stands = [(0, Active), (50, Resolved), (60, Active), (80, Resolved)];
         check(Resolved, &[("Resolved at", 50), ("Fixed at", 49)], &stands, Some((80, "status-transition")));
         check(Resolved, &[("Resolved at", 75)], &stands, Some((75, "resolved-at-timestamp")));
+    }
+
+    #[test]
+    fn a_timestamp_that_was_set_after_the_reopening_is_good_again() {
+        let stands = history(&[(0, Active), (50, Resolved), (60, Active), (80, Resolved)]);
+        let end = |set_at| {
+            let times = [NamedTime { name: "Resolved at", at: 55, set_at }];
+            resolved(Resolved, &times, &stands).map(|end| (end.at, end.rule))
+        };
+        assert_eq!(end(Some(90)), Some((55, "resolved-at-timestamp".into())));
+        assert_eq!(end(Some(51)), Some((80, "status-transition".into())), "set before it was reopened");
     }
 
     #[test]

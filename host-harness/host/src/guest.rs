@@ -136,14 +136,10 @@ impl imports::storage::Host for GuestState {
             Ok(scope) => scope,
             Err(refused) => return Ok(Err(refused)),
         };
-        if scope.completes.is_some() && self.completed {
-            return Ok(Err(StorageError::Invalid("the delivery is completed already".into())));
-        }
-        let applied = scope.store.commit(&scope.org, changes, scope.completes.as_ref()).await;
-        let completes = scope.completes.is_some();
-        if applied.is_ok() {
-            self.completed = completes;
-        }
+        // The first commit of a delivery's call completes it; what follows is mended after it.
+        let completes = scope.completes.as_ref().filter(|_| !self.completed);
+        let applied = scope.store.commit(&scope.org, changes, completes).await;
+        self.completed |= applied.is_ok() && scope.completes.is_some();
         Ok(applied.map_err(Into::into))
     }
 
@@ -199,6 +195,9 @@ impl imports::storage::Host for GuestState {
 
 impl imports::directory::Host for GuestState {
     async fn users_by_email(&mut self, emails: Vec<String>) -> Answer<Vec<Option<String>>> {
+        if emails.len() > MOST_KEYS {
+            return Ok(Err(StorageError::Invalid(format!("at most {MOST_KEYS} addresses at a time"))));
+        }
         match self.storage(Access::Read) {
             Ok(scope) => Ok(scope.store.users_by_email(&scope.org, &emails).await.map_err(Into::into)),
             Err(refused) => Ok(Err(refused)),
@@ -206,6 +205,9 @@ impl imports::directory::Host for GuestState {
     }
 
     async fn services_by_name(&mut self, names: Vec<ServiceName>) -> Answer<Vec<Option<String>>> {
+        if names.len() > MOST_KEYS {
+            return Ok(Err(StorageError::Invalid(format!("at most {MOST_KEYS} names at a time"))));
+        }
         match self.storage(Access::Read) {
             Ok(scope) => Ok(scope.store.services_by_name(&scope.org, &names).await.map_err(Into::into)),
             Err(refused) => Ok(Err(refused)),

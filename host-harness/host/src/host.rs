@@ -64,16 +64,6 @@ pub enum HostError {
     /// The credential cannot stand in an HTTP header.
     #[error("the {0} contains characters that no HTTP header can carry; copy it again")]
     CredentialText(String),
-    /// The records of two accounts would be mixed.
-    #[error(
-        "this credential belongs to the account {new}, but the organisation has the records of {known}; connect it under another name"
-    )]
-    OtherAccount {
-        /// Whose records are stored.
-        known: String,
-        /// Whose credential it is.
-        new: String,
-    },
     /// Nothing can be verified with it.
     #[error(
         "the {0} is not one that deliveries can be verified with; copy it from the provider's webhook settings"
@@ -264,10 +254,6 @@ impl Host {
     ) -> Result<Connection, HostError> {
         self.check_secrets(org, &connect.secrets).await?;
         let connection = self.try_connect(org, &connect, origins).await?;
-        let known = existing.and_then(|known| known.connection.as_ref()).map(|known| &known.account);
-        if let Some(known) = known.filter(|known| **known != connection.account) {
-            return Err(HostError::OtherAccount { known: known.clone(), new: connection.account });
-        }
         for (name, value) in &connect.credentials {
             self.vault.put(org, name, std::slice::from_ref(value)).await?;
         }
@@ -275,7 +261,11 @@ impl Host {
             self.vault.put(org, name, values).await?;
         }
         let now = self.clock.now();
-        let history_days = connect.settings.history_days.unwrap_or(self.plugin.descriptor().history_days);
+        let history =
+            |settings: &Settings| settings.history_days.unwrap_or(self.plugin.descriptor().history_days);
+        let history_days = history(&connect.settings);
+        let reaches_back = existing.is_some_and(|known| history_days > history(&known.settings));
+        let anew = existing.is_some_and(|known| known.settings != connect.settings);
         let live = Organisation {
             id: org.clone(),
             state: OrganisationState::Live,
@@ -285,16 +275,17 @@ impl Host {
             created_at: existing.map_or(now, |known| known.created_at),
             connected_at: Some(now),
         };
+        // Before the row, so that nothing is lost by a crash between the two.
+        if anew {
+            self.schedule_rederive(org).await?;
+        }
         self.store.put_organisation(&live).await?;
-        // A reconnection does not import history again; what was missed meanwhile is the poll's business.
-        if self.store.job(org, JobKind::Backfill).await?.is_none() {
+        // A reconnection does not import the same history again; what was missed meanwhile is the poll's business.
+        if reaches_back || self.store.job(org, JobKind::Backfill).await?.is_none() {
             self.schedule_backfill(org, history_days).await?;
         }
         if self.store.job(org, JobKind::Poll).await?.is_none() {
             self.store.put_job(org, JobKind::Poll, now, None).await?;
-        }
-        if existing.is_some_and(|known| known.settings != live.settings) {
-            self.schedule_rederive(org).await?;
         }
         Ok(connection)
     }

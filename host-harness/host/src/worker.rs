@@ -122,10 +122,12 @@ impl InboxWorker {
                 tracing::warn!(org = %lease.org, delivery = %lease.delivery, attempt = delivery.attempt, ?verdict, "{text}");
                 match verdict {
                     Verdict::Retry => {
-                        let wait = match error {
+                        // However short the provider's own wait is: the attempts are to last for hours.
+                        let asked = match error {
                             HostError::Plugin(GuestError::RateLimited(ms)) => Duration::from_millis(ms),
-                            _ => backoff(delivery.attempt.saturating_sub(1), fastrand::f64()),
+                            _ => Duration::ZERO,
                         };
+                        let wait = backoff(delivery.attempt.saturating_sub(1), fastrand::f64()).max(asked);
                         store.retry(lease, &text, later(now, wait)).await
                     }
                     Verdict::Bury => store.bury(lease, &text, now).await,

@@ -54,11 +54,15 @@ impl Client {
         answers.resize_with(requests.len(), || None);
         let mut waiting = requests.iter().enumerate();
         let mut flights: Vec<(usize, Flight)> = Vec::with_capacity(IN_FLIGHT);
+        let mut spent: Vec<&str> = Vec::new();
         loop {
             while flights.len() < IN_FLIGHT {
                 let Some((index, request)) = waiting.next() else {
                     break;
                 };
+                if spent.contains(&request.endpoint()) {
+                    continue;
+                }
                 match self.start(request) {
                     Ok(flight) => flights.push((index, flight)),
                     Err(failure) => settle(&mut answers, index, Err(failure)),
@@ -77,14 +81,18 @@ impl Client {
                 }
                 match flight.advance() {
                     Ok(Progress::Going(flight)) => going.push((index, flight)),
-                    Ok(Progress::Done(response)) => settle(&mut answers, index, Ok(response)),
+                    Ok(Progress::Done(response)) => {
+                        if response.is_last() {
+                            spent.extend(requests.get(index).map(Request::endpoint));
+                        }
+                        settle(&mut answers, index, Ok(response));
+                    }
                     Err(failure) => settle(&mut answers, index, Err(failure)),
                 }
             }
             flights = going;
         }
-        let missing = || Err(Failure::Broken("no answer".to_string()));
-        answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect()
+        answers.into_iter().map(|answer| answer.unwrap_or(Err(Failure::Unsent))).collect()
     }
 }
 

@@ -29,6 +29,8 @@ const MODES: [&str; 4] = ["standard", "retrospective", "test", "tutorial"];
 
 /// Waits longer than this are cut: a provider that asks for more is asked again then.
 const LONGEST_WAIT_MS: u64 = 600_000;
+/// Waits are no shorter than this: clocks differ, and a moment that has passed would mean no wait at all.
+const SHORTEST_WAIT_MS: u64 = 1_000;
 /// When the provider asks to wait without saying how long.
 const DEFAULT_WAIT_MS: u64 = 15_000;
 
@@ -132,16 +134,32 @@ pub enum ApiError {
     Refused(String),
 }
 
+impl ApiError {
+    /// What happened, as a sentence.
+    pub fn why(self) -> String {
+        match self {
+            ApiError::NotFound => "incident.io knows no such thing (404)".into(),
+            ApiError::RateLimited(_) => "incident.io asks to wait".into(),
+            ApiError::Unauthorized(text)
+            | ApiError::Forbidden(text)
+            | ApiError::Rejected(text)
+            | ApiError::Unavailable(text)
+            | ApiError::Malformed(text)
+            | ApiError::Refused(text) => text,
+        }
+    }
+}
+
 impl From<ApiError> for Error {
     fn from(error: ApiError) -> Self {
-        match error {
-            ApiError::Unauthorized(text) => Error::Unauthorized(text),
-            ApiError::Forbidden(text) | ApiError::Refused(text) => Error::Forbidden(text),
-            ApiError::NotFound => Error::Malformed("incident.io knows no such thing (404)".into()),
-            ApiError::RateLimited(ms) => Error::RateLimited(ms),
-            ApiError::Unavailable(text) => Error::Unavailable(text),
-            ApiError::Rejected(text) | ApiError::Malformed(text) => Error::Malformed(text),
-        }
+        let of: fn(String) -> Error = match error {
+            ApiError::RateLimited(ms) => return Error::RateLimited(ms),
+            ApiError::Unauthorized(_) => Error::Unauthorized,
+            ApiError::Forbidden(_) | ApiError::Refused(_) => Error::Forbidden,
+            ApiError::Unavailable(_) => Error::Unavailable,
+            ApiError::NotFound | ApiError::Rejected(_) | ApiError::Malformed(_) => Error::Malformed,
+        };
+        of(error.why())
     }
 }
 
@@ -158,6 +176,7 @@ pub fn body(what: &str, answer: Answer, now: Timestamp) -> Result<Vec<u8>, ApiEr
                 "incident.io did not answer the request for {what}: {why}"
             )));
         }
+        Err(Failure::Unsent) => return Err(ApiError::RateLimited(DEFAULT_WAIT_MS)),
         Err(Failure::TooLarge) => {
             return Err(ApiError::Malformed(format!(
                 "incident.io's answer for {what} is larger than is accepted"
@@ -210,8 +229,8 @@ pub fn page(
 /// How long until one more request is allowed, if this one was the last of its allowance. An endpoint's bucket is
 /// refilled evenly over a minute; the first number is the bucket that binds.
 fn pause_ms(response: &Response) -> u64 {
-    let [_, limit, remaining] = &response.headers;
-    if remaining.as_deref() != Some("0") {
+    let [_, limit, _] = &response.headers;
+    if !response.is_last() {
         return 0;
     }
     let limit = limit.as_deref().and_then(|limit| limit.split(',').next());
@@ -237,7 +256,7 @@ fn wait_ms(header: Option<&str>, said: &ErrorBody, now: Timestamp) -> u64 {
     };
     let from_header = header.and_then(|text| seconds(text).or_else(|| instant(text)));
     let from_body = || said.rate_limit.as_ref()?.retry_after.as_deref().and_then(instant);
-    from_header.or_else(from_body).unwrap_or(DEFAULT_WAIT_MS).min(LONGEST_WAIT_MS)
+    from_header.or_else(from_body).unwrap_or(DEFAULT_WAIT_MS).clamp(SHORTEST_WAIT_MS, LONGEST_WAIT_MS)
 }
 
 /// An HTTP date such as `Thu, 17 Apr 2025 11:17:18 GMT`; `UTC` in place of `GMT` is accepted, because incident.io
@@ -354,13 +373,17 @@ mod tests {
         assert_eq!(wait(Some("7"), ""), ApiError::RateLimited(7_000));
         assert_eq!(wait(Some("Thu, 17 Apr 2025 11:17:18 GMT"), ""), ApiError::RateLimited(18_000));
         assert_eq!(wait(Some("Thu, 17 Apr 2025 11:17:18 UTC"), ""), ApiError::RateLimited(18_000));
-        assert_eq!(wait(Some("2025-04-17T11:17:00.0005Z"), ""), ApiError::RateLimited(1));
+        assert_eq!(wait(Some("2025-04-17T11:17:01.0005Z"), ""), ApiError::RateLimited(1_001));
+        assert_eq!(
+            wait(Some("2025-04-17T11:16:00Z"), ""),
+            ApiError::RateLimited(1_000),
+            "a clock that is behind"
+        );
         let said = r#"{"rate_limit":{"retry_after":"2025-04-17T11:17:09Z"}}"#;
         assert_eq!(wait(None, said), ApiError::RateLimited(9_000));
         assert_eq!(wait(Some("soon"), "<html>"), ApiError::RateLimited(DEFAULT_WAIT_MS));
         assert_eq!(wait(Some("99999999999999999999"), ""), ApiError::RateLimited(DEFAULT_WAIT_MS));
         assert_eq!(wait(Some("86400"), ""), ApiError::RateLimited(LONGEST_WAIT_MS));
-        assert_eq!(wait(Some("2020-01-01T00:00:00Z"), ""), ApiError::RateLimited(0));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct Incident {
     pub incident_timestamp_values: Vec<TimestampValue>,
     pub created_at: Option<Timestamp>,
     pub updated_at: Option<Timestamp>,
+    /// Moves with whatever the activity log tells, whether the version does or not.
+    pub last_activity_at: Option<Timestamp>,
 }
 
 object!(Incident {
@@ -47,6 +49,7 @@ object!(Incident {
     "incident_timestamp_values" => List incident_timestamp_values,
     "created_at" => Instant created_at,
     "updated_at" => Instant updated_at,
+    "last_activity_at" => Instant last_activity_at,
 });
 
 /// A status: the name is the organisation's, the category the provider's.
@@ -268,7 +271,7 @@ object!(TimelineItem {
     "activity_log_id" => Text activity_log_id,
 });
 
-/// One entry of the activity log. Of its content only the update that it tells of is read.
+/// One entry of the activity log. Of its content little is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the provider's own field names")]
 pub struct Activity {
@@ -284,14 +287,37 @@ object!(Activity {
     "content" => Object content,
 });
 
-/// What [`Activity`] says beyond its type.
+/// What [`Activity`] says beyond its type; one of these is set, if any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the provider's own field names")]
 pub struct ActivityContent {
     pub incident_update: Update,
+    pub incident_merged: Merging,
+    pub incident_timestamp_set: TimestampSet,
 }
 
-object!(ActivityContent { "incident_update" => Object incident_update });
+object!(ActivityContent {
+    "incident_update" => Object incident_update, "incident_merged" => Object incident_merged,
+    "incident_timestamp_set" => Object incident_timestamp_set,
+});
+
+/// The update that a merge was told with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the provider's own field names")]
+pub struct Merging {
+    pub incident_update_id: String,
+}
+
+object!(Merging { "incident_update_id" => Text incident_update_id });
+
+/// Somebody or something set a named point in the incident's life.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the provider's own field names")]
+pub struct TimestampSet {
+    pub incident_timestamp: TimestampName,
+}
+
+object!(TimestampSet { "incident_timestamp" => Object incident_timestamp });
 
 /// A catalog type; `categories` says what its entries are.
 #[derive(Debug, Clone, Default)]

@@ -85,14 +85,17 @@ pub fn apply(
     batch: &Batch,
     mut extra: Vec<Change>,
 ) -> Result<Effects, Error> {
+    let mut anew: Option<Context> = None;
+    let mut first: Option<Effects> = None;
     for _ in 0..ATTEMPTS {
+        let context = anew.as_ref().unwrap_or(context);
         let mut drafts = drafts(world, context, batch)?;
         link(world, &mut drafts)?;
         let mut effects = Effects::default();
         let mut changes = Vec::with_capacity(drafts.len() * 2 + extra.len());
         for draft in drafts {
             effects.incidents.push(draft.effect());
-            draft.changes(batch, &mut changes);
+            draft.changes(batch, anew.is_some(), &mut changes);
         }
         let own = changes.len();
         changes.append(&mut extra);
@@ -106,7 +109,13 @@ pub fn apply(
                 Err(error) => return Err(error.into()),
             };
         }
-        return Ok(effects);
+        let effects = first.take().unwrap_or(effects);
+        // Settings that changed since they were loaded would otherwise be undone for these incidents.
+        if changes.is_empty() || context.is_current(world)? {
+            return Ok(effects);
+        }
+        first = Some(effects);
+        anew = Some(Context::load(world)?);
     }
     Err(StorageError::Conflict.into())
 }
@@ -183,7 +192,7 @@ fn draft<'a>(
     Ok(Some(Draft { news, base, before, told_before, facts, bytes, changed, revisit, record, services }))
 }
 
-/// Fills in the host's users and catalog entries, two calls for the whole batch.
+/// Fills in the host's users and catalog entries, for the whole batch together.
 fn link(world: &mut dyn World, drafts: &mut [Draft<'_>]) -> Result<(), Error> {
     let mut emails: Vec<String> = Vec::new();
     let mut names: Vec<ServiceName> = Vec::new();
@@ -199,8 +208,14 @@ fn link(world: &mut dyn World, drafts: &mut [Draft<'_>]) -> Result<(), Error> {
             }
         }
     }
-    let users = if emails.is_empty() { Vec::new() } else { world.users_by_email(&emails)? };
-    let services = if names.is_empty() { Vec::new() } else { world.services_by_name(&names)? };
+    let mut users = Vec::with_capacity(emails.len());
+    for some in emails.chunks(KEYS_PER_CALL) {
+        users.append(&mut world.users_by_email(some)?);
+    }
+    let mut services = Vec::with_capacity(names.len());
+    for some in names.chunks(KEYS_PER_CALL) {
+        services.append(&mut world.services_by_name(some)?);
+    }
     for draft in drafts {
         for responder in &mut draft.record.responders {
             let index = responder.email.as_ref().and_then(|email| emails.binary_search(email).ok());
@@ -222,10 +237,11 @@ impl Draft<'_> {
         Effect { before: self.before, phase: self.record.phase, changed: self.changed }
     }
 
-    fn changes(self, batch: &Batch, changes: &mut Vec<Change>) {
+    /// `anew`: whether the record is to be written even if nothing new is known.
+    fn changes(self, batch: &Batch, anew: bool, changes: &mut Vec<Change>) {
         let Draft { news, base, told_before, facts, bytes, changed, revisit, record, .. } = self;
         let key = record.key.clone();
-        if changed || batch.rederive {
+        if changed || anew || batch.rederive {
             changes.push(Change::PutIncident(IncidentWrite {
                 revisit,
                 incident: record,

@@ -31,6 +31,9 @@ const PAGES_PER_STEP: u32 = 4;
 const UPDATES_PER_STEP: u32 = 16;
 /// How far the provider's clock may run ahead of the host's before an update could be missed.
 const CLOCK_SKEW: Timestamp = 300 * SECOND;
+/// An import without a step for so long is no reason any more to let timelines wait. Longer than any wait that a
+/// provider's limits ask for.
+const GIVEN_UP: Timestamp = 900 * SECOND;
 
 /// What to import: changed at or after `since`, created before `until`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +75,10 @@ struct Position {
     done: Option<i64>,
     /// Incidents in all, by the provider's first answer.
     total: Option<i64>,
+    /// When the last step was made.
+    stepped_at: Option<Timestamp>,
+    /// The last day of the list's range: one walk keeps to one question.
+    to: Option<Timestamp>,
 }
 
 object!(Position {
@@ -81,6 +88,8 @@ object!(Position {
     "updates" => Object updates,
     "done" => Integer done,
     "total" => Integer total,
+    "stepped_at" => Instant stepped_at,
+    "to" => Instant to,
 });
 
 #[derive(Debug, Clone, Default)]
@@ -100,6 +109,21 @@ object!(Updates {
     "newest_first" => Flag newest_first,
 });
 
+/// From when on incidents were imported; none if none were.
+pub(super) fn since(world: &mut dyn World) -> Result<Option<Timestamp>, Error> {
+    let mut position = Position::default();
+    read_state(world, STATE, &mut position)?;
+    Ok(position.since)
+}
+
+/// Whether an import is not through and not given up.
+pub(super) fn is_under_way(world: &mut dyn World) -> Result<bool, Error> {
+    let mut position = Position::default();
+    read_state(world, STATE, &mut position)?;
+    let left = position.incidents.left || position.updates.is_some();
+    Ok(left && position.stepped_at > Some(world.now().saturating_sub(GIVEN_UP)))
+}
+
 /// One bounded step, or, as a dry run, a count of what there is.
 pub fn backfill(world: &mut dyn World, window: Window, dry_run: bool) -> Result<Step, Error> {
     if window.since >= window.until {
@@ -110,6 +134,7 @@ pub fn backfill(world: &mut dyn World, window: Window, dry_run: bool) -> Result<
     read_state(world, STATE, &mut position)?;
     if position.since != Some(since) || position.until != Some(until) {
         position = Position {
+            to: Some(world.now().saturating_add(DAY)),
             since: Some(since),
             until: Some(until),
             incidents: Walk::begin(),
@@ -122,8 +147,9 @@ pub fn backfill(world: &mut dyn World, window: Window, dry_run: bool) -> Result<
     }
     let mut step = Step::default();
     if context.is_old(world.now()) {
-        (step.requests, step.rederive) = context::refresh(world, &mut context.account)?;
+        step.requests = context::refresh(world, &mut context)?;
     }
+    step.rederive = context.account.due;
     let run = Run { world, context: &context, window, position, step };
     match (run.position.incidents.left, &run.position.updates) {
         (true, _) => run.incidents(),
@@ -159,7 +185,7 @@ impl Run<'_> {
                 break;
             }
             let Window { since, until } = self.window;
-            let days = (since.saturating_sub(DAY), now.saturating_add(DAY));
+            let days = (since.saturating_sub(DAY), self.position.to.unwrap_or(now));
             let walk = &mut self.position.incidents;
             let mut listed: Vec<payload::Incident> = Vec::new();
             self.step.requests += 1;
@@ -189,9 +215,8 @@ impl Run<'_> {
                 break;
             }
         }
-        // Of what this import brought in, an earlier reading of the updates knows nothing.
-        let unread = (!self.position.incidents.left).then(UpdatesRead::default);
-        self.commit(&batch, unread)?;
+        // Of what this import brings in, an earlier reading of the updates knows nothing.
+        self.commit(&batch, Some(UpdatesRead::default()))?;
         Ok(self.report(wait_ms))
     }
 
@@ -227,8 +252,10 @@ impl Run<'_> {
             self.step.fetched += u32::try_from(listed.len()).unwrap_or(u32::MAX);
             let mut times = listed.iter().filter_map(|u| u.created_at);
             let (first, last) = (times.next(), times.next_back());
-            let newest_first = newest_first || (after.is_none() && first > last && last.is_some());
-            let oldest = [oldest, first, last].into_iter().flatten().min();
+            // Every page must bear out what the first one shows.
+            let begins = if after.is_none() { first > last && last.is_some() } else { newest_first };
+            let newest_first = begins && (oldest.is_none() || first <= oldest) && falls(&listed);
+            let oldest = listed.iter().filter_map(|u| u.created_at).chain(oldest).min();
             for update in listed {
                 let id = update.incident_id.clone();
                 batch.tell(&id, |news| news.updates.push(update));
@@ -263,6 +290,7 @@ impl Run<'_> {
     }
 
     fn commit(&mut self, batch: &Batch, read: Option<UpdatesRead>) -> Result<(), Error> {
+        self.position.stepped_at = Some(self.world.now());
         let mut extra: Vec<Change> = Vec::from([write_state(STATE, &self.position)]);
         if let Some(read) = read {
             extra.push(write_state(UPDATES_READ, &read));
@@ -283,4 +311,9 @@ impl Run<'_> {
         let more = incidents.left || updates.is_some();
         Step { done, total, more, wait_ms, ..self.step }
     }
+}
+
+/// Whether each is no newer than the one before it.
+fn falls(updates: &[payload::Update]) -> bool {
+    updates.is_sorted_by(|a, b| a.created_at >= b.created_at)
 }

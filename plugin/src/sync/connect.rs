@@ -1,4 +1,6 @@
 //! Connecting: is the key good, whose is it, what can it not see, what can it do that it should not.
+//!
+//! A key of another account than the one whose incidents are stored is refused before anything is written.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -37,14 +39,21 @@ pub fn connect(world: &mut dyn World, settings: &Settings) -> Result<Connection,
         warnings: warnings(&identity.roles, settings),
         roles: identity.roles,
     };
+    let mut context = Context::load(world)?;
+    let known = &context.account.slug;
+    if !known.is_empty() && *known != connection.account {
+        return Err(Error::Invalid(format!(
+            "the key belongs to the account `{}`, this organisation's incidents to `{known}`; connect it as another \
+             organisation",
+            connection.account
+        )));
+    }
+    context.account.slug.clone_from(&connection.account);
+    // Before any record is derived. A new key may see more of the account than the last one.
+    context::refresh(world, &mut context)?;
     let mut changes = Vec::from([context::settings_change(settings)]);
     changes.extend(poll::first_watermark(world, now)?);
     world.commit(&changes)?;
-    // From here on every record is derived with the account known.
-    let mut context = Context::load(world)?;
-    if context.account.read_at.is_none() {
-        context::refresh(world, &mut context.account)?;
-    }
     Ok(connection)
 }
 

@@ -21,6 +21,8 @@ const SETTINGS: &str = "settings";
 const ACCOUNT: &str = "account";
 /// Age at which the account is read again.
 const ACCOUNT_AGE: Timestamp = DAY;
+/// The same where a part of it could not be read.
+const RETRY_AGE: Timestamp = DAY / 24;
 /// Pages of users that are read at most: 50,000 people.
 const USER_PAGES: u32 = 50;
 /// People in one value of the state: below a megabyte, however long their addresses are.
@@ -33,6 +35,8 @@ pub struct Context {
     pub settings: Settings,
     /// What its account looks like.
     pub account: Account,
+    /// Both as they were stored.
+    pub(super) stored: [Option<Vec<u8>>; 2],
 }
 
 /// The account as last read.
@@ -49,6 +53,12 @@ pub struct Account {
     /// People with an e-mail address, by identifier. Stored beside the account, in shards.
     pub users: Vec<payload::User>,
     pub(super) shards: Option<i64>,
+    /// Whether stored incidents are still to be derived anew with it.
+    pub due: bool,
+    /// A digest of all names in it. When one changes, incidents bear the old one until they are read again.
+    pub look: Option<i64>,
+    /// Whose it is: the account's slug.
+    pub slug: String,
 }
 
 object!(Account {
@@ -57,6 +67,9 @@ object!(Account {
     "categories" => List categories,
     "service_fields" => List service_fields,
     "shards" => Integer shards,
+    "due" => Flag due,
+    "look" => Integer look,
+    "slug" => Text slug,
 });
 
 /// Some of the people, as stored.
@@ -133,13 +146,33 @@ impl Context {
     pub fn load(world: &mut dyn World) -> Result<Context, Error> {
         let mut settings = StoredSettings::default();
         read_state(world, SETTINGS, &mut settings)?;
-        Ok(Context { settings: settings.into(), account: Account::load(world)? })
+        let stored = stored(world)?;
+        Ok(Context { settings: settings.into(), account: Account::load(world)?, stored })
+    }
+
+    /// Whether this is still what is stored: settings can change while a step waits for answers.
+    pub fn is_current(&self, world: &mut dyn World) -> Result<bool, Error> {
+        Ok(self.stored == stored(world)?)
+    }
+
+    /// Notes that deriving incidents anew has begun.
+    pub fn settle(&mut self, world: &mut dyn World) -> Result<(), Error> {
+        if self.account.due {
+            self.account.due = false;
+            world.commit(&[write_state(ACCOUNT, &self.account)])?;
+            self.stored = stored(world)?;
+        }
+        Ok(())
     }
 
     /// Whether the account should be read again.
     pub fn is_old(&self, now: Timestamp) -> bool {
         self.account.read_at.is_none_or(|at| now.saturating_sub(at) >= ACCOUNT_AGE)
     }
+}
+
+fn stored(world: &mut dyn World) -> Result<[Option<Vec<u8>>; 2], Error> {
+    Ok([world.state(SETTINGS)?, world.state(ACCOUNT)?])
 }
 
 /// The change that stores settings.
@@ -203,23 +236,28 @@ impl From<StoredSettings> for Settings {
     }
 }
 
-/// Reads the account anew and stores it; answers how many requests that took and whether the account changed.
-pub fn refresh(world: &mut dyn World, account: &mut Account) -> Result<(u32, bool), Error> {
+/// Reads the account anew and stores it; answers how many requests that took.
+pub fn refresh(world: &mut dyn World, context: &mut Context) -> Result<u32, Error> {
+    let account = &mut context.account;
     let before = account.clone();
-    let mut answers = (world.fetch(&[
+    let answers = world.fetch(&[
         client::unpaged("/v1/severities"),
         client::unpaged("/v1/incident_statuses"),
         client::unpaged("/v2/custom_fields"),
         client::unpaged("/v3/catalog_types"),
         client::users(None),
-    ]))
-    .into_iter();
+    ]);
+    let mut look = Digest::default();
+    for answer in answers.iter().take(3).flatten().filter(|answer| answer.status == 200) {
+        look.add(&answer.body);
+    }
+    let mut answers = answers.into_iter();
     let mut requests = 5;
-    account.read_at = Some(world.now());
+    let mut missing = false;
     let mut next = |world: &mut dyn World, what, key, items: &mut dyn List| {
         let answer = answers.next().unwrap_or_else(no_answer);
         let page = client::page(what, key, answer, world.now(), items);
-        readable(world, page)
+        readable(world, page, &mut missing)
     };
     let mut severities: Vec<payload::Severity> = Vec::new();
     if next(world, "severities", "severities", &mut severities)?.is_some() {
@@ -245,6 +283,8 @@ pub fn refresh(world: &mut dyn World, account: &mut Account) -> Result<(u32, boo
     }
     while let Some(Page { after, .. }) = page {
         for user in users.drain(..) {
+            look.add(user.id.as_bytes());
+            look.add(user.name.as_deref().unwrap_or_default().as_bytes());
             account.add(user);
         }
         if after.is_none() || requests >= 5 + USER_PAGES {
@@ -252,24 +292,53 @@ pub fn refresh(world: &mut dyn World, account: &mut Account) -> Result<(u32, boo
         }
         requests += 1;
         let answer = read_page(world, "users", "users", client::users(after.as_deref()), &mut users);
-        page = readable(world, answer)?;
+        page = readable(world, answer, &mut missing)?;
+    }
+    let now = world.now();
+    account.due |= Account { due: account.due, ..account.clone() } != before;
+    if missing {
+        account.read_at = Some(now.saturating_sub(ACCOUNT_AGE - RETRY_AGE));
+    } else {
+        (account.read_at, account.look) = (Some(now), Some(look.0));
     }
     account.store(world)?;
-    let changed = *account != Account { read_at: account.read_at, ..before };
-    Ok((requests, changed))
+    context.stored = stored(world)?;
+    Ok(requests)
 }
 
-/// None for a list that the key may not read.
-fn readable(world: &mut dyn World, page: Result<Page, ApiError>) -> Result<Option<Page>, Error> {
+/// FNV-1a, to tell whether anything is other than before.
+struct Digest(i64);
+
+impl Default for Digest {
+    fn default() -> Self {
+        Digest(0xcbf2_9ce4_8422_2325_u64.cast_signed())
+    }
+}
+
+impl Digest {
+    /// With the end of the bytes as a part of them.
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes.iter().chain(&[0xff]) {
+            self.0 = (self.0 ^ i64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+}
+
+/// None for a list that cannot be read, which is `missing` if another attempt may succeed.
+fn readable(
+    world: &mut dyn World,
+    page: Result<Page, ApiError>,
+    missing: &mut bool,
+) -> Result<Option<Page>, Error> {
     match page {
         Ok(page) => Ok(Some(page)),
-        Err(ApiError::Forbidden(why)) => {
-            let fields = [("why".into(), why)];
-            world.log(Level::Warn, "a list that the key may not read stays as it was", &fields);
+        Err(error @ (ApiError::Unauthorized(_) | ApiError::RateLimited(_))) => Err(error.into()),
+        Err(error) => {
+            *missing |= !matches!(error, ApiError::Forbidden(_) | ApiError::NotFound);
+            let fields = [("why".into(), error.why())];
+            world.log(Level::Warn, "a list of the account that cannot be read stays as it was", &fields);
             Ok(None)
         }
-        Err(ApiError::NotFound) => Ok(None),
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -389,14 +458,14 @@ mod tests {
     #[test]
     fn an_account_of_fifty_thousand_people_fits_the_hosts_limits() {
         let mut world = Account { people: 50_000, state: BTreeMap::new() };
-        let mut account = super::Account::default();
-        refresh(&mut world, &mut account).unwrap();
-        assert_eq!(account.users.len(), 50_000);
+        let mut context = Context::default();
+        refresh(&mut world, &mut context).unwrap();
+        assert_eq!(context.account.users.len(), 50_000);
         let loaded = Context::load(&mut world).unwrap().account;
-        assert_eq!(loaded, account);
+        assert_eq!(loaded, context.account);
 
         world.people = 10;
-        refresh(&mut world, &mut account).unwrap();
+        refresh(&mut world, &mut context).unwrap();
         assert_eq!(Context::load(&mut world).unwrap().account.users.len(), 10);
         assert_eq!(world.state.len(), 2, "the account and one shard: {:?}", world.state.keys());
     }

@@ -21,7 +21,9 @@ pub fn incident(facts: &Facts, context: &Context) -> (Incident, Vec<ServiceName>
     let mut times = Vec::with_capacity(seen.incident_timestamp_values.len());
     for point in &seen.incident_timestamp_values {
         if let Some(at) = point.value.value {
-            times.push(NamedTime { name: &point.incident_timestamp.name, at });
+            let name = point.incident_timestamp.name.as_str();
+            let set_at = facts.set.iter().find(|set| set.name == name).and_then(|set| set.at);
+            times.push(NamedTime { name, at, set_at });
         }
     }
     let severity = seen.severity.as_ref().map(Severity::from);
@@ -40,7 +42,9 @@ pub fn incident(facts: &Facts, context: &Context) -> (Incident, Vec<ServiceName>
         phase,
         mode: mode(&seen.mode),
         private: facts.hidden_at.is_some() || facts.snapshot.is_private(),
-        withheld: facts.snapshot.is_withheld(),
+        // Of one that was seen when it was public the facts are kept: that it is hidden now may be a mistake.
+        withheld: facts.snapshot.is_withheld()
+            || (facts.hidden_at.is_some() && !context.settings.include_private),
         created_at,
         started_at: Some(resolution::started(&times, created_at)),
         acknowledged_at: resolution::acknowledged(&times, facts.acknowledged_at),
@@ -180,7 +184,7 @@ fn holds_services(field: &payload::Field, context: &Context) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Priority, Settings};
+    use crate::model::Priority;
     use crate::sync::context::Account;
     use crate::sync::facts::{News, Snapshot};
     use koalr_codec::json::{Slot, object};
@@ -260,7 +264,7 @@ mod tests {
         );
         let user = payload::User { id: "U1".into(), name: None, email: Some("robin@example.com".into()) };
         let account = Account { users: vec![user], ..Account::default() };
-        let context = Context { settings: Settings::default(), account };
+        let context = Context { account, ..Context::default() };
         assert_eq!(incident(&facts, &context).0.responders[0].email.as_deref(), Some("robin@example.com"));
     }
 

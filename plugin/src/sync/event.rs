@@ -20,7 +20,8 @@ pub fn handle(world: &mut dyn World, body: &[u8]) -> Result<Outcome, Error> {
     match envelope(body)?.event()? {
         Event::Ignored(why) => Ok(Outcome::Ignored(why)),
         Event::Whole { incident, status_changed } => delivered(world, &context, *incident, status_changed),
-        Event::Reference { id } => fetched(world, &context, &id),
+        Event::Reference { id, private } => fetched(world, &context, &id, private),
+        Event::Stirred(ids) => stirred(world, &context, &ids),
     }
 }
 
@@ -45,7 +46,7 @@ fn delivered(
         None => world.state(&unseen(id))?.is_some(),
     };
     if hidden || snapshot.is_private() {
-        return fetched(world, context, id);
+        return fetched(world, context, id, snapshot.is_private());
     }
     let told = status_changed.then(|| Told {
         at: snapshot.updated_at,
@@ -69,14 +70,36 @@ fn stored(world: &mut dyn World, id: &str) -> Result<Option<StoredIncident>, Err
     Ok(world.incidents(&[key(id)])?.into_iter().next().flatten())
 }
 
-fn fetched(world: &mut dyn World, context: &Context, id: &str) -> Result<Outcome, Error> {
+fn fetched(world: &mut dyn World, context: &Context, id: &str, private: bool) -> Result<Outcome, Error> {
     let mut batch = Batch::default();
-    if !reread(world, id, &mut batch)? && stored(world, id)?.is_none() {
+    let seen = reread(world, id, &mut batch);
+    if !matches!(seen, Ok(true)) && stored(world, id)?.is_none() {
+        seen?;
         world.commit(&[Change::SetState((unseen(id), Some(Vec::new())))])?;
         return Ok(Outcome::Ignored("the incident cannot be seen with this key, or is gone".into()));
     }
+    if let Err(error) = seen {
+        if !private {
+            return Err(error);
+        }
+        // What everybody could see is hidden at once; the next poll asks what it is now.
+        let now = world.now();
+        batch.tell(id, |news| (news.hidden_at, news.stirred) = (Some(now), true));
+    }
     let effects = apply(world, context, &batch, Vec::new())?;
     Ok(effects.incidents.first().map_or(Outcome::Unchanged, outcome))
+}
+
+fn stirred(world: &mut dyn World, context: &Context, ids: &[String]) -> Result<Outcome, Error> {
+    let mut batch = Batch::default();
+    for id in ids {
+        batch.tell(id, |news| news.stirred = true);
+    }
+    let effects = apply(world, context, &batch, Vec::new())?;
+    Ok(match effects.incidents.first() {
+        Some(_) => Outcome::Updated,
+        None => Outcome::Ignored("the escalation concerns no incident that is known".into()),
+    })
 }
 
 fn outcome(effect: &Effect) -> Outcome {

@@ -32,6 +32,8 @@ pub struct Facts {
     pub told: Vec<Told>,
     /// When the provider no longer showed the incident to this key; an answer of later proves otherwise.
     pub hidden_at: Option<Timestamp>,
+    /// When points in the incident's life were last set, by the activity log that `timeline_as_of` speaks of.
+    pub set: Vec<Set>,
 }
 
 /// What [`Facts::withhold`] leaves for a visibility.
@@ -48,7 +50,20 @@ pub struct Snapshot {
     pub created_at: Timestamp,
     /// Its version.
     pub updated_at: Timestamp,
+    /// When anything last happened to it, its version's time included.
+    pub active_at: Timestamp,
 }
+
+/// When a named point in the incident's life was last set, which may be long after the time that it was set to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Set {
+    /// The organisation's name for the point.
+    pub name: String,
+    /// When it was set.
+    pub at: Option<Timestamp>,
+}
+
+object!(Set { "name" => Text name, "at" => Instant at });
 
 /// A status change that a delivery told of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +96,8 @@ pub struct News {
     pub told: Option<Told>,
     /// When the provider did not show the incident to this key.
     pub hidden_at: Option<Timestamp>,
+    /// Something happened that the timeline as stored does not tell.
+    pub stirred: bool,
     /// What the timeline says besides updates. With it the stored timeline is replaced whole.
     pub chronicle: Option<timeline::Chronicle>,
 }
@@ -99,6 +116,7 @@ impl Facts {
                 acknowledged_at: None,
                 told: Vec::new(),
                 hidden_at: None,
+                set: Vec::new(),
             },
             (None, None) => return None,
         };
@@ -120,6 +138,10 @@ impl Facts {
         facts.timeline_as_of = facts.timeline_as_of.max(news.timeline_as_of);
         if let Some(told) = &news.chronicle {
             facts.acknowledged_at = told.acknowledged_at;
+            facts.set = told.set.clone();
+        }
+        if news.stirred {
+            facts.timeline_as_of = None;
         }
         if let Some(told) = &news.told
             && let Err(index) = facts.told.binary_search(told)
@@ -153,12 +175,14 @@ impl Facts {
         self.updates_as_of = Some(INCOMPLETE);
         self.timeline_as_of = None;
         self.acknowledged_at = None;
+        self.set.clear();
     }
 
-    /// Whether there is more to read of it at the provider. Of one that cannot be seen the lists would come back empty.
+    /// Whether there is more to ask the provider of it: its timeline, or, of one that may be hidden, whether it is.
     pub fn is_incomplete(&self) -> bool {
-        let shown = self.hidden_at.is_none() && !self.snapshot.is_withheld();
-        shown && self.timeline_as_of < Some(self.snapshot.updated_at)
+        let wanted =
+            if self.hidden_at.is_none() { Some(self.snapshot.active_at) } else { Some(Timestamp::MIN) };
+        !self.snapshot.is_withheld() && self.timeline_as_of < wanted
     }
 
     /// Reads facts back; none if they are not what [`Facts::to_bytes`] writes.
@@ -177,6 +201,7 @@ impl Facts {
             acknowledged_at: kept.acknowledged_at,
             told,
             hidden_at: kept.hidden_at,
+            set: kept.set,
         })
     }
 
@@ -202,7 +227,7 @@ impl Fields for Told {
 /// In the order of [`Kept`].
 impl Fields for Facts {
     fn count(&self) -> usize {
-        7
+        8
     }
 
     fn value(&self, index: usize) -> Value<'_> {
@@ -213,7 +238,8 @@ impl Fields for Facts {
             3 => self.timeline_as_of.value(),
             4 => self.told.value(),
             5 => self.hidden_at.value(),
-            _ => self.acknowledged_at.value(),
+            6 => self.acknowledged_at.value(),
+            _ => self.set.value(),
         }
     }
 }
@@ -227,6 +253,7 @@ struct Kept {
     told: Vec<KeptTold>,
     hidden_at: Option<Timestamp>,
     acknowledged_at: Option<Timestamp>,
+    set: Vec<Set>,
 }
 
 object!(Kept {
@@ -237,6 +264,7 @@ object!(Kept {
     "told" => List told,
     "hidden_at" => Instant hidden_at,
     "acknowledged_at" => Instant acknowledged_at,
+    "set" => List set,
 });
 
 #[derive(Default)]
@@ -262,7 +290,8 @@ impl Snapshot {
         incident.custom_field_entries.retain(|entry| entry.values.iter().any(kept));
         incident.incident_timestamp_values.retain(|t| t.value.value.is_some());
         let updated_at = incident.updated_at.unwrap_or(created_at);
-        Some(Snapshot { incident: Rc::new(incident), created_at, updated_at })
+        let active_at = incident.last_activity_at.map_or(updated_at, |at| at.max(updated_at));
+        Some(Snapshot { incident: Rc::new(incident), created_at, updated_at, active_at })
     }
 
     /// Whether this is no more than [`Facts::withhold`] leaves.

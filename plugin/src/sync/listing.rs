@@ -1,7 +1,7 @@
 //! Walking the incident list, page by page, as polls and imports both do.
 //!
 //! A cursor is the last incident of its page. When that incident is gone the provider rejects the cursor, and the
-//! list is read from its beginning, once: merging what is known already changes nothing.
+//! list is read from its beginning: merging what is known already changes nothing.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -15,6 +15,9 @@ use crate::incidentio::payload::Incident;
 use crate::model::{Level, Timestamp};
 use crate::port::World;
 use koalr_codec::json::object;
+
+/// Between one rejected cursor and the next.
+const RESTART_PAUSE_MS: u64 = 60_000;
 
 /// How far a list was read.
 #[derive(Debug, Clone, Default)]
@@ -67,11 +70,12 @@ impl Walk {
                 let pause_ms = if self.left { page.pause_ms } else { 0 };
                 Ok(Page { total: page.total, restarted: false, pause_ms })
             }
-            Err(ApiError::Rejected(why)) if self.after.is_some() && !self.restarted => {
+            Err(ApiError::Rejected(why)) if self.after.is_some() => {
                 let fields = [("why".into(), why)];
                 world.log(Level::Warn, "a cursor was rejected; the list is read again", &fields);
+                let pause_ms = if self.restarted { RESTART_PAUSE_MS } else { 0 };
                 (self.after, self.restarted) = (None, true);
-                Ok(Page { total: None, restarted: true, pause_ms: 0 })
+                Ok(Page { total: None, restarted: true, pause_ms })
             }
             Err(error) => Err(error),
         }

@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::apply::{Batch, apply};
-use super::backfill::UpdatesRead;
+use super::backfill::{self, UpdatesRead};
 use super::context::{self, Context};
 use super::facts::{Facts, Snapshot};
 use super::listing::{Walk, snapshots};
@@ -16,7 +16,7 @@ use super::{SOURCE, no_answer, read_state, reread, timeline, write_state};
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload;
 use crate::model::{Change, DAY, Error, Level, SECOND, Step, Timestamp};
-use crate::port::{Answer, Request, World};
+use crate::port::{Answer, Failure, Request, World};
 use koalr_codec::json::{List, object};
 
 /// How often the host should poll without webhooks.
@@ -29,6 +29,10 @@ const PAGES_PER_STEP: u32 = 4;
 const TIMELINES_PER_STEP: u32 = 64;
 /// Pages of one incident's updates or items that are read at most: 5,000 entries.
 const PAGES_PER_TIMELINE: usize = 20;
+/// Timelines of more than a page that one step reads at most.
+const LONG_AT_A_TIME: usize = 10;
+/// Shorter pauses would let a few requests through each time.
+const SHORTEST_PAUSE_MS: u64 = 2_000;
 
 const STATE: &str = "poll";
 
@@ -44,6 +48,8 @@ struct Position {
     passed_at: Option<Timestamp>,
     /// Timelines read since the last pass ended; none once there is nothing left to read.
     revisited: Option<i64>,
+    /// [`Account::look`](super::context::Account::look) when the list was last read from the beginning of history.
+    look: Option<i64>,
 }
 
 object!(Position {
@@ -52,6 +58,7 @@ object!(Position {
     "began" => Instant began,
     "passed_at" => Instant passed_at,
     "revisited" => Integer revisited,
+    "look" => Integer look,
 });
 
 /// The change that sets the watermark at the first connect; none later, so that a reconnect after a long break
@@ -74,14 +81,21 @@ pub fn poll(world: &mut dyn World) -> Result<Step, Error> {
     let mut context = Context::load(world)?;
     let mut step = Step::default();
     if context.is_old(now) {
-        (step.requests, step.rederive) = context::refresh(world, &mut context.account)?;
+        step.requests = context::refresh(world, &mut context)?;
     }
+    step.rederive = context.account.due;
     // Reading many timelines can take longer than an interval; changes go first.
     let interval = SECOND * Timestamp::from(INTERVAL_SECONDS);
     let recent = position.passed_at.is_some_and(|at| now.saturating_sub(at) < interval);
     let revisiting = position.revisited.is_some() && recent;
     if !position.list.left && !revisiting {
         (position.list, position.began) = (Walk::begin(), Some(now));
+        // A new name of a severity, a status, a field or a person is no new version of an incident that bears it.
+        let look = context.account.look;
+        if position.look.is_some_and(|known| Some(known) != look) {
+            position.watermark = backfill::since(world)?.min(position.watermark).or(position.watermark);
+        }
+        position.look = look.or(position.look);
     }
     if position.list.left {
         return pass(world, &context, position, step);
@@ -119,7 +133,8 @@ fn pass(
         if !position.list.left {
             position.watermark = Some(began.saturating_sub(OVERLAP).max(watermark));
             position.passed_at = Some(began);
-            position.revisited = Some(0);
+            // While an import is under way its requests go first, and what it reads need not be read again.
+            position.revisited = (!backfill::is_under_way(world)?).then_some(0);
         }
         snapshots(world, read_at, false, listed, &mut batch);
         if step.wait_ms > 0 {
@@ -130,7 +145,8 @@ fn pass(
     step.created += effects.applied.created;
     step.updated += effects.applied.updated;
     step.stale += effects.applied.stale;
-    step.more = position.list.left || world.to_revisit(SOURCE, 0)?.total > 0;
+    let revisits = position.revisited.is_some();
+    step.more = position.list.left || (revisits && world.to_revisit(SOURCE, 0)?.total > 0);
     Ok(step)
 }
 
@@ -142,7 +158,7 @@ fn revisit(
     mut step: Step,
 ) -> Result<Step, Error> {
     let mut read = UpdatesRead::default();
-    read_state(world, super::backfill::UPDATES_READ, &mut read)?;
+    read_state(world, backfill::UPDATES_READ, &mut read)?;
     let waiting = world.to_revisit(SOURCE, TIMELINES_PER_STEP)?;
     let mut batch = Batch::default();
     let mut visited = 0;
@@ -153,11 +169,17 @@ fn revisit(
         let Some(facts) = stored.and_then(|stored| Facts::from_bytes(&stored.facts)) else {
             continue;
         };
-        if facts.snapshot.is_withheld() {
-            // Private, and only now asked for: what was left out is read again, and after that its timeline.
+        if facts.snapshot.is_withheld() || facts.hidden_at.is_some() {
+            // Private, and only now asked for: what was left out is read again, and after that its timeline. Or
+            // perhaps hidden, which is to be confirmed.
             step.requests += 1;
-            match reread(world, facts.snapshot.id(), &mut batch) {
-                Ok(_) => reread_some = true,
+            let id = facts.snapshot.id();
+            match reread(world, id, &mut batch) {
+                Ok(true) => reread_some = true,
+                Ok(false) => {
+                    visited += 1;
+                    batch.tell(id, |news| news.timeline_as_of = Some(facts.snapshot.active_at));
+                }
                 Err(Error::RateLimited(ms)) => {
                     wait_ms = Some(ms);
                     break;
@@ -172,9 +194,11 @@ fn revisit(
         };
         visits.push(Visit::new(facts.snapshot, complete.then_some(facts.updates)));
     }
-    for _ in 0..PAGES_PER_TIMELINE {
+    for round in 0..PAGES_PER_TIMELINE {
         let mut requests = Vec::new();
-        for visit in &visits {
+        for visit in &mut visits {
+            // The host's limit on a call's requests: long timelines are read a few at a time.
+            visit.postponed |= round > 0 && requests.len() > LONG_AT_A_TIME * LISTS.len();
             visit.ask(&mut requests);
         }
         if requests.is_empty() {
@@ -184,13 +208,8 @@ fn revisit(
         let mut answers = world.fetch(&requests).into_iter();
         let now = world.now();
         for visit in &mut visits {
-            match visit.take(&mut answers, now) {
-                Ok(()) => {}
-                Err(ApiError::RateLimited(ms)) => {
-                    visit.postponed = true;
-                    wait_ms = Some(ms.max(wait_ms.unwrap_or(0)));
-                }
-                Err(error) => return Err(error.into()),
+            if let Some(ms) = visit.take(world, &mut answers, now)? {
+                wait_ms = Some(ms.max(wait_ms.unwrap_or(SHORTEST_PAUSE_MS)));
             }
         }
         if wait_ms.is_some() {
@@ -198,37 +217,46 @@ fn revisit(
         }
     }
     for visit in visits {
-        if !visit.is_complete() {
+        if visit.postponed {
+            continue;
+        }
+        let id: String = visit.snapshot.id().into();
+        let fields = [("incident".into(), id.clone())];
+        if visit.left.iter().any(Option::is_some) {
             if wait_ms.is_some() {
                 continue;
             }
-            let incident = visit.snapshot.id().into();
-            world.log(
-                Level::Warn,
-                "of a very long timeline the first part is kept",
-                &[("incident".into(), incident)],
-            );
+            world.log(Level::Warn, "of a very long timeline the first part is kept", &fields);
+        }
+        if visit.is_suspect() {
+            step.requests += 1;
+            match reread(world, &id, &mut batch) {
+                Ok(true) => {}
+                Ok(false) => {
+                    visited += 1;
+                    batch.tell(&id, |news| news.timeline_as_of = Some(visit.snapshot.active_at));
+                    continue;
+                }
+                Err(Error::RateLimited(ms)) => {
+                    wait_ms = Some(ms);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
         }
         step.fetched += 1;
-        let Visit { snapshot, updates, items, log, withheld, .. } = visit;
-        let as_of = Some(snapshot.updated_at);
-        let id: String = snapshot.id().into();
-        if withheld {
-            // What is stored of it stays, and is asked for again when the incident changes.
-            world.log(
-                Level::Warn,
-                "a timeline cannot be read with this key",
-                &[("incident".into(), id.clone())],
-            );
-            batch.tell(&id, |news| news.timeline_as_of = as_of);
-        } else {
-            let chronicle = timeline::chronicle(&id, &updates, &items, &log);
-            batch.tell(&id, |news| {
-                (news.updates, news.updates_as_of) = (updates, as_of);
-                (news.chronicle, news.timeline_as_of) = (Some(chronicle), as_of);
-            });
-        }
         visited += 1;
+        let as_of = Some(visit.snapshot.active_at);
+        let Visit { updates, items, log, unreadable: [no_updates, no_items, no_log], .. } = visit;
+        // What cannot be read stays as it is stored, and is asked for again when the incident changes.
+        let chronicle =
+            (!(no_updates || no_items || no_log)).then(|| timeline::chronicle(&id, &updates, &items, &log));
+        batch.tell(&id, |news| {
+            if !no_updates {
+                (news.updates, news.updates_as_of) = (updates, as_of);
+            }
+            (news.chronicle, news.timeline_as_of) = (chronicle, as_of);
+        });
     }
     let left = waiting.total.saturating_sub(visited);
     let stuck = visited == 0 && !reread_some && wait_ms.is_none();
@@ -252,9 +280,10 @@ struct Visit {
     log: Vec<payload::Activity>,
     /// Where each of [`LISTS`] goes on; none once it is through.
     left: [Option<Cursor>; 3],
+    /// Which of them this key is not shown, or nobody can read.
+    unreadable: [bool; 3],
+    /// To be read in another step.
     postponed: bool,
-    /// The provider did not show one of the lists.
-    withheld: bool,
 }
 
 /// Where a list goes on; none is its beginning.
@@ -271,42 +300,67 @@ impl Visit {
             updates: updates.unwrap_or_default(),
             items: Vec::new(),
             log: Vec::new(),
+            unreadable: [false; 3],
             postponed: false,
-            withheld: false,
         }
     }
 
     /// Asks for the next page of each list that is not through.
     fn ask(&self, requests: &mut Vec<Request>) {
         for (list, left) in LISTS.into_iter().zip(&self.left) {
-            if let Some(after) = left {
+            if let Some(after) = left
+                && !self.postponed
+            {
                 requests.push(client::of_incident(list, self.snapshot.id(), after.as_deref()));
             }
         }
     }
 
-    /// Takes the answers to what was asked, in that order.
-    fn take(&mut self, answers: &mut dyn Iterator<Item = Answer>, now: Timestamp) -> Result<(), ApiError> {
+    /// Takes the answers to what was asked, in that order, and answers how long the provider asks to wait. One
+    /// incident's trouble is its own: only what concerns every request ends the step.
+    fn take(
+        &mut self,
+        world: &mut dyn World,
+        answers: &mut dyn Iterator<Item = Answer>,
+        now: Timestamp,
+    ) -> Result<Option<u64>, Error> {
+        if self.postponed {
+            return Ok(None);
+        }
+        let mut wait_ms = None;
         let into: [&mut dyn List; 3] = [&mut self.updates, &mut self.items, &mut self.log];
-        let mut outcome = Ok(());
-        for ((key, list), left) in LISTS.into_iter().zip(into).zip(&mut self.left) {
+        let places = self.left.iter_mut().zip(&mut self.unreadable);
+        for ((key, list), (left, unreadable)) in LISTS.into_iter().zip(into).zip(places) {
             if left.is_none() {
                 continue;
             }
             let answer = answers.next().unwrap_or_else(no_answer);
+            if answer == Err(Failure::Unsent) {
+                (self.postponed, wait_ms) = (true, wait_ms.or(Some(0)));
+                continue;
+            }
             match client::page("the timeline", key, answer, now, list) {
                 Ok(page) => {
-                    *left = Some(page.after).filter(|next| next.is_some() && left.as_ref() != Some(next))
+                    *left = Some(page.after).filter(|next| next.is_some() && left.as_ref() != Some(next));
                 }
-                // Gone or hidden since it was listed, or a permission is missing.
-                Err(ApiError::NotFound | ApiError::Forbidden(_)) => (*left, self.withheld) = (None, true),
-                Err(error) => outcome = Err(error),
+                Err(ApiError::RateLimited(ms)) => (self.postponed, wait_ms) = (true, Some(ms)),
+                Err(error @ (ApiError::Unauthorized(_) | ApiError::Refused(_))) => return Err(error.into()),
+                Err(error) => {
+                    (*left, *unreadable) = (None, true);
+                    self.postponed |= matches!(error, ApiError::Unavailable(_));
+                    let fields =
+                        [("incident".into(), self.snapshot.id().into()), ("why".into(), error.why())];
+                    world.log(Level::Warn, "a part of a timeline cannot be read", &fields);
+                }
             }
         }
-        outcome
+        Ok(wait_ms)
     }
 
-    fn is_complete(&self) -> bool {
-        !self.postponed && self.left.iter().all(Option::is_none)
+    /// Whether what was read is as empty as the lists of an incident that this key may not see, or that is gone.
+    fn is_suspect(&self) -> bool {
+        let [no_updates, no_items, no_log] = self.unreadable;
+        let empty = self.items.is_empty() && self.log.is_empty();
+        no_updates || self.updates.is_empty() || (empty && !no_items && !no_log)
     }
 }

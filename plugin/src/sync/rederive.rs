@@ -14,7 +14,10 @@ const AT_A_TIME: u32 = 500;
 
 /// One bounded part.
 pub fn rederive(world: &mut dyn World, after: Option<&str>) -> Result<Rederived, Error> {
-    let context = Context::load(world)?;
+    let mut context = Context::load(world)?;
+    if after.is_none() {
+        context.settle(world)?;
+    }
     let page = world.list(SOURCE, after, AT_A_TIME)?;
     let mut batch = Batch::rederiving();
     for key in page.keys {

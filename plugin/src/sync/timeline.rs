@@ -1,4 +1,4 @@
-//! Timeline events out of updates and curated items. Texts that people wrote into updates are not among them.
+//! Timeline events out of updates, curated items and the activity log. Texts that people wrote into updates are not among them.
 
 use alloc::format;
 use alloc::string::String;
@@ -46,15 +46,21 @@ pub struct Chronicle {
     pub events: Vec<TimelineEvent>,
     /// When somebody first acknowledged, by the activity log.
     pub acknowledged_at: Option<Timestamp>,
+    /// When points in the incident's life were last set, by the activity log; each name once.
+    pub set: Vec<facts::Set>,
 }
 
 /// One change is told up to three times: as an update, as the log's entry of that update, and as the curated item
 /// made from the entry. Each is kept where it is told first. Rows of the incident's streams are its own.
 pub fn chronicle(incident: &str, updates: &[Update], items: &[TimelineItem], log: &[Activity]) -> Chronicle {
-    let mut chronicle = Chronicle { events: Vec::new(), acknowledged_at: None };
+    let mut events = Vec::new();
+    let mut acknowledged_at: Option<Timestamp> = None;
+    let mut set: Vec<facts::Set> = Vec::new();
     let mut add = |prefix: &str, id: &str, at: Option<Timestamp>, kind: &str, title: &str, actor| {
-        if let Some(at) = at {
-            chronicle.events.push(TimelineEvent {
+        if let Some(at) = at
+            && !id.is_empty()
+        {
+            events.push(TimelineEvent {
                 incident: key(incident),
                 id: format!("{prefix}:{id}"),
                 at,
@@ -67,27 +73,39 @@ pub fn chronicle(incident: &str, updates: &[Update], items: &[TimelineItem], log
     };
     for entry in log {
         let kind = entry.r#type.as_str();
-        if matches!(kind, "escalation_acknowledged" | "pagerduty_incident_acknowledged") {
-            let first = chronicle.acknowledged_at.min(entry.occurred_at);
-            chronicle.acknowledged_at = first.or(entry.occurred_at);
+        if let (Some(at), "escalation_acknowledged" | "pagerduty_incident_acknowledged") =
+            (entry.occurred_at, kind)
+        {
+            acknowledged_at = Some(acknowledged_at.unwrap_or(at).min(at));
+        }
+        let name = &entry.content.incident_timestamp_set.incident_timestamp.name;
+        if !name.is_empty() {
+            match set.iter_mut().find(|known| known.name == *name) {
+                Some(known) => known.at = known.at.max(entry.occurred_at),
+                None => set.push(facts::Set { name: name.clone(), at: entry.occurred_at }),
+            }
         }
         if !is_update(entry, updates) && !items.iter().any(|item| item.activity_log_id == entry.id) {
             add("activity", &entry.id, entry.occurred_at, kind, &entry.title, None);
         }
     }
     for item in items {
-        if !log.iter().any(|entry| entry.id == item.activity_log_id && is_update(entry, updates)) {
+        let source = &item.activity_log_id;
+        if !log.iter().any(|entry| !source.is_empty() && entry.id == *source && is_update(entry, updates)) {
             add("item", &item.id, item.timestamp, "note", &item.title, item.creator.name());
         }
     }
-    chronicle
+    Chronicle { events, acknowledged_at, set }
 }
 
 /// Whether an entry of the activity log tells of an update.
 fn is_update(entry: &Activity, updates: &[Update]) -> bool {
-    let id = &entry.content.incident_update.id;
+    let told = [&entry.content.incident_update.id, &entry.content.incident_merged.incident_update_id];
     let moves = matches!(entry.r#type.as_str(), "incident_update" | "status_change" | "incident_merged");
-    updates.iter().any(|u| u.id == *id || (moves && u.created_at == entry.occurred_at))
+    updates.iter().any(|u| {
+        let same_time = u.created_at.is_some() && u.created_at == entry.occurred_at;
+        (!u.id.is_empty() && told.contains(&&u.id)) || (moves && same_time)
+    })
 }
 
 /// A status change as a delivery tells it, until the updates themselves are read.
@@ -141,7 +159,10 @@ mod tests {
             r#type: kind.into(),
             title: kind.into(),
             occurred_at: at,
-            content: ActivityContent { incident_update: Update { id: update.into(), ..Update::default() } },
+            content: ActivityContent {
+                incident_update: Update { id: update.into(), ..Update::default() },
+                ..ActivityContent::default()
+            },
         };
         let item = |id: &str, from: &str| TimelineItem {
             id: id.into(),

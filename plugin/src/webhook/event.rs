@@ -65,6 +65,7 @@ struct Payload {
     incident: Incident,
     incident_id: String,
     postmortem_document: Document,
+    escalation: Escalation,
 }
 
 impl Object for Payload {
@@ -73,6 +74,7 @@ impl Object for Payload {
             "incident" => Slot::Object(&mut self.incident),
             "incident_id" => Slot::Text(&mut self.incident_id),
             "postmortem_document" => Slot::Object(&mut self.postmortem_document),
+            "escalation" => Slot::Object(&mut self.escalation),
             key => self.own.slot(key),
         }
     }
@@ -84,6 +86,20 @@ struct Document {
 }
 
 object!(Document { "incident_id" => Text incident_id });
+
+#[derive(Debug, Default)]
+struct Escalation {
+    related_incidents: Vec<Related>,
+}
+
+object!(Escalation { "related_incidents" => List related_incidents });
+
+#[derive(Debug, Default)]
+struct Related {
+    id: String,
+}
+
+object!(Related { "id" => Text id });
 
 /// What a delivery asks the plugin to do.
 #[derive(Debug)]
@@ -99,7 +115,11 @@ pub enum Event {
     Reference {
         /// The provider's identifier.
         id: String,
+        /// Whether it is private now.
+        private: bool,
     },
+    /// Something happened that these incidents' activity logs tell and their versions need not.
+    Stirred(Vec<String>),
     /// Of no concern, and why.
     Ignored(String),
 }
@@ -134,6 +154,9 @@ impl Envelope {
     pub fn incident_id(&self) -> Option<String> {
         let is_incident = self.kind() == Kind::Incident;
         for payload in &self.payloads {
+            if let Some(related) = payload.escalation.related_incidents.first() {
+                return Some(related.id.clone());
+            }
             let own = if is_incident { payload.own.id.as_str() } else { "" };
             let inside = &payload.postmortem_document.incident_id;
             for id in [&payload.incident.id, inside, &payload.incident_id, own] {
@@ -154,6 +177,16 @@ impl Envelope {
             Kind::Unknown => {
                 return Ok(Event::Ignored(format!("{event_type} is not an event type that is known")));
             }
+            Kind::Escalation => {
+                let mut ids = Vec::new();
+                for payload in self.payloads {
+                    ids.extend(payload.escalation.related_incidents.into_iter().map(|related| related.id));
+                }
+                if ids.is_empty() {
+                    return Ok(Event::Ignored("the escalation concerns no incident".into()));
+                }
+                return Ok(Event::Stirred(ids));
+            }
             Kind::Incident => {}
         }
         let Some(id) = self.incident_id() else {
@@ -173,7 +206,8 @@ impl Envelope {
             }
         }
         // It names its incident but does not hold all of it.
-        Ok(Event::Reference { id })
+        let private = event_type.starts_with("private_");
+        Ok(Event::Reference { id, private })
     }
 
     fn kind(&self) -> Kind {
@@ -187,9 +221,9 @@ impl Envelope {
         let (family, event) = halves(event_type);
         match family {
             "public_incident" | "private_incident" if event.starts_with("incident_") => Kind::Incident,
+            "public_escalation" => Kind::Escalation,
             "public_incident"
             | "private_incident"
-            | "public_escalation"
             | "private_escalation"
             | "public_alert"
             | "private_alert"
@@ -212,6 +246,7 @@ const SHORT_NAMES: [&str; 3] = ["incident.created", "incident.status_updated", "
 #[derive(PartialEq, Eq)]
 enum Kind {
     Incident,
+    Escalation,
     Other,
     Ping,
     Unknown,
@@ -243,7 +278,8 @@ mod tests {
             Ok(Event::Whole { incident, status_changed }) => {
                 format!("whole {} {status_changed}", incident.id)
             }
-            Ok(Event::Reference { id }) => format!("reference {id}"),
+            Ok(Event::Reference { id, .. }) => format!("reference {id}"),
+            Ok(Event::Stirred(ids)) => format!("stirred {}", ids.join(" ")),
             Ok(Event::Ignored(why)) => format!("ignored: {why}"),
             Err(Malformed(why)) => format!("malformed: {why}"),
         };
@@ -301,6 +337,18 @@ mod tests {
         let t = "private_incident.incident_created_v2";
         let test = "ignored: a test send with the documentation's example";
         check(&format!(r#"{{"event_type":"{t}","{t}":{{"id":"abc123"}}}}"#), Some("abc123"), test);
+    }
+
+    #[test]
+    fn an_escalation_stirs_the_incidents_that_it_concerns() {
+        let t = "public_escalation.escalation_status_updated_v1";
+        let body = |related| {
+            format!(
+                r#"{{"event_type":"{t}","{t}":{{"escalation":{{"id":"E","related_incidents":[{related}]}}}}}}"#
+            )
+        };
+        check(&body(r#"{"id":"01X"},{"id":"01Y"}"#), Some("01X"), "stirred 01X 01Y");
+        check(&body(""), None, "ignored: the escalation concerns no incident");
     }
 
     #[test]
