@@ -75,6 +75,11 @@ impl Account {
         self.find(id).is_some_and(|incident| incident.private)
     }
 
+    /// Whether there is such an incident and it was not deleted.
+    pub fn has(&self, id: &str) -> bool {
+        self.find(id).is_some()
+    }
+
     /// Names and e-mail addresses of everybody, leavers included.
     pub fn users(&self) -> Vec<(String, String)> {
         self.settings.users.iter().map(|user| (user.name.clone(), user.email.clone())).collect()
@@ -251,6 +256,25 @@ impl Account {
         at: DateTime<Utc>,
     ) -> Result<Vec<Event>, LifeError> {
         self.touch(id, at, |incident| incident.private = private)
+    }
+
+    /// Gives a severity another name. Incidents that have it show the new name and keep their version; updates keep
+    /// the name that they were written with. The vendor sends no event for this.
+    pub fn rename_severity(&mut self, name: &str, to: &str) -> Result<(), LifeError> {
+        let old = self.severity(name)?;
+        let renamed = Arc::new(old.renamed(to));
+        for known in self.settings.severities.iter_mut().filter(|known| known.id == old.id) {
+            *known = Arc::clone(&renamed);
+        }
+        for position in 0..self.incidents.len() {
+            if let Some(incident) = self.incidents.get_mut(position)
+                && incident.severity.as_ref().is_some_and(|severity| severity.id == old.id)
+            {
+                incident.severity = Some(Arc::clone(&renamed));
+                self.render(position);
+            }
+        }
+        Ok(())
     }
 
     /// Removes an incident. The vendor sends no event for this; its updates go with it.

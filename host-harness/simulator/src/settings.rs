@@ -29,6 +29,13 @@ pub(crate) struct Severity {
     pub(crate) json: String,
 }
 
+impl Severity {
+    pub(crate) fn renamed(&self, name: &str) -> Severity {
+        let json = merged(&[parsed(&self.json), json!({"name": name})]);
+        Severity { id: self.id.clone(), name: name.to_owned(), rank: self.rank, json }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct User {
     pub(crate) id: String,

@@ -86,8 +86,14 @@ pub fn apply(
     mut extra: Vec<Change>,
 ) -> Result<Effects, Error> {
     let mut anew: Option<Context> = None;
-    let mut first: Option<Effects> = None;
+    let mut done: Option<Effects> = None;
     for _ in 0..ATTEMPTS {
+        // Settings that changed since they were loaded, or while this is written, would be undone for these incidents.
+        if !anew.as_ref().unwrap_or(context).is_current(world)? {
+            anew = Some(Context::load(world)?);
+        } else if let Some(effects) = done {
+            return Ok(effects);
+        }
         let context = anew.as_ref().unwrap_or(context);
         let mut drafts = drafts(world, context, batch)?;
         link(world, &mut drafts)?;
@@ -100,22 +106,16 @@ pub fn apply(
         let own = changes.len();
         changes.append(&mut extra);
         if !changes.is_empty() {
-            effects.applied = match world.commit(&changes) {
-                Ok(applied) => applied,
+            match world.commit(&changes) {
+                Ok(applied) => effects.applied = applied,
                 Err(StorageError::Conflict) => {
                     extra = changes.split_off(own);
                     continue;
                 }
                 Err(error) => return Err(error.into()),
-            };
+            }
         }
-        let effects = first.take().unwrap_or(effects);
-        // Settings that changed since they were loaded would otherwise be undone for these incidents.
-        if changes.is_empty() || context.is_current(world)? {
-            return Ok(effects);
-        }
-        first = Some(effects);
-        anew = Some(Context::load(world)?);
+        done = done.or(Some(effects));
     }
     Err(StorageError::Conflict.into())
 }

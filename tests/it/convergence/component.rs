@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use chrono::TimeDelta;
+use koalr_host::contract::Step;
 use koalr_host::port::{IncidentFilter, JobKind};
 use koalr_simulator::{HeaderFamily, Keys, Options, Simulator};
 
@@ -80,21 +81,42 @@ impl Run {
                 }
             }
             Act::Settings(private, _) => {
-                self.access.wants_private = *private;
-                self.connect().await;
+                self.set(*private).await;
             }
             Act::Poll(_, within) => {
                 self.before(within).await;
-                self.bench.host.poll(&self.bench.org).await.unwrap();
+                self.poll().await;
             }
             Act::Backfill(_, within) => {
                 self.before(within).await;
-                let job = self.bench.store.job(&self.bench.org, JobKind::Backfill).await.unwrap().unwrap();
-                let window = job.window.unwrap();
-                let mut request = self.bench.backfill_request();
-                (request.since, request.until) = (window.since, window.until);
-                self.bench.host.backfill(&self.bench.org, &request).await.unwrap();
+                self.import().await;
             }
+        }
+    }
+
+    async fn set(&mut self, private: bool) {
+        self.access.wants_private = private;
+        self.connect().await;
+    }
+
+    async fn poll(&self) {
+        let step = self.bench.host.poll(&self.bench.org).await.unwrap();
+        self.made(&step).await;
+    }
+
+    async fn import(&self) {
+        let job = self.bench.store.job(&self.bench.org, JobKind::Backfill).await.unwrap().unwrap();
+        let window = job.window.unwrap();
+        let mut request = self.bench.backfill_request();
+        (request.since, request.until) = (window.since, window.until);
+        let step = self.bench.host.backfill(&self.bench.org, &request).await.unwrap();
+        self.made(&step).await;
+    }
+
+    async fn made(&self, step: &Step) {
+        if step.rederive {
+            self.bench.host.schedule_rederive(&self.bench.org).await.unwrap();
+            self.rederive().await;
         }
     }
 
@@ -103,6 +125,9 @@ impl Run {
             match event {
                 Within::Move(a_move) => self.moves(a_move),
                 Within::Deliver(k) => self.deliver(*k).await,
+                Within::Settings(private, _) => self.set(*private).await,
+                Within::Poll => self.poll().await,
+                Within::Import => self.import().await,
             }
         }
         self.set_clock();
@@ -137,7 +162,8 @@ impl Run {
         }
         self.set_clock();
         self.bench.run(JobKind::Backfill).await.unwrap();
-        self.now += 600_000_000;
+        // The account, and with it new names, is read once a day.
+        self.now += 86_400_000_000;
         self.set_clock();
         self.bench.run(JobKind::Poll).await.unwrap();
         self.rederive().await;
@@ -151,7 +177,8 @@ impl Run {
 
     async fn records(&self) -> Vec<String> {
         let hidden = |id: &str| {
-            !self.access.sees_private && self.simulator.with_account(|account| account.is_private(id))
+            let unseen = !self.access.sees_private;
+            self.simulator.with_account(|account| !account.has(id) || (unseen && account.is_private(id)))
         };
         let (store, org) = (&self.bench.store, &self.bench.org);
         let page = store.incidents(org, &IncidentFilter::default()).await.unwrap();

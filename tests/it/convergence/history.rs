@@ -48,6 +48,9 @@ pub(super) enum Move {
     Visibility(u8, bool),
     Lead(u8, u8),
     Services(u8, Vec<u8>),
+    /// A severity gets another name, which is no new version of an incident.
+    RenameSeverity(u8),
+    Delete(u8),
     /// Somebody sets a timestamp to so many minutes ago, or clears it.
     Stamp(u8, u8, Option<u8>),
 }
@@ -79,6 +82,10 @@ pub(super) enum Act {
 pub(super) enum Within {
     Move(Move),
     Deliver(u8),
+    Settings(bool, bool),
+    /// A step of the other job, or of the same one in another process.
+    Poll,
+    Import,
 }
 
 /// A history: what is before the connection, and what comes after it.
@@ -120,6 +127,8 @@ fn a_move() -> impl Strategy<Value = Move> {
         1 => (n(), n()).prop_map(|(i, to)| Move::Lead(i, to)),
         1 => (n(), vec(n(), 0..3)).prop_map(|(i, to)| Move::Services(i, to)),
         2 => (n(), n(), option::of(n())).prop_map(|(i, stamp, to)| Move::Stamp(i, stamp, to)),
+        1 => n().prop_map(Move::RenameSeverity),
+        1 => n().prop_map(Move::Delete),
     ]
 }
 
@@ -135,7 +144,13 @@ fn crash() -> impl Strategy<Value = Option<Crash>> {
 }
 
 fn within() -> impl Strategy<Value = Vec<Within>> {
-    let one = prop_oneof![a_move().prop_map(Within::Move), any::<u8>().prop_map(Within::Deliver)];
+    let one = prop_oneof![
+        4 => a_move().prop_map(Within::Move),
+        4 => any::<u8>().prop_map(Within::Deliver),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(private, overrides)| Within::Settings(private, overrides)),
+        1 => Just(Within::Poll),
+        1 => Just(Within::Import),
+    ];
     vec(one, 0..4)
 }
 
@@ -213,6 +228,11 @@ pub(super) fn apply(a_move: &Move, account: &mut Account, now: &mut Timestamp) -
             let services = Some(services(account, to));
             change(account, *n, Change { services, ..none })
         }
+        Move::RenameSeverity(n) => {
+            let name = severity(account, *n);
+            account.rename_severity(&name, &format!("{name}'")).map(|()| Vec::new())
+        }
+        Move::Delete(n) => account.delete(&pick(*n)).map(|()| Vec::new()),
         Move::Stamp(n, stamp, ago) => {
             let value = ago.map(|minutes| at - TimeDelta::minutes(minutes.into()));
             let name = STAMPS[usize::from(*stamp) % STAMPS.len()].to_string();
@@ -243,7 +263,6 @@ pub(super) fn test_send(private: bool) -> Bytes {
 /// A history under way.
 pub(super) struct Run {
     shared: Rc<RefCell<Shared>>,
-    access: Access,
     window: backfill::Window,
 }
 
@@ -263,7 +282,7 @@ impl Run {
             memory: Memory::default(),
             account,
             now,
-            roles: access.roles(),
+            access,
             requests: 0,
             page_size,
             pending: Vec::new(),
@@ -271,7 +290,7 @@ impl Run {
         }));
         connect::connect(&mut Native::new(&shared), &access.settings()).unwrap();
         let window = backfill::Window { since: now - 90 * DAY, until: now };
-        Run { shared, access, window }
+        Run { shared, window }
     }
 
     pub(super) fn act(&mut self, act: &Act) {
@@ -290,29 +309,36 @@ impl Run {
                 let shared = &mut *shared.borrow_mut();
                 let index = usize::from(*k) % shared.pending.len().max(1);
                 // Without the right to see it, the delivery is all that tells of an incident turned private.
-                let lasts = |body: &Bytes| !self.access.sees_private && is_private(body);
+                let access = shared.access;
+                let lasts = |body: &Bytes| !access.sees_private && is_private(body);
                 if shared.pending.get(index).is_some_and(|body| !lasts(body)) {
                     shared.pending.remove(index);
                 }
             }
             // A call that was cut off is made again later, by the same history.
             Act::Poll(crash, within) => {
-                if poll::poll(&mut Self::world(shared, *crash, within)).is_ok_and(|step| step.rederive) {
-                    Self::rederive(shared);
-                }
+                Self::made(shared, poll::poll(&mut self.world(*crash, within)));
             }
-            Act::Settings(private, overrides) => {
-                self.access = Access { wants_private: *private, overrides: *overrides, ..self.access };
-                connect::connect(&mut Native::new(shared), &self.access.settings()).unwrap();
-                Self::rederive(shared);
-            }
+            Act::Settings(private, overrides) => Self::set(shared, *private, *overrides),
             Act::Backfill(crash, within) => {
-                let step = backfill::backfill(&mut Self::world(shared, *crash, within), self.window, false);
-                if step.is_ok_and(|step| step.rederive) {
-                    Self::rederive(shared);
-                }
+                let step = backfill::backfill(&mut self.world(*crash, within), self.window, false);
+                Self::made(shared, step);
             }
         }
+    }
+
+    /// What the host does after a step.
+    fn made(shared: &Rc<RefCell<Shared>>, step: Result<Step, Error>) {
+        if step.is_ok_and(|step| step.rederive) {
+            Self::rederive(shared);
+        }
+    }
+
+    fn set(shared: &Rc<RefCell<Shared>>, wants_private: bool, overrides: bool) {
+        let access = Access { wants_private, overrides, ..shared.borrow().access };
+        shared.borrow_mut().access = access;
+        connect::connect(&mut Native::new(shared), &access.settings()).unwrap();
+        Self::rederive(shared);
     }
 
     fn rederive(shared: &Rc<RefCell<Shared>>) {
@@ -325,13 +351,19 @@ impl Run {
         }
     }
 
-    fn world(shared: &Rc<RefCell<Shared>>, crash: Option<Crash>, within: &[Within]) -> Native {
-        let mut world = Native { crash, ..Native::new(shared) };
+    fn world(&self, crash: Option<Crash>, within: &[Within]) -> Native {
+        let mut world = Native { crash, ..Native::new(&self.shared) };
+        let window = self.window;
         for event in within {
             let event = event.clone();
             world.meanwhile.push_back(Box::new(move |shared| match &event {
                 Within::Move(a_move) => Self::moved(shared, a_move),
                 Within::Deliver(k) => Self::deliver(shared, *k, None),
+                Within::Settings(private, overrides) => Self::set(shared, *private, *overrides),
+                Within::Poll => Self::made(shared, poll::poll(&mut Native::new(shared))),
+                Within::Import => {
+                    Self::made(shared, backfill::backfill(&mut Native::new(shared), window, false));
+                }
             }));
         }
         world
@@ -379,7 +411,8 @@ impl Run {
 
     /// Ends the import and polls once more; what is still under way never arrives.
     pub(super) fn settle(&self) {
-        if !self.access.sees_private {
+        let access = self.shared.borrow().access;
+        if !access.sees_private {
             let last: Vec<Bytes> =
                 self.shared.borrow().pending.iter().filter(|b| is_private(b)).cloned().collect();
             for body in last {
@@ -399,7 +432,8 @@ impl Run {
             panic!("it does not end");
         };
         step(&|world| backfill::backfill(world, self.window, false));
-        self.shared.borrow_mut().now += 600_000_000;
+        // The account, and with it new names, is read once a day.
+        self.shared.borrow_mut().now += DAY;
         step(&|world| poll::poll(world));
     }
 
@@ -417,21 +451,22 @@ impl Run {
     /// What a new organisation would import now, all of it.
     pub(super) fn clean(&self) -> Run {
         let shared = self.shared.borrow();
-        let run = Run::connected(shared.account.clone(), shared.now, self.access, 250);
+        let run = Run::connected(shared.account.clone(), shared.now, shared.access, 250);
         drop(shared);
         run.settle();
         run
     }
 
     /// Records and timelines. Without the right to see private incidents, those that are private now are left
-    /// out: what was known of them before they turned so is kept, and marked.
+    /// out: what was known of them before they turned so is kept, and marked. So are those that were deleted,
+    /// which nothing tells of.
     pub(super) fn records(&self) -> Result<Vec<String>, TestCaseError> {
         let shared = self.shared.borrow();
-        let hidden = |id: &str| !self.access.sees_private && shared.account.is_private(id);
+        let hidden = |id: &str| !shared.access.sees_private && shared.account.is_private(id);
         for incident in shared.memory.incidents().filter(|incident| hidden(&incident.key.id)) {
             prop_assert!(incident.private, "turned private unnoticed: {incident:#?}");
         }
-        Ok(shared.memory.records(&|id| !hidden(id)))
+        Ok(shared.memory.records(&|id| shared.account.has(id) && !hidden(id)))
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) struct Shared {
     pub(super) memory: Memory,
     pub(super) account: Account,
     pub(super) now: Timestamp,
-    pub(super) roles: Vec<String>,
+    pub(super) access: Access,
     /// Requests that were answered.
     pub(super) requests: u32,
     /// How many rows of a list come at once, at most.
@@ -125,7 +125,7 @@ impl World for Native {
             // The provider cuts pages as it likes; small ones have small accounts paged.
             let cut = format!("page_size={}", shared.page_size);
             let path = request.path_and_query.replacen("page_size=250", &cut, 1);
-            let (status, body) = shared.account.answer(&path, &shared.roles);
+            let (status, body) = shared.account.answer(&path, &shared.access.roles());
             answers.push(Ok(Response { status, headers: [None, None, None], body: body.to_vec() }));
         }
         answers
