@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
 
+mod account_changes;
 mod component;
 mod convergence;
 mod drift;
@@ -11,4 +12,5 @@ mod limits;
 mod peers;
 mod support;
 mod sync;
+mod timelines;
 mod webhooks;
