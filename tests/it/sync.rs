@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{NaiveDate, TimeDelta};
 use koalr_host::calendar::{self, BucketSize};
-use koalr_host::contract::{ClockStart, Mode, MttrQuery, Phase, Priority, Severity};
+use koalr_host::contract::{ClockStart, Incident, Mode, MttrQuery, Phase, Priority, Responder, Severity};
 use koalr_host::port::{HostService, HostUser, JobKind, OrganisationState};
 use koalr_host::scheduler::Scheduler;
 use koalr_simulator::{Change, Keys, NewIncident, Options, Simulator};
@@ -142,6 +142,20 @@ async fn people_and_services_are_linked_to_the_hosts_own() {
         }
     }
     assert!(linked > 100, "{linked} responders");
+    let without_a_role = |incident: &&Incident| {
+        let helps = |responder: &&Responder| responder.role.as_deref() == Some("collaborator");
+        let helper = incident.responders.iter().find(helps);
+        helper.is_some_and(|helper| {
+            incident.responders.iter().filter(|other| other.id == helper.id).count() == 1
+        })
+    };
+    assert!(incidents.iter().filter(without_a_role).count() > 100);
+    assert!(
+        !incidents
+            .iter()
+            .flat_map(|incident| &incident.responders)
+            .any(|r| r.role.as_deref() == Some("observer"))
+    );
     let affected: Vec<_> = incidents.iter().flat_map(|incident| &incident.services).collect();
     assert!(affected.len() > 100);
     assert!(affected.iter().all(|service| service.service_id == Some(format!("service {}", service.name))));

@@ -38,6 +38,7 @@ pub(crate) enum Route {
     IncidentUpdates,
     IncidentTimelineItems,
     IncidentActivity,
+    IncidentParticipants,
     Severities,
     IncidentStatuses,
     IncidentTimestamps,
@@ -57,6 +58,7 @@ impl Route {
             "/v2/incident_updates" => Self::IncidentUpdates,
             "/v2/incident_timeline_items" => Self::IncidentTimelineItems,
             "/v2/incident_activity_log_entries" => Self::IncidentActivity,
+            "/v2/incident_participants" => Self::IncidentParticipants,
             "/v1/severities" => Self::Severities,
             "/v1/incident_statuses" => Self::IncidentStatuses,
             "/v2/incident_timestamps" => Self::IncidentTimestamps,
@@ -84,7 +86,8 @@ impl Route {
             | Self::Incident(_)
             | Self::IncidentUpdates
             | Self::IncidentTimelineItems
-            | Self::IncidentActivity => "incidents.view",
+            | Self::IncidentActivity
+            | Self::IncidentParticipants => "incidents.view",
             Self::Severities => "severities.view",
             Self::IncidentStatuses => "incident_statuses.view",
             Self::IncidentTypes => "incident_types.view",
@@ -179,6 +182,10 @@ struct View<'a> {
     sees_private: bool,
 }
 
+fn no_participants() -> String {
+    r#"{"incident_participants":{"active":[],"passive":[]}}"#.to_owned()
+}
+
 impl View<'_> {
     fn respond(&self, route: &Route, query: &Query, roles: &[String]) -> Result<String, Refusal> {
         let settings = self.settings;
@@ -202,6 +209,12 @@ impl View<'_> {
             Route::IncidentActivity => self.entries(query, "incident_activity_log_entries", |incident| {
                 self.account.activity(incident)
             })?,
+            Route::IncidentParticipants => {
+                let position = self.account.position(query.required("incident_id")?);
+                let incident = position.and_then(|position| self.account.living(position));
+                let incident = incident.filter(|incident| self.sees(incident));
+                incident.map_or_else(no_participants, |incident| incident.participants_json(settings))
+            }
             Route::Severities => {
                 Object::new().array("severities", settings.severities.iter().map(|one| &one.json)).close()
             }

@@ -85,6 +85,25 @@ impl Account {
 }
 
 impl Incident {
+    /// Who takes part: whoever has a role, somebody who helps without one, and somebody who only looks on.
+    pub(crate) fn participants_json(&self, settings: &Settings) -> String {
+        let of = |user: &User, kind: &str| {
+            Object::new().raw("user", &user.json).text("participant_type", kind).close()
+        };
+        let anybody = |skip: usize| {
+            let number = usize::try_from(self.number).unwrap_or_default();
+            settings.users.iter().cycle().nth((number + skip) % settings.users.len().max(1))
+        };
+        let roles = [&self.lead, &self.communications].into_iter().flatten();
+        let active: Vec<String> = roles
+            .map(|user| of(user, "responder"))
+            .chain(anybody(0).map(|user| of(user, "collaborator")))
+            .collect();
+        let passive: Vec<String> = anybody(1).map(|user| of(user, "observer")).into_iter().collect();
+        let participants = Object::new().array("active", &active).array("passive", &passive).close();
+        Object::new().raw("incident_participants", &participants).close()
+    }
+
     pub(crate) fn to_json(&self, settings: &Settings) -> String {
         self.fields(settings).close()
     }

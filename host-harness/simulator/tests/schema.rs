@@ -137,6 +137,8 @@ async fn check_all(check: &mut Check, simulator: &Simulator) {
         for page in client.pages(&format!("/v2/incident_activity_log_entries?incident_id={id}"), 2).await {
             check.response("/v2/incident_activity_log_entries", 200, &page);
         }
+        let participants = client.get(&format!("/v2/incident_participants?incident_id={id}")).await;
+        check.response("/v2/incident_participants", 200, &participants.body);
         let updates = client.get(&format!("/v2/incident_updates?incident_id={id}")).await;
         check.response("/v2/incident_updates", 200, &updates.body);
     }

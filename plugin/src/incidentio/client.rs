@@ -91,6 +91,11 @@ pub fn of_incident(list: &str, incident: &str, after: Option<&str>) -> Request {
     get(with_after(format!("/v2/{list}?page_size={PAGE_SIZE}&incident_id={}", encoded(incident)), after))
 }
 
+/// `GET /v2/incident_participants`: who takes part in an incident, on one page.
+pub fn participants(incident: &str) -> Request {
+    get(format!("/v2/incident_participants?incident_id={}", encoded(incident)))
+}
+
 fn with_after(mut path: String, after: Option<&str>) -> String {
     if let Some(after) = after {
         path.push_str("&after=");

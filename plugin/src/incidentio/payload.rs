@@ -110,6 +110,16 @@ pub struct User {
 
 object!(User { "id" => Text id, "name" => MaybeText name, "email" => MaybeText email });
 
+/// Somebody who takes part in an incident, with a role in it or without.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the provider's own field names")]
+pub struct Participant {
+    pub user: User,
+    pub participant_type: String,
+}
+
+object!(Participant { "user" => Object user, "participant_type" => Text participant_type });
+
 /// A custom field with its values on this incident.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the provider's own field names")]
@@ -367,7 +377,12 @@ impl Object for ListAnswer<'_> {
             self.found = true;
             return Slot::List(&mut *self.items);
         }
-        if key == "pagination_meta" { Slot::Object(&mut self.page) } else { Slot::Skip }
+        match key {
+            "pagination_meta" => Slot::Object(&mut self.page),
+            // Its lists, those who help and those who only look on, are one level below the others'.
+            "incident_participants" => Slot::Object(self),
+            _ => Slot::Skip,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::context::Context;
 use super::facts::Facts;
 use super::key;
-use crate::incidentio::payload;
+use crate::incidentio::payload::{self, Participant};
 use crate::model::{AffectedService, Incident, Mode, Phase, Responder, ServiceName, Severity};
 use crate::resolution::{self, NamedTime, Stand};
 use crate::{model, severity};
@@ -50,7 +50,7 @@ pub fn incident(facts: &Facts, context: &Context) -> (Incident, Vec<ServiceName>
         acknowledged_at: resolution::acknowledged(&times, facts.acknowledged_at),
         resolved_at: resolution::resolved(phase, &times, &history(facts)),
         merged_into: merged_into(facts, phase),
-        responders: responders(seen, context),
+        responders: responders(facts, context),
         services: services(&names),
         updated_at: facts.snapshot.updated_at,
     };
@@ -112,18 +112,29 @@ fn merged_into(facts: &Facts, phase: Phase) -> Option<model::IncidentKey> {
     facts.updates.iter().rev().find_map(|u| u.merged_into_incident_id.as_deref()).map(key)
 }
 
-fn responders(seen: &payload::Incident, context: &Context) -> Vec<Responder> {
-    let mut responders = Vec::new();
-    for assignment in &seen.incident_role_assignments {
-        if let Some(user) = &assignment.assignee {
-            responders.push(Responder {
-                id: present(&user.id),
-                email: user.email.clone().or_else(|| context.account.email(&user.id)),
-                name: user.name.clone(),
-                role: present(&assignment.role.name),
-                user_id: None,
-            });
+/// Whoever has a role, then whoever helps without one.
+fn responders(facts: &Facts, context: &Context) -> Vec<Responder> {
+    let mut responders: Vec<Responder> = Vec::new();
+    let mut add = |user: &payload::User, role: &str, anew: bool| {
+        let id = present(&user.id);
+        if anew && responders.iter().any(|known| known.id == id) {
+            return;
         }
+        responders.push(Responder {
+            email: user.email.clone().or_else(|| context.account.email(&user.id)),
+            name: user.name.clone(),
+            role: present(role),
+            user_id: None,
+            id,
+        });
+    };
+    for assignment in &facts.snapshot.incident.incident_role_assignments {
+        if let Some(user) = &assignment.assignee {
+            add(user, &assignment.role.name, false);
+        }
+    }
+    for Participant { user, participant_type } in &facts.participants {
+        add(user, participant_type, true);
     }
     responders
 }

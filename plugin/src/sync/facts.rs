@@ -9,7 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::timeline;
-use crate::incidentio::payload::{FieldValue, Incident, Update};
+use crate::incidentio::payload::{FieldValue, Incident, Participant, Update, User};
 use crate::model::Timestamp;
 use koalr_codec::json::{Slot, object};
 use koalr_codec::stored::{self, Field, Fields, Value};
@@ -34,6 +34,8 @@ pub struct Facts {
     pub hidden_at: Option<Timestamp>,
     /// When points in the incident's life were last set, by the activity log that `timeline_as_of` speaks of.
     pub set: Vec<Set>,
+    /// Who took part, as read with the timeline.
+    pub participants: Vec<Participant>,
 }
 
 /// What [`Facts::withhold`] leaves for a visibility.
@@ -96,6 +98,8 @@ pub struct News {
     pub told: Option<Told>,
     /// When the provider did not show the incident to this key.
     pub hidden_at: Option<Timestamp>,
+    /// Who takes part.
+    pub participants: Option<Vec<Participant>>,
     /// Something happened that the timeline as stored does not tell.
     pub stirred: bool,
     /// What the timeline says besides updates. With it the stored timeline is replaced whole.
@@ -117,6 +121,7 @@ impl Facts {
                 told: Vec::new(),
                 hidden_at: None,
                 set: Vec::new(),
+                participants: Vec::new(),
             },
             (None, None) => return None,
         };
@@ -139,6 +144,9 @@ impl Facts {
         if let Some(told) = &news.chronicle {
             facts.acknowledged_at = told.acknowledged_at;
             facts.set = told.set.clone();
+        }
+        if let Some(participants) = &news.participants {
+            facts.participants.clone_from(participants);
         }
         if news.stirred {
             facts.timeline_as_of = None;
@@ -176,6 +184,7 @@ impl Facts {
         self.timeline_as_of = None;
         self.acknowledged_at = None;
         self.set.clear();
+        self.participants.clear();
     }
 
     /// Whether there is more to ask the provider of it: its timeline, or, of one that may be hidden, whether it is.
@@ -202,6 +211,7 @@ impl Facts {
             told,
             hidden_at: kept.hidden_at,
             set: kept.set,
+            participants: kept.participants,
         })
     }
 
@@ -227,7 +237,7 @@ impl Fields for Told {
 /// In the order of [`Kept`].
 impl Fields for Facts {
     fn count(&self) -> usize {
-        8
+        9
     }
 
     fn value(&self, index: usize) -> Value<'_> {
@@ -239,7 +249,8 @@ impl Fields for Facts {
             4 => self.told.value(),
             5 => self.hidden_at.value(),
             6 => self.acknowledged_at.value(),
-            _ => self.set.value(),
+            7 => self.set.value(),
+            _ => self.participants.value(),
         }
     }
 }
@@ -254,6 +265,7 @@ struct Kept {
     hidden_at: Option<Timestamp>,
     acknowledged_at: Option<Timestamp>,
     set: Vec<Set>,
+    participants: Vec<Participant>,
 }
 
 object!(Kept {
@@ -265,6 +277,7 @@ object!(Kept {
     "hidden_at" => Instant hidden_at,
     "acknowledged_at" => Instant acknowledged_at,
     "set" => List set,
+    "participants" => List participants,
 });
 
 #[derive(Default)]
@@ -283,9 +296,7 @@ impl Snapshot {
             return None;
         }
         incident.incident_role_assignments.retain(|a| a.assignee.is_some());
-        for user in incident.incident_role_assignments.iter_mut().filter_map(|a| a.assignee.as_mut()) {
-            user.email = user.email.take().map(|e| e.trim_ascii().to_ascii_lowercase());
-        }
+        incident.incident_role_assignments.iter_mut().filter_map(|a| a.assignee.as_mut()).for_each(tidy);
         let kept = |v: &FieldValue| v.value_catalog_entry.is_some() || v.value_option.is_some();
         incident.custom_field_entries.retain(|entry| entry.values.iter().any(kept));
         incident.incident_timestamp_values.retain(|t| t.value.value.is_some());
@@ -309,6 +320,11 @@ impl Snapshot {
     pub fn is_private(&self) -> bool {
         !matches!(self.incident.visibility.as_str(), "public" | "")
     }
+}
+
+/// E-mail addresses are compared without case.
+pub fn tidy(user: &mut User) {
+    user.email = user.email.take().map(|e| e.trim_ascii().to_ascii_lowercase());
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use super::apply::{Batch, apply};
 use super::backfill::{self, UpdatesRead};
 use super::context::{self, Context};
-use super::facts::{Facts, Snapshot};
+use super::facts::{self, Facts, Snapshot};
 use super::listing::{Walk, snapshots};
 use super::{SOURCE, no_answer, read_state, reread, timeline, write_state};
 use crate::incidentio::client::{self, ApiError};
@@ -247,7 +247,9 @@ fn revisit(
         step.fetched += 1;
         visited += 1;
         let as_of = Some(visit.snapshot.active_at);
-        let Visit { updates, items, log, unreadable: [no_updates, no_items, no_log], .. } = visit;
+        let Visit { updates, items, log, mut participants, unreadable, .. } = visit;
+        let [no_updates, no_items, no_log, no_participants] = unreadable;
+        participants.iter_mut().for_each(|participant| facts::tidy(&mut participant.user));
         // What cannot be read stays as it is stored, and is asked for again when the incident changes.
         let chronicle =
             (!(no_updates || no_items || no_log)).then(|| timeline::chronicle(&id, &updates, &items, &log));
@@ -256,6 +258,7 @@ fn revisit(
                 (news.updates, news.updates_as_of) = (updates, as_of);
             }
             (news.chronicle, news.timeline_as_of) = (chronicle, as_of);
+            news.participants = (!no_participants).then_some(participants);
         });
     }
     let left = waiting.total.saturating_sub(visited);
@@ -278,10 +281,11 @@ struct Visit {
     updates: Vec<payload::Update>,
     items: Vec<payload::TimelineItem>,
     log: Vec<payload::Activity>,
+    participants: Vec<payload::Participant>,
     /// Where each of [`LISTS`] goes on; none once it is through.
-    left: [Option<Cursor>; 3],
+    left: [Option<Cursor>; LISTS.len()],
     /// Which of them this key is not shown, or nobody can read.
-    unreadable: [bool; 3],
+    unreadable: [bool; LISTS.len()],
     /// To be read in another step.
     postponed: bool,
 }
@@ -289,18 +293,21 @@ struct Visit {
 /// Where a list goes on; none is its beginning.
 type Cursor = Option<String>;
 
-const LISTS: [&str; 3] = ["incident_updates", "incident_timeline_items", "incident_activity_log_entries"];
+/// What is read of an incident: the key of each list in its answer, which for the first three is the endpoint's name.
+const LISTS: [&str; 4] =
+    ["incident_updates", "incident_timeline_items", "incident_activity_log_entries", "active"];
 
 impl Visit {
     /// With all updates, if they are known.
     fn new(snapshot: Snapshot, updates: Option<Vec<payload::Update>>) -> Visit {
         Visit {
             snapshot,
-            left: [updates.is_none().then_some(None), Some(None), Some(None)],
+            left: [updates.is_none().then_some(None), Some(None), Some(None), Some(None)],
             updates: updates.unwrap_or_default(),
             items: Vec::new(),
             log: Vec::new(),
-            unreadable: [false; 3],
+            participants: Vec::new(),
+            unreadable: [false; LISTS.len()],
             postponed: false,
         }
     }
@@ -311,7 +318,11 @@ impl Visit {
             if let Some(after) = left
                 && !self.postponed
             {
-                requests.push(client::of_incident(list, self.snapshot.id(), after.as_deref()));
+                let id = self.snapshot.id();
+                requests.push(match list {
+                    "active" => client::participants(id),
+                    list => client::of_incident(list, id, after.as_deref()),
+                });
             }
         }
     }
@@ -328,7 +339,8 @@ impl Visit {
             return Ok(None);
         }
         let mut wait_ms = None;
-        let into: [&mut dyn List; 3] = [&mut self.updates, &mut self.items, &mut self.log];
+        let into: [&mut dyn List; LISTS.len()] =
+            [&mut self.updates, &mut self.items, &mut self.log, &mut self.participants];
         let places = self.left.iter_mut().zip(&mut self.unreadable);
         for ((key, list), (left, unreadable)) in LISTS.into_iter().zip(into).zip(places) {
             if left.is_none() {
@@ -359,7 +371,7 @@ impl Visit {
 
     /// Whether what was read is as empty as the lists of an incident that this key may not see, or that is gone.
     fn is_suspect(&self) -> bool {
-        let [no_updates, no_items, no_log] = self.unreadable;
+        let [no_updates, no_items, no_log, _] = self.unreadable;
         let empty = self.items.is_empty() && self.log.is_empty();
         no_updates || self.updates.is_empty() || (empty && !no_items && !no_log)
     }
