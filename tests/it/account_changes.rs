@@ -95,3 +95,12 @@ async fn a_longer_history_is_imported_and_a_shorter_one_is_not_imported_again() 
     let more = bench.run(JobKind::Backfill).await.unwrap().created;
     assert!(few > 0 && more > 0, "{few} and then {more}");
 }
+
+#[tokio::test]
+async fn a_first_import_and_a_reconnection_that_finds_nothing_new_derive_nothing_anew() {
+    let simulator = account(20, 11).await;
+    let bench = Bench::connected(&simulator).await;
+    assert!(!bench.host.backfill(&bench.org, &bench.backfill_request()).await.unwrap().rederive);
+    bench.connect(&simulator.base_url()).await.unwrap();
+    assert!(!bench.host.poll(&bench.org).await.unwrap().rederive);
+}

@@ -295,7 +295,8 @@ pub fn refresh(world: &mut dyn World, context: &mut Context) -> Result<u32, Erro
         page = readable(world, answer, &mut missing)?;
     }
     let now = world.now();
-    account.due |= Account { due: account.due, ..account.clone() } != before;
+    // The first reading comes before any incident.
+    account.due |= before.read_at.is_some() && *account != before;
     if missing {
         account.read_at = Some(now.saturating_sub(ACCOUNT_AGE - RETRY_AGE));
     } else {
