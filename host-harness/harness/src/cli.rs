@@ -277,6 +277,9 @@ pub(crate) struct Simulate {
     /// Chooses the account; the same seed gives the same account.
     #[arg(long, value_name = "S", default_value_t = 7)]
     pub(crate) seed: u64,
+    /// Give each incident exactly so many updates, for measuring. Default: as many as its story has.
+    #[arg(long, value_name = "N")]
+    pub(crate) updates: Option<usize>,
     /// Lift the provider's rate limits.
     #[arg(long)]
     pub(crate) no_rate_limit: bool,

@@ -51,7 +51,7 @@ pub struct Account {
 impl Account {
     /// An account of so many incidents that ended no later than `now`, most of them within `days` before it.
     pub fn generate(incidents: usize, seed: u64, now: DateTime<Utc>, days: u32) -> Self {
-        generate::account(incidents, seed, now, days)
+        generate::account(incidents, seed, now, days, None)
     }
 
     /// What a `GET` answers to a key with these roles: status and body.

@@ -56,12 +56,19 @@ const ALWAYS: &[(Story, Mode, bool, bool)] = &[
     (Story::Closed, Mode::Standard, false, true),
 ];
 
-/// Invents `incidents` incidents that end no later than `now`, most of them within `days`.
-pub(crate) fn account(incidents: usize, seed: u64, now: DateTime<Utc>, days: u32) -> Account {
+/// Invents `incidents` incidents that end no later than `now`, most of them within `days`, each with exactly so many
+/// `updates` or with as many as its story has.
+pub(crate) fn account(
+    incidents: usize,
+    seed: u64,
+    now: DateTime<Utc>,
+    days: u32,
+    updates: Option<usize>,
+) -> Account {
     let mut rng = fastrand::Rng::with_seed(seed);
     let now = DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now);
     let settings = Settings::generate(&mut rng, now);
-    let mut plans: Vec<Plan> = (0..incidents).map(|n| Plan::draw(n, &mut rng, now, days)).collect();
+    let mut plans: Vec<Plan> = (0..incidents).map(|n| Plan::draw(n, &mut rng, now, days, updates)).collect();
     plans.sort_by_key(|plan| plan.created_at);
     let mut account = Account::empty(settings, rng);
     let mut number = 0;
@@ -87,18 +94,27 @@ struct Plan {
 }
 
 impl Plan {
-    fn draw(n: usize, rng: &mut fastrand::Rng, now: DateTime<Utc>, days: u32) -> Self {
+    fn draw(
+        n: usize,
+        rng: &mut fastrand::Rng,
+        now: DateTime<Utc>,
+        days: u32,
+        updates: Option<usize>,
+    ) -> Self {
         let (story, mode, private, old) = ALWAYS
             .get(n)
             .copied()
             .unwrap_or_else(|| (draw_story(rng), draw_mode(rng), rng.u32(..100) < 6, rng.u32(..100) < 3));
         // Mild ones are common, the worst are rare.
         let severity = [0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4].get(rng.usize(..13)).copied().unwrap_or(0);
-        let steps = if mode == Mode::Retrospective {
+        let mut steps = if mode == Mode::Retrospective {
             vec![(Duration::zero(), Stage::Closed)]
         } else {
             draw_steps(story, severity, rng)
         };
+        if let Some(updates) = updates {
+            fit(&mut steps, updates);
+        }
         let length = steps.last().map_or(0, |(offset, _)| offset.num_seconds());
         let day = 86_400;
         let since_last = match story {
@@ -112,6 +128,20 @@ impl Plan {
         let age = Duration::seconds(length + since_last) + Duration::milliseconds(rng.i64(0..1_000));
         Self { mode, private, severity, created_at: now - age, steps }
     }
+}
+
+/// Leaves out what is between the beginning and the end, or has more said at the beginning.
+fn fit(steps: &mut Vec<(Duration, Stage)>, updates: usize) {
+    while steps.len() > updates.max(1) {
+        steps.remove(1.min(steps.len() - 1));
+    }
+    if let Some(first) = steps.first().copied() {
+        for second in steps.len()..updates {
+            let later = Duration::seconds(i64::try_from(second).unwrap_or(0));
+            steps.insert(1, (first.0 + later, first.1));
+        }
+    }
+    steps.sort_by_key(|(offset, _)| *offset);
 }
 
 fn draw_story(rng: &mut fastrand::Rng) -> Story {
@@ -408,18 +438,26 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
-        let first = account(200, 7, now(), 90);
-        assert_eq!(bytes(&first), bytes(&account(200, 7, now(), 90)));
-        assert_ne!(bytes(&first), bytes(&account(200, 8, now(), 90)));
+        let first = account(200, 7, now(), 90, None);
+        assert_eq!(bytes(&first), bytes(&account(200, 7, now(), 90, None)));
+        assert_ne!(bytes(&first), bytes(&account(200, 8, now(), 90, None)));
         let said = |account: &Account| -> Vec<String> {
             account.updates.iter().map(|update| account.update_json(update)).collect()
         };
-        assert_eq!(said(&first), said(&account(200, 7, now(), 90)));
+        assert_eq!(said(&first), said(&account(200, 7, now(), 90, None)));
+    }
+
+    #[test]
+    fn every_incident_has_as_many_updates_as_were_asked_for() {
+        for updates in [1, 4, 9] {
+            let account = account(200, 7, now(), 90, Some(updates));
+            assert!(account.incidents.iter().all(|incident| incident.updates.len() == updates));
+        }
     }
 
     #[test]
     fn a_small_account_has_every_category_and_mode() {
-        let account = account(20, 1, now(), 90);
+        let account = account(20, 1, now(), 90, None);
         for stage in Stage::ALL {
             let category = stage.category();
             assert!(account.incidents.iter().any(|one| one.stage.category() == category), "{category}");
@@ -436,7 +474,7 @@ mod tests {
     #[test]
     fn nothing_happens_after_the_present_or_before_it_was_created() {
         for seed in 0..5 {
-            let account = account(400, seed, now(), 90);
+            let account = account(400, seed, now(), 90, None);
             for one in &account.incidents {
                 assert!(one.created_at <= one.updated_at && one.updated_at <= now(), "{}", one.name);
                 assert!(one.updated_at <= one.last_activity_at && one.last_activity_at <= now());
@@ -447,7 +485,7 @@ mod tests {
 
     #[test]
     fn every_merged_incident_names_a_living_target() {
-        let account = account(500, 3, now(), 90);
+        let account = account(500, 3, now(), 90, None);
         let merged = account.incidents.iter().filter(|one| one.stage == Stage::Merged);
         for one in merged {
             let pointer =

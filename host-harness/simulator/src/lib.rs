@@ -73,6 +73,8 @@ pub struct Options {
     pub now: DateTime<Utc>,
     /// Within how many days before `now` most incidents were created.
     pub days: u32,
+    /// How many updates each incident has; `None` leaves it to the incident's story.
+    pub updates: Option<usize>,
     /// Which keys are accepted.
     pub keys: Keys,
     /// The rate limits; `None` lifts them, headers included.
@@ -90,6 +92,7 @@ impl Options {
             seed,
             now,
             days: 90,
+            updates: None,
             keys: Keys::Any,
             limits: Some(RateLimits::default()),
             webhook: None,
@@ -165,7 +168,8 @@ impl Simulator {
         let failed = |source| SimulatorError::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let account = Account::generate(options.incidents, options.seed, options.now, options.days);
+        let Options { incidents, seed, now, days, updates, .. } = options;
+        let account = generate::account(incidents, seed, now, days, updates);
         let (shutdown, stopped) = watch::channel(false);
         let sender = Sender::start(options.webhook, options.seed, stopped.clone())?;
         let service = Arc::new(Service::new(account, options.keys, options.limits, stopped));

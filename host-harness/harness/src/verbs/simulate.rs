@@ -12,6 +12,7 @@ use crate::secrets;
 pub(crate) async fn run(options: Simulate) -> Result<()> {
     let mut simulated = Options::new(options.incidents, options.seed, Utc::now());
     simulated.listen = options.listen;
+    simulated.updates = options.updates;
     simulated.limits = (!options.no_rate_limit).then(RateLimits::default);
     if let Some(variable) = &options.api_key_env {
         let key = secrets::from_variable(variable)?;
