@@ -24,6 +24,7 @@
 //! # }).unwrap();
 //! ```
 
+mod checkpoint;
 mod coding;
 mod directory;
 mod fault;
@@ -51,8 +52,6 @@ use fault::Result;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// More than there are statements.
 const STATEMENTS: usize = 128;
-/// Pages that the log holds before they are copied into the database: 32 MB.
-const CHECKPOINT_PAGES: u32 = 4096;
 
 /// A store on one SQLite file. Clones share its writer and its readers.
 #[derive(Clone)]
@@ -75,6 +74,7 @@ impl SqliteStore {
         let mut connection = connect(&path).map_err(|error| fault::judge(&path, &error))?;
         prepare(&connection).map_err(|error| fault::judge(&path, &error))?;
         migrations::run(&mut connection, &path)?;
+        checkpoint::watch(&mut connection, &path)?;
         let writer = writer::Writer::start(connection, Arc::clone(&path))?;
         Ok(SqliteStore { readers: Arc::new(readers::Readers::new(Arc::clone(&path))), path, writer })
     }
@@ -145,7 +145,6 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Kibibytes. The system keeps the file in memory too; this is for the pages that a transaction writes.
     connection.pragma_update(None, "cache_size", -16_384)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     Ok(connection)
 }
 

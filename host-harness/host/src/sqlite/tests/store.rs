@@ -192,3 +192,20 @@ async fn only_notes_are_answered_before_a_sync() {
     let (_, noted, written, ()) = tokio::join!(biased; holding, noted, written, all_wait);
     assert_eq!((noted.unwrap(), written.unwrap()), (FULL, FULL), "the stricter promise counts for a group");
 }
+
+#[tokio::test]
+async fn the_log_is_copied_into_the_database_and_stays_bounded() {
+    const MEGABYTE: u64 = 1_000_000;
+    let store = fixture().await;
+    for n in 0..200 {
+        let value = vec![n; MEGABYTE as usize];
+        let set = crate::contract::Change::SetState(("large".into(), Some(value)));
+        store.commit(&org("acme"), vec![set], None).await.unwrap();
+    }
+    let size = |end: &str| {
+        let path = format!("{}{end}", store.path().display());
+        std::fs::metadata(path).unwrap().len()
+    };
+    assert!(size("-wal") < 150 * MEGABYTE, "the log takes {} bytes", size("-wal"));
+    assert!(size("") > MEGABYTE, "nothing was copied");
+}

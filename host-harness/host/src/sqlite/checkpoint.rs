@@ -1,0 +1,53 @@
+//! Copies the write-ahead log into the database on a thread of its own, so that no writer waits for it.
+//!
+//! Writers append while the log is copied. Only when it has grown to a multiple of its usual size does the writer
+//! copy by itself: a log that grows faster than it is copied must not fill the disk.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use rusqlite::Connection;
+use rusqlite::hooks::Wal;
+
+use super::fault::Result;
+use crate::port::StoreError;
+
+/// Pages in the log from which on it is copied: 32 MB.
+const PAGES: i32 = 4_096;
+/// Pages in the log from which on the writer waits for the copy: 128 MB.
+const MOST_PAGES: i32 = 16_384;
+
+/// Has the log of this connection's commits copied from now on. The thread ends with the connection.
+pub(super) fn watch(writer: &mut Connection, path: &Arc<Path>) -> Result<()> {
+    let (grown, wanted) = sync_channel(1);
+    let unstarted = |error| StoreError::Unavailable(format!("no thread for the database's log: {error}"));
+    let thread = std::thread::Builder::new().name("sqlite-log".into());
+    let copied = Arc::clone(path);
+    thread.spawn(move || copy_all(&copied, &wanted)).map_err(unstarted)?;
+    writer.wal_hook(Some(hook(grown))).map_err(|error| super::fault::judge(path, &error))
+}
+
+fn hook(grown: SyncSender<()>) -> impl FnMut(&mut Wal, i32) -> rusqlite::Result<()> + Send {
+    move |log, pages| {
+        if pages >= MOST_PAGES {
+            return log.checkpoint();
+        }
+        if pages >= PAGES {
+            // One that waits already is enough.
+            let _ = grown.try_send(());
+        }
+        Ok(())
+    }
+}
+
+fn copy_all(path: &Path, wanted: &Receiver<()>) {
+    while wanted.recv().is_ok() {
+        let copied = super::connect(path)
+            .and_then(|log| log.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
+        if let Err(error) = copied {
+            // Nothing is lost: the log stays, and is copied the next time.
+            tracing::warn!("the log of {} could not be copied: {error}", path.display());
+        }
+    }
+}
