@@ -7,7 +7,7 @@ use koalr_host::calendar::{self, BucketSize};
 use koalr_host::contract::{ClockStart, Incident, Mode, MttrQuery, Phase, Priority, Responder, Severity};
 use koalr_host::port::{HostService, HostUser, JobKind, OrganisationState};
 use koalr_host::scheduler::Scheduler;
-use koalr_simulator::{Change, Keys, NewIncident, Options, Simulator};
+use koalr_simulator::{Change, Effect, Fault, Keys, NewIncident, Options, Simulator};
 
 use crate::support::*;
 
@@ -218,9 +218,13 @@ async fn an_import_goes_on_where_it_was_cut_off() {
         until: window.until,
         dry_run: false,
     };
-    // One step, then the process is gone; the next one runs the job to its end.
-    let first = cut.host.backfill(&cut.org, &request).await.unwrap();
-    assert!(first.more);
+    // The incidents, then it is cut off; the next step runs the job to its end.
+    simulator.inject(Fault::new(
+        "/v2/incident_updates",
+        1,
+        Effect::Status { status: 503, body: serde_json::Value::Null },
+    ));
+    cut.host.backfill(&cut.org, &request).await.unwrap_err();
     let before = simulator.requests().len();
     cut.sync().await;
     assert_eq!(whole.incidents().await, cut.incidents().await);

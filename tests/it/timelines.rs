@@ -27,10 +27,15 @@ fn log(entries: &[Value]) -> Effect {
 
 #[tokio::test]
 async fn they_wait_while_an_import_is_under_way() {
-    let simulator = account(1_200, 31).await;
+    let simulator = account(100, 31).await;
     let bench = Bench::connected(&simulator).await;
     let request = bench.backfill_request();
-    assert!(bench.host.backfill(&bench.org, &request).await.unwrap().more, "the import takes several steps");
+    simulator.inject(Fault::new(
+        "/v2/incident_updates",
+        1,
+        Effect::RateLimited { retry_after: Some("1".into()) },
+    ));
+    assert!(bench.host.backfill(&bench.org, &request).await.unwrap().more, "the updates are yet to be read");
     for _ in 0..3 {
         assert!(!bench.host.poll(&bench.org).await.unwrap().more);
         bench.clock.advance(TimeDelta::minutes(4));
@@ -44,9 +49,14 @@ async fn they_wait_while_an_import_is_under_way() {
 
 #[tokio::test]
 async fn they_do_not_wait_for_an_import_that_was_given_up() {
-    let simulator = account(1_200, 31).await;
+    let simulator = account(100, 31).await;
     let bench = Bench::connected(&simulator).await;
-    bench.host.backfill(&bench.org, &bench.backfill_request()).await.unwrap();
+    simulator.inject(Fault::new(
+        "/v2/incident_updates",
+        1,
+        Effect::RateLimited { retry_after: Some("1".into()) },
+    ));
+    assert!(bench.host.backfill(&bench.org, &bench.backfill_request()).await.unwrap().more);
     bench.clock.advance(TimeDelta::minutes(20));
     bench.run(JobKind::Poll).await.unwrap();
     assert_eq!(waiting(&bench).await, 0);

@@ -115,8 +115,6 @@ pub fn apply(
                 Err(error) => return Err(error.into()),
             }
         }
-        // The instance ends with its call: to take all of this apart again would be work for nobody.
-        core::mem::forget(changes);
         done = done.or(Some(effects));
     }
     Err(StorageError::Conflict.into())
@@ -268,13 +266,11 @@ impl Draft<'_> {
                 }
             }
         }
-        core::mem::forget(told_before);
         // What the updates already cover needs no word from a delivery.
         for event in &batch.events {
             if event.incident == key && facts.told.iter().any(|told| told.at == event.at) {
                 changes.push(Change::PutTimelineEvent(event.clone()));
             }
         }
-        core::mem::forget(facts);
     }
 }

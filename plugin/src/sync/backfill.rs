@@ -24,11 +24,15 @@ pub const HISTORY_DAYS: u32 = 90;
 pub(super) const UPDATES_READ: &str = "updates-read";
 
 const STATE: &str = "backfill";
-/// Pages of incidents that one step reads at most.
-const PAGES_PER_STEP: u32 = 4;
-/// Pages of updates that one step reads at most. They are smaller, and those of one incident are neighbours: the
-/// more of them come together, the fewer incidents are written twice.
-const UPDATES_PER_STEP: u32 = 16;
+/// Commits that one step makes at most. While one is on its way, so is the next page.
+const ROUNDS: u32 = 8;
+/// After so long a step begins no more of them: who watches wants to see progress.
+const STEP_TIME: Timestamp = SECOND;
+/// Pages of incidents that are read for one commit at most.
+const PAGES_PER_ROUND: u32 = 4;
+/// Pages of updates that are read for one commit at most. They are smaller, and those of one incident are neighbours:
+/// the more of them come together, the fewer incidents are written twice.
+const UPDATES_PER_ROUND: u32 = 16;
 /// How far the provider's clock may run ahead of the host's before an update could be missed.
 const CLOCK_SKEW: Timestamp = 300 * SECOND;
 /// An import without a step for so long is no reason any more to let timelines wait. Longer than any wait that a
@@ -150,12 +154,20 @@ pub fn backfill(world: &mut dyn World, window: Window, dry_run: bool) -> Result<
         step.requests = context::refresh(world, &mut context)?;
     }
     step.rederive = context.account.due;
-    let run = Run { world, context: &context, window, position, step };
-    match (run.position.incidents.left, &run.position.updates) {
-        (true, _) => run.incidents(),
-        (false, Some(_)) => run.updates(),
-        (false, None) => Ok(run.report(0)),
+    let mut run = Run { world, context: &context, window, position, step };
+    let began = run.world.now();
+    for round in 1..=ROUNDS {
+        let reads_on = round < ROUNDS && run.world.now().saturating_sub(began) < STEP_TIME;
+        match (run.position.incidents.left, &run.position.updates) {
+            (true, _) => run.incidents(reads_on)?,
+            (false, Some(_)) => run.updates(reads_on)?,
+            (false, None) => break,
+        }
+        if !reads_on || run.step.wait_ms > 0 {
+            break;
+        }
     }
+    Ok(run.report())
 }
 
 fn count(world: &mut dyn World, context: &Context, window: Window) -> Result<Step, Error> {
@@ -176,11 +188,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn incidents(mut self) -> Result<Step, Error> {
+    /// Whether the step `reads_on` after this.
+    fn incidents(&mut self, reads_on: bool) -> Result<(), Error> {
         let mut batch = Batch::default();
-        let mut wait_ms = 0;
         let now = self.world.now();
-        for number in 1..=PAGES_PER_STEP {
+        for number in 1..=PAGES_PER_ROUND {
             if !self.position.incidents.left {
                 break;
             }
@@ -189,10 +201,11 @@ impl Run<'_> {
             let walk = &mut self.position.incidents;
             let mut listed: Vec<payload::Incident> = Vec::new();
             self.step.requests += 1;
-            let page = match walk.next(self.world, self.context, days, number < PAGES_PER_STEP, &mut listed) {
+            let reads_on = reads_on || number < PAGES_PER_ROUND;
+            let page = match walk.next(self.world, self.context, days, reads_on, &mut listed) {
                 Ok(page) => page,
                 Err(ApiError::RateLimited(ms)) => {
-                    wait_ms = ms;
+                    self.step.wait_ms = ms;
                     break;
                 }
                 Err(error) => return Err(error.into()),
@@ -210,24 +223,22 @@ impl Run<'_> {
                 i.updated_at.is_none_or(|at| at >= since) && i.created_at.is_none_or(|at| at < until)
             });
             snapshots(self.world, now, true, listed, &mut batch);
-            wait_ms = page.pause_ms;
-            if wait_ms > 0 {
+            self.step.wait_ms = page.pause_ms;
+            if page.pause_ms > 0 {
                 break;
             }
         }
         // Of what this import brings in, an earlier reading of the updates knows nothing.
-        self.commit(&batch, Some(UpdatesRead::default()))?;
-        Ok(self.report(wait_ms))
+        self.commit(&batch, Some(UpdatesRead::default()))
     }
 
     /// Reads the organisation's updates: one request for 250 of them instead of one for each incident, as long
     /// as that is cheaper. The list reaches back to the account's first day and cannot be filtered; its order is
     /// not documented, so it is recognised by its first page.
-    fn updates(mut self) -> Result<Step, Error> {
+    fn updates(&mut self, reads_on: bool) -> Result<(), Error> {
         let mut batch = Batch::default();
         let mut read = None;
-        let mut wait_ms = 0;
-        for number in 1..=UPDATES_PER_STEP {
+        for number in 1..=UPDATES_PER_ROUND {
             let Some(Updates { began, after, pages, oldest, newest_first }) = self.position.updates.clone()
             else {
                 break;
@@ -238,7 +249,7 @@ impl Run<'_> {
             let page = match read_page(self.world, "updates", "incident_updates", request, &mut listed) {
                 Ok(page) => page,
                 Err(ApiError::RateLimited(ms)) => {
-                    wait_ms = ms;
+                    self.step.wait_ms = ms;
                     break;
                 }
                 Err(ApiError::Rejected(why)) if after.is_some() => {
@@ -264,14 +275,14 @@ impl Run<'_> {
             let passed_window = newest_first && oldest.is_some_and(|at| at < self.window.since);
             // Past as many pages as there are incidents, asking for each incident would have been cheaper.
             let pages = pages.unwrap_or(0) + 1;
-            let too_long = pages > self.position.done.unwrap_or(0).max(i64::from(UPDATES_PER_STEP));
+            let too_long = pages > self.position.done.unwrap_or(0).max(i64::from(UPDATES_PER_ROUND));
             if next.is_none() || passed_window {
                 read = Some(UpdatesRead { at: began, from: oldest.filter(|_| next.is_some()) });
             }
             let next = next.filter(|_| !passed_window && !too_long);
-            wait_ms = if next.is_some() { page.pause_ms } else { 0 };
-            let goes_on = number < UPDATES_PER_STEP && wait_ms == 0;
-            if next.is_some() && goes_on {
+            self.step.wait_ms = if next.is_some() { page.pause_ms } else { 0 };
+            let goes_on = number < UPDATES_PER_ROUND && self.step.wait_ms == 0;
+            if next.is_some() && (goes_on || (reads_on && self.step.wait_ms == 0)) {
                 self.world.begin(&client::updates(next.as_deref()));
             }
             self.position.updates = next.map(|after| Updates {
@@ -285,8 +296,7 @@ impl Run<'_> {
                 break;
             }
         }
-        self.commit(&batch, read)?;
-        Ok(self.report(wait_ms))
+        self.commit(&batch, read)
     }
 
     fn commit(&mut self, batch: &Batch, read: Option<UpdatesRead>) -> Result<(), Error> {
@@ -302,14 +312,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn report(self, wait_ms: u64) -> Step {
+    fn report(self) -> Step {
         let Position { incidents, updates, done, total, .. } = self.position;
         let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
         let done = unsigned(done.unwrap_or(0));
         // Incidents come and go while they are counted; the end is the end.
         let total = if incidents.left { total.map(|t| unsigned(t).max(done)) } else { Some(done) };
         let more = incidents.left || updates.is_some();
-        Step { done, total, more, wait_ms, ..self.step }
+        Step { done, total, more, ..self.step }
     }
 }
 
