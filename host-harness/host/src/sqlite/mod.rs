@@ -5,6 +5,7 @@
 //!   that a failing piece harms none of its neighbours and a thousand small writes cost a few syncs. Leases and how
 //!   attempts ended are not synced by themselves: a power cut can undo the last of them, which makes work due again
 //!   and loses none; a killed process undoes nothing.
+//!   Another thread copies the log into the database meanwhile.
 //! - **Shared.** Leases are rows with a fencing token, and nothing else guards them: several processes may have the
 //!   same file open. A process that finds the file locked waits for some seconds, then answers `Unavailable`.
 //! - **Apart.** Every statement that touches an organisation's rows names the organisation.
