@@ -172,19 +172,17 @@ fn revisit(
         if facts.snapshot.is_withheld() || facts.hidden_at.is_some() {
             // Private, and only now asked for: what was left out is read again, and after that its timeline. Or
             // perhaps hidden, which is to be confirmed.
-            step.requests += 1;
-            let id = facts.snapshot.id();
-            match reread(world, id, &mut batch) {
-                Ok(true) => reread_some = true,
-                Ok(false) => {
-                    visited += 1;
-                    batch.tell(id, |news| news.timeline_as_of = Some(facts.snapshot.active_at));
+            if wait_ms.is_none() {
+                step.requests += 1;
+                let id = facts.snapshot.id();
+                match reread(world, id, &mut batch) {
+                    Ok(true) => reread_some = true,
+                    Ok(false) => {
+                        visited += 1;
+                        batch.tell(id, |news| news.timeline_as_of = Some(facts.snapshot.active_at));
+                    }
+                    Err(error) => wait_ms = its_own(error)?,
                 }
-                Err(Error::RateLimited(ms)) => {
-                    wait_ms = Some(ms);
-                    break;
-                }
-                Err(error) => return Err(error),
             }
             continue;
         }
@@ -198,14 +196,18 @@ fn revisit(
         let mut requests = Vec::new();
         for visit in &mut visits {
             // The host's limit on a call's requests: long timelines are read a few at a time.
-            visit.postponed |= round > 0 && requests.len() > LONG_AT_A_TIME * LISTS.len();
+            let enough = round > 0 && requests.len() > LONG_AT_A_TIME * LISTS.len();
+            visit.postponed |= enough && visit.is_under_way();
             visit.ask(&mut requests);
         }
         if requests.is_empty() {
             break;
         }
-        step.requests += u32::try_from(requests.len()).unwrap_or(u32::MAX);
-        let mut answers = world.fetch(&requests).into_iter();
+        let answers = world.fetch(&requests);
+        for answer in &answers {
+            step.requests += u32::from(*answer != Err(Failure::Unsent));
+        }
+        let mut answers = answers.into_iter();
         let now = world.now();
         for visit in &mut visits {
             if let Some(ms) = visit.take(world, &mut answers, now)? {
@@ -222,13 +224,16 @@ fn revisit(
         }
         let id: String = visit.snapshot.id().into();
         let fields = [("incident".into(), id.clone())];
-        if visit.left.iter().any(Option::is_some) {
+        if visit.is_under_way() {
             if wait_ms.is_some() {
                 continue;
             }
             world.log(Level::Warn, "of a very long timeline the first part is kept", &fields);
         }
         if visit.is_suspect() {
+            if wait_ms.is_some() {
+                continue;
+            }
             step.requests += 1;
             match reread(world, &id, &mut batch) {
                 Ok(true) => {}
@@ -237,11 +242,10 @@ fn revisit(
                     batch.tell(&id, |news| news.timeline_as_of = Some(visit.snapshot.active_at));
                     continue;
                 }
-                Err(Error::RateLimited(ms)) => {
-                    wait_ms = Some(ms);
-                    break;
+                Err(error) => {
+                    wait_ms = its_own(error)?;
+                    continue;
                 }
-                Err(error) => return Err(error),
             }
         }
         step.fetched += 1;
@@ -273,6 +277,16 @@ fn revisit(
     step.more = position.revisited.is_some();
     step.wait_ms = wait_ms.unwrap_or(0);
     Ok(step)
+}
+
+/// Passes over the trouble that one incident makes, with how long it asks to wait; what concerns all of them ends the
+/// step.
+fn its_own(error: Error) -> Result<Option<u64>, Error> {
+    match error {
+        Error::RateLimited(ms) => Ok(Some(ms)),
+        Error::Unavailable(_) | Error::Malformed(_) => Ok(None),
+        error => Err(error),
+    }
 }
 
 /// One incident whose timeline is being read.
@@ -310,6 +324,10 @@ impl Visit {
             unreadable: [false; LISTS.len()],
             postponed: false,
         }
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.left.iter().any(Option::is_some)
     }
 
     /// Asks for the next page of each list that is not through.
