@@ -155,12 +155,19 @@ impl Context {
         Ok(self.stored == stored(world)?)
     }
 
+    /// Takes note of an account that was just stored; of settings that somebody else stored meanwhile it does not.
+    fn stored_account(&mut self, world: &mut dyn World) -> Result<(), Error> {
+        let [_, account] = &mut self.stored;
+        *account = world.state(ACCOUNT)?;
+        Ok(())
+    }
+
     /// Notes that deriving incidents anew has begun.
     pub fn settle(&mut self, world: &mut dyn World) -> Result<(), Error> {
         if self.account.due {
             self.account.due = false;
             world.commit(&[write_state(ACCOUNT, &self.account)])?;
-            self.stored = stored(world)?;
+            self.stored_account(world)?;
         }
         Ok(())
     }
@@ -303,7 +310,7 @@ pub fn refresh(world: &mut dyn World, context: &mut Context) -> Result<u32, Erro
         (account.read_at, account.look) = (Some(now), Some(look.0));
     }
     account.store(world)?;
-    context.stored = stored(world)?;
+    context.stored_account(world)?;
     Ok(requests)
 }
 

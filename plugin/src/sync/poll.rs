@@ -61,6 +61,14 @@ object!(Position {
     "look" => Integer look,
 });
 
+impl Position {
+    /// Whether the last pass began within an interval.
+    fn is_recent(&self, now: Timestamp) -> bool {
+        let interval = SECOND * Timestamp::from(INTERVAL_SECONDS);
+        self.passed_at.is_some_and(|at| now.saturating_sub(at) < interval)
+    }
+}
+
 /// The change that sets the watermark at the first connect; none later, so that a reconnect after a long break
 /// catches up with all of it.
 pub(super) fn first_watermark(world: &mut dyn World, now: Timestamp) -> Result<Option<Change>, Error> {
@@ -85,9 +93,7 @@ pub fn poll(world: &mut dyn World) -> Result<Step, Error> {
     }
     step.rederive = context.account.due;
     // Reading many timelines can take longer than an interval; changes go first.
-    let interval = SECOND * Timestamp::from(INTERVAL_SECONDS);
-    let recent = position.passed_at.is_some_and(|at| now.saturating_sub(at) < interval);
-    let revisiting = position.revisited.is_some() && recent;
+    let revisiting = position.revisited.is_some() && position.is_recent(now);
     if !position.list.left && !revisiting {
         (position.list, position.began) = (Walk::begin(), Some(now));
         // A new name of a severity, a status, a field or a person is no new version of an incident that bears it.
@@ -145,8 +151,10 @@ fn pass(
     step.created += effects.applied.created;
     step.updated += effects.applied.updated;
     step.stale += effects.applied.stale;
-    let revisits = position.revisited.is_some();
-    step.more = position.list.left || (revisits && world.to_revisit(SOURCE, 0)?.total > 0);
+    // A pass that was cut off and is through only now knows nothing of what changed meanwhile: another follows.
+    let is_late = position.passed_at.is_some() && !position.is_recent(world.now());
+    let revisits = position.revisited.is_some() && world.to_revisit(SOURCE, 0)?.total > 0;
+    step.more = position.list.left || is_late || revisits;
     Ok(step)
 }
 
