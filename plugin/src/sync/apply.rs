@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use super::context::Context;
 use super::facts::{Facts, News};
+use super::timeline::Chronicle;
 use super::{derive, insert_once, key, timeline};
 use crate::model::{
     Applied, Change, Error, Incident, IncidentWrite, Level, Phase, ServiceName, StorageError, StoredIncident,
@@ -121,7 +122,8 @@ pub fn apply(
 }
 
 struct Draft<'a> {
-    news: &'a News,
+    /// What the timeline says besides updates, if that was read no earlier than what is stored.
+    chronicle: Option<&'a Chronicle>,
     /// The stored revision.
     base: Option<u64>,
     before: Option<(Phase, Timestamp)>,
@@ -158,7 +160,7 @@ fn draft<'a>(
     stored: Option<StoredIncident>,
 ) -> Result<Option<Draft<'a>>, Error> {
     let id = &news.id;
-    let mut facts = None;
+    let mut facts: Option<Facts> = None;
     let mut told_before = Vec::new();
     let mut before = None;
     if let Some(stored) = &stored {
@@ -176,6 +178,8 @@ fn draft<'a>(
             ),
         }
     }
+    let chronicle = news.chronicle.as_ref();
+    let chronicle = chronicle.filter(|_| facts.as_ref().is_none_or(|known| known.takes_timeline(news)));
     let Some(mut facts) = Facts::merge(facts, news) else {
         return Ok(None);
     };
@@ -189,7 +193,7 @@ fn draft<'a>(
     let bytes = facts.to_bytes();
     let changed = stored.as_ref().is_none_or(|stored| stored.facts != bytes);
     let base = stored.map(|stored| stored.revision);
-    Ok(Some(Draft { news, base, before, told_before, facts, bytes, changed, revisit, record, services }))
+    Ok(Some(Draft { chronicle, base, before, told_before, facts, bytes, changed, revisit, record, services }))
 }
 
 /// Fills in the host's users and catalog entries, for the whole batch together.
@@ -239,7 +243,7 @@ impl Draft<'_> {
 
     /// `anew`: whether the record is to be written even if nothing new is known.
     fn changes(self, batch: &Batch, anew: bool, changes: &mut Vec<Change>) {
-        let Draft { news, base, told_before, facts, bytes, changed, revisit, record, .. } = self;
+        let Draft { chronicle, base, told_before, facts, bytes, changed, revisit, record, .. } = self;
         let key = record.key.clone();
         if changed || anew || batch.rederive {
             changes.push(Change::PutIncident(IncidentWrite {
@@ -256,7 +260,7 @@ impl Draft<'_> {
             }
             return;
         }
-        if let Some(chronicle) = &news.chronicle {
+        if let Some(chronicle) = chronicle {
             told.extend_from_slice(&chronicle.events);
             changes.push(Change::ReplaceTimeline(Timeline { incident: key.clone(), events: told }));
         } else {

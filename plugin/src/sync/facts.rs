@@ -140,13 +140,15 @@ impl Facts {
             facts.updates.insert(index, Update { incident_id: String::new(), ..update.clone() });
         }
         facts.updates_as_of = facts.updates_as_of.max(news.updates_as_of);
-        facts.timeline_as_of = facts.timeline_as_of.max(news.timeline_as_of);
-        if let Some(told) = &news.chronicle {
-            facts.acknowledged_at = told.acknowledged_at;
-            facts.set = told.set.clone();
-        }
-        if let Some(participants) = &news.participants {
-            facts.participants.clone_from(participants);
+        if facts.takes_timeline(news) {
+            facts.timeline_as_of = news.timeline_as_of;
+            if let Some(told) = &news.chronicle {
+                facts.acknowledged_at = told.acknowledged_at;
+                facts.set = told.set.clone();
+            }
+            if let Some(participants) = &news.participants {
+                facts.participants.clone_from(participants);
+            }
         }
         if news.stirred {
             facts.timeline_as_of = None;
@@ -161,6 +163,11 @@ impl Facts {
         }
         facts.hidden_at = facts.hidden_at.max(news.hidden_at).filter(|at| Some(*at) >= news.read_at);
         Some(facts)
+    }
+
+    /// Whether what the news tell of the timeline is no older than what is known of it.
+    pub fn takes_timeline(&self, news: &News) -> bool {
+        self.timeline_as_of <= news.timeline_as_of
     }
 
     /// Of a private incident that the settings do not ask for, keeps that it exists and in which state: enough to
