@@ -27,6 +27,11 @@ pub(crate) fn short_instant(at: Timestamp) -> String {
     time.map_or_else(|| "out of range".into(), |time| time.format("%Y-%m-%d %H:%M").to_string())
 }
 
+/// What [`instant`] gives, for a table.
+pub(crate) fn to_the_minute(instant: &str) -> String {
+    instant.get(..16).unwrap_or(instant).replace('T', " ")
+}
+
 /// As a person says it: the two largest units.
 pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 0.0 {

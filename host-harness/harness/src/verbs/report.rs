@@ -138,7 +138,10 @@ fn text(of: &Document<'_>) -> String {
     lines.push(format!("  incidents {}, {} timelines still to be read", of.incidents, of.timelines_waiting));
     match (of.settings.include_private, of.withheld_private_incidents) {
         (true, 0) => lines.push("  private   included as far as the key can see them".to_string()),
-        (_, withheld) => lines.push(format!(
+        (true, withheld) => lines.push(format!(
+            "  private   included as far as the key can see them; {withheld} are still to be read"
+        )),
+        (false, withheld) => lines.push(format!(
             "  private   left out by the settings; {withheld} are known to exist and only counted"
         )),
     }
@@ -149,13 +152,14 @@ fn text(of: &Document<'_>) -> String {
         Some(vec![
             name.to_string(),
             job.state.to_string(),
-            job.succeeded_at.clone().unwrap_or_else(|| "never".into()),
+            job.succeeded_at.as_deref().map_or_else(|| "never".into(), view::to_the_minute),
             job.requests.to_string(),
-            job.next_run_at.clone().unwrap_or_else(|| "-".into()),
+            job.next_run_at.as_deref().map_or_else(|| "-".into(), view::to_the_minute),
             printable(job.error.as_deref().unwrap_or("-")),
         ])
     });
-    let headers = ["Part", "State", "Last success", "Requests of its run", "Next run", "Last error"];
+    let headers =
+        ["Part", "State", "Last success (UTC)", "Requests of its run", "Next run (UTC)", "Last error"];
     lines.push(view::table(&headers, &[3], rows.collect()).to_string());
     let unmatched = [
         ("people without a user of the host", "users import", &of.unmatched_people),
@@ -172,7 +176,8 @@ fn text(of: &Document<'_>) -> String {
             lines.push(format!("  {named}\n  `{verb}` makes them known."));
         }
     }
-    let last = of.deliveries.last_received_at.as_deref().unwrap_or("never");
+    let last = of.deliveries.last_received_at.as_deref();
+    let last = last.map_or_else(|| "never".into(), |at| format!("{} UTC", view::to_the_minute(at)));
     lines.push(format!("\nWebhooks: last received {last}, {} pending", of.deliveries.pending));
     if !of.deliveries.ended.is_empty() {
         let rows = of.deliveries.ended.iter();
