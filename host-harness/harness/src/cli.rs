@@ -226,6 +226,9 @@ pub(crate) struct Mttr {
     /// Leave private incidents out.
     #[arg(long)]
     pub(crate) no_private: bool,
+    /// Print one CSV row for each bucket, slice and reason.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -212,5 +212,6 @@ fn last_90_days(database: &Database, org: &OrgId) -> Mttr {
         service: vec![],
         source: vec![],
         no_private: false,
+        csv: false,
     }
 }

@@ -4,7 +4,7 @@
 //! out. The shapes are documented in docs/json.md. Text from the provider loses its control characters before
 //! it reaches a terminal.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use chrono_tz::Tz;
 use comfy_table::presets;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
@@ -311,6 +311,8 @@ pub(crate) struct ReportView<'a> {
     bucket: BucketSize,
     clock: &'static str,
     overall: SliceView<'a>,
+    /// As many days before; null if nothing was restored then, or the import does not reach back so far.
+    before: Option<BeforeView>,
     trend: Vec<BucketView<'a>>,
     by_priority: Vec<SliceView<'a>>,
     by_service: Vec<SliceView<'a>>,
@@ -331,7 +333,59 @@ pub(crate) struct Asked<'a> {
     pub(crate) now: Timestamp,
 }
 
-pub(crate) fn report<'a>(report: &'a MttrReport, asked: Asked<'a>) -> ReportView<'a> {
+impl Asked<'_> {
+    fn bucket_name(&self) -> &'static str {
+        match self.bucket {
+            BucketSize::Day => "day",
+            BucketSize::Week => "week",
+            BucketSize::Month => "month",
+        }
+    }
+}
+
+/// What is known of as many days before those that a report is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Before {
+    /// The figure, and the first of those days.
+    Known { first: NaiveDate, count: u64, durations: Durations },
+    /// Nothing was restored then.
+    Nothing,
+    /// The import does not reach back so far.
+    NotImported,
+}
+
+/// The figure before, and how the present one compares.
+#[derive(Debug, Serialize)]
+struct BeforeView {
+    since: String,
+    count: u64,
+    median_seconds: f64,
+    mean_seconds: f64,
+    tier: &'static str,
+    /// Of the median: 0.1 is ten percent longer now, -0.1 ten percent shorter. Absent if it was zero, or there is none.
+    median_change: Option<f64>,
+}
+
+fn before(of: &Before, now: &Statistics) -> Option<BeforeView> {
+    let Before::Known { first, count, durations } = of else {
+        return None;
+    };
+    Some(BeforeView {
+        since: first.to_string(),
+        count: *count,
+        median_seconds: durations.median,
+        mean_seconds: durations.mean,
+        tier: tier(durations.tier),
+        median_change: change(durations.median, now),
+    })
+}
+
+fn change(before: f64, now: &Statistics) -> Option<f64> {
+    let now = now.durations.as_ref()?.median;
+    (before > 0.0).then(|| now / before - 1.0)
+}
+
+pub(crate) fn report<'a>(report: &'a MttrReport, previous: &Before, asked: Asked<'a>) -> ReportView<'a> {
     let sources: Vec<&str> = report.by_source.iter().map(|slice| slice.label.as_str()).collect();
     let trend = report.trend.iter().map(|bucket| BucketView {
         label: calendar::label(bucket.since, asked.bucket, asked.zone),
@@ -350,6 +404,7 @@ pub(crate) fn report<'a>(report: &'a MttrReport, asked: Asked<'a>) -> ReportView
         bucket: asked.bucket,
         clock: asked.clock,
         overall: slice(&report.overall),
+        before: before(previous, &report.overall.statistics),
         trend: trend.collect(),
         by_priority: report.by_priority.iter().map(slice).collect(),
         by_service: report.by_service.iter().map(slice).collect(),
@@ -430,8 +485,110 @@ fn figure_table(first: &str, rows: Vec<Vec<String>>) -> Table {
     table(&headers, &[1, 2, 3, 4, 5], rows)
 }
 
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// One bar for each value, the longest of full height; a gap where there is none.
+fn bars(values: &[Option<f64>]) -> String {
+    let longest = values.iter().flatten().copied().fold(0.0, f64::max);
+    let bar = |value: &Option<f64>| match value {
+        None => ' ',
+        Some(value) => {
+            let step = if longest > 0.0 { (value / longest * 7.0).round() as usize } else { 0 };
+            BARS.get(step).copied().unwrap_or('█')
+        }
+    };
+    values.iter().map(bar).collect()
+}
+
+/// The most bars on one line.
+const MOST_BARS: usize = 100;
+
+/// A report as CSV: what each row is, of what, and its figures in seconds. Nothing to measure is an empty cell.
+pub(crate) fn report_csv(report: &MttrReport, asked: Asked<'_>) -> anyhow::Result<String> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record([
+        "kind",
+        "label",
+        "since",
+        "until",
+        "incomplete",
+        "count",
+        "mean_seconds",
+        "median_seconds",
+        "p75_seconds",
+        "p90_seconds",
+        "p95_seconds",
+        "min_seconds",
+        "max_seconds",
+        "tier",
+    ])?;
+    let mut row = |kind: &str, label: &str, span: [String; 3], of: &Statistics| {
+        let view = statistics(of);
+        let figures = [
+            view.mean_seconds,
+            view.median_seconds,
+            view.p75_seconds,
+            view.p90_seconds,
+            view.p95_seconds,
+            view.min_seconds,
+            view.max_seconds,
+        ];
+        let mut cells = vec![kind.to_string(), label.to_string()];
+        cells.extend(span);
+        cells.push(view.count.to_string());
+        cells.extend(figures.map(|figure| figure.map_or_else(String::new, |seconds| seconds.to_string())));
+        cells.push(view.tier.unwrap_or_default().to_string());
+        csv.write_record(cells)
+    };
+    let nothing = || [String::new(), String::new(), String::new()];
+    row("overall", &report.overall.label, nothing(), &report.overall.statistics)?;
+    for bucket in &report.trend {
+        let label = calendar::label(bucket.since, asked.bucket, asked.zone);
+        let incomplete = (bucket.until > asked.now).to_string();
+        row(
+            "bucket",
+            &label,
+            [instant(bucket.since), instant(bucket.until), incomplete],
+            &bucket.statistics,
+        )?;
+    }
+    let slices =
+        [("priority", &report.by_priority), ("service", &report.by_service), ("source", &report.by_source)];
+    for (kind, slices) in slices {
+        for slice in slices {
+            row(kind, &slice.label, nothing(), &slice.statistics)?;
+        }
+    }
+    for excluded in &report.excluded {
+        row("left-out", &excluded.reason, nothing(), &Statistics { count: excluded.count, durations: None })?;
+    }
+    Ok(String::from_utf8(csv.into_inner().map_err(|error| error.into_error())?)?)
+}
+
+fn before_text(of: &Before, now: &Statistics) -> String {
+    match of {
+        Before::Known { first, count, durations } => {
+            let change = change(durations.median, now).map(|change| (change * 100.0).round());
+            let change = match change {
+                None => String::new(),
+                Some(0.0) => ", the same now".to_string(),
+                Some(percent) if percent > 0.0 => format!(", {percent} % longer now"),
+                Some(percent) => format!(", {} % shorter now", -percent),
+            };
+            format!(
+                "  as many days before, from {first}: median {} (n = {count}){change}\n",
+                duration(durations.median)
+            )
+        }
+        Before::Nothing => "  nothing was restored in as many days before\n".to_string(),
+        Before::NotImported => {
+            "  no comparison with as many days before: the import does not reach back so far\n".to_string()
+        }
+    }
+}
+
 /// A report for people: the figure, what it is made of, and what was left out.
-pub(crate) fn report_text(report: &MttrReport, asked: Asked<'_>) -> String {
+pub(crate) fn report_text(report: &MttrReport, previous: &Before, asked: Asked<'_>) -> String {
     let mut text = String::new();
     let overall = &report.overall;
     let (from, to) = (report.trend.first().map(|b| b.since), report.trend.last().map(|b| b.until));
@@ -445,15 +602,22 @@ pub(crate) fn report_text(report: &MttrReport, asked: Asked<'_>) -> String {
     ));
     match &overall.statistics.durations {
         Some(d) => text.push_str(&format!(
-            "  median {}  ({}, n = {})      mean (MTTR) {}  ({})\n\n",
+            "  median {}  ({}, n = {})      mean (MTTR) {}  ({})\n",
             duration(d.median),
             tier(d.tier),
             overall.statistics.count,
             duration(d.mean),
             tier(d.mean_tier),
         )),
-        None => text.push_str("  no incident was restored in this time: there is no figure\n\n"),
+        None => text.push_str("  no incident was restored in this time: there is no figure\n"),
     }
+    text.push_str(&before_text(previous, &overall.statistics));
+    let medians: Vec<Option<f64>> =
+        report.trend.iter().map(|bucket| bucket.statistics.durations.as_ref().map(|d| d.median)).collect();
+    if (2..=MOST_BARS).contains(&medians.len()) && medians.iter().any(Option::is_some) {
+        text.push_str(&format!("  median by {}  {}\n", asked.bucket_name(), bars(&medians)));
+    }
+    text.push('\n');
     let trend = report.trend.iter().map(|bucket| {
         let mut label = calendar::label(bucket.since, asked.bucket, asked.zone);
         if bucket.until > asked.now {
@@ -501,6 +665,13 @@ pub(crate) fn report_text(report: &MttrReport, asked: Asked<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bars_have_gaps_where_there_is_nothing_and_zero_is_a_bar() {
+        assert_eq!(bars(&[Some(0.0), None, Some(35.0), Some(70.0)]), "▁ ▅█");
+        assert_eq!(bars(&[Some(0.0), None]), "▁ ");
+        assert_eq!(bars(&[]), "");
+    }
 
     #[test]
     fn a_duration_reads_as_a_person_says_it() {

@@ -138,6 +138,33 @@ async fn the_main_job_by_hand() {
         "{table}"
     );
 
+    // Ninety days were imported: sixty before these sixty are not all known, twenty before the last twenty are.
+    assert!(report["before"].is_null() && table.contains("no comparison"), "{table}");
+    let recent = format!("mttr --db k.db --org acme --since {} --until {}", day(20), day(0));
+    let earlier = format!("mttr --db k.db --org acme --since {} --until {} --json", day(40), day(20));
+    let (now, earlier) = (desk.json(&format!("{recent} --json")).await, desk.json(&earlier).await);
+    let before = &now["before"];
+    assert_eq!(before["since"], day(40).to_string());
+    for figure in ["count", "median_seconds", "mean_seconds", "tier"] {
+        assert_eq!(before[figure], earlier["overall"][figure], "{figure}");
+    }
+    let median = |of: &Value| of["median_seconds"].as_f64().unwrap();
+    let change = median(&now["overall"]) / median(before) - 1.0;
+    assert!((before["median_change"].as_f64().unwrap() - change).abs() < 1e-9);
+    assert!(text(&desk.run(&recent).await.stdout).contains("as many days before"));
+
+    let csv = text(&desk.run(&format!("{recent} --csv")).await.stdout);
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let mut counts = std::collections::BTreeMap::<String, u64>::new();
+    for row in reader.records() {
+        let row = row.unwrap();
+        *counts.entry(row[0].to_string()).or_default() += row[5].parse::<u64>().unwrap();
+        assert_eq!(row[7].is_empty(), &row[5] == "0" || &row[0] == "left-out", "{row:?}");
+    }
+    assert_eq!(counts["bucket"], counts["overall"]);
+    assert_eq!(counts["priority"], counts["overall"]);
+    assert_eq!(counts["overall"] + counts["left-out"], now["population"].as_u64().unwrap());
+
     let organisations = desk.json("org list --db k.db --json").await;
     assert_eq!(organisations[0]["state"], "live");
     assert_eq!(organisations[0]["backfill"]["state"], "done");

@@ -1,15 +1,18 @@
 //! `mttr`.
 
 use anyhow::{Context, Result};
-use chrono::Days;
+use chrono::{Days, NaiveDate};
+use chrono_tz::Tz;
 use koalr_host::Host;
 use koalr_host::calendar::{self, BucketSize};
 use koalr_host::contract::{ClockStart, MttrQuery};
+use koalr_host::id::OrgId;
+use koalr_host::port::JobKind;
 
 use super::connect::priority;
 use crate::cli::{self, BucketArg, ClockArg};
 use crate::open;
-use crate::view::{self, Asked};
+use crate::view::{self, Asked, Before};
 
 const DEFAULT_DAYS: u64 = 90;
 
@@ -47,11 +50,44 @@ pub(crate) async fn answer(host: &Host, options: &cli::Mttr) -> Result<String> {
         sources: options.source.clone(),
         include_private: !options.no_private,
     };
-    let report = host.mttr(&options.target.org, &query).await?;
-    let asked = Asked { organisation: options.target.org.as_str(), zone, bucket, clock, now };
+    let org = &options.target.org;
+    let report = host.mttr(org, &query).await?;
+    let asked = Asked { organisation: org.as_str(), zone, bucket, clock, now };
+    if options.csv {
+        return view::report_csv(&report, asked);
+    }
+    let before = before(host, org, &query, since, until, zone).await?;
     if options.target.json.json {
-        let document = serde_json::to_string_pretty(&view::report(&report, asked));
+        let document = serde_json::to_string_pretty(&view::report(&report, &before, asked));
         return Ok(format!("{}\n", document.context("the answer cannot be written as JSON")?));
     }
-    Ok(view::report_text(&report, asked))
+    Ok(view::report_text(&report, &before, asked))
+}
+
+/// The same question about as many days before the first. Not answered for days whose incidents were not imported:
+/// those few of them that are known, because they were open for long, would make a figure of their own.
+async fn before(
+    host: &Host,
+    org: &OrgId,
+    query: &MttrQuery,
+    since: NaiveDate,
+    until: NaiveDate,
+    zone: Tz,
+) -> Result<Before> {
+    let days = u64::try_from((until - since).num_days()).unwrap_or_default();
+    let Some(first) = since.checked_sub_days(Days::new(days)) else {
+        return Ok(Before::NotImported);
+    };
+    let edges = calendar::edges(first, since, BucketSize::Month, zone)?;
+    let import = host.store().job(org, JobKind::Backfill).await?;
+    let imported = import.and_then(|job| job.window).map(|window| window.since);
+    match (edges.first(), imported) {
+        (Some(first), Some(imported)) if imported <= *first => {}
+        _ => return Ok(Before::NotImported),
+    }
+    let report = host.mttr(org, &MttrQuery { edges, ..query.clone() }).await?;
+    Ok(match report.overall.statistics.durations {
+        Some(durations) => Before::Known { first, count: report.overall.statistics.count, durations },
+        None => Before::Nothing,
+    })
 }
