@@ -312,6 +312,35 @@ async fn every_incident_of_the_population_is_measured_or_left_out_for_a_reason()
     assert!((report.overall.statistics.durations.as_ref().unwrap().mean - mean).abs() < 1e-3);
 }
 
+/// What is said of one incident is what the whole report counted it as.
+#[tokio::test]
+async fn each_incident_is_explained_as_the_report_counts_it() {
+    let simulator = account(300, 13).await;
+    let bench = Bench::connected(&simulator).await;
+    bench.sync().await;
+    let queries = [
+        last_90_days(),
+        MttrQuery { start: ClockStart::Acknowledged, include_private: false, ..last_90_days() },
+        MttrQuery { priorities: vec![Priority::P1], services: vec!["ledger".into()], ..last_90_days() },
+    ];
+    for query in queries {
+        let report = bench.host.mttr(&bench.org, &query).await.unwrap();
+        let (mut reasons, mut measured) = (BTreeMap::new(), 0);
+        for incident in bench.incidents().await {
+            let one = bench.host.explain(&bench.org, &query, &incident.key).await.unwrap();
+            measured += one.overall.statistics.count;
+            for excluded in one.excluded {
+                *reasons.entry(excluded.reason).or_insert(0) += excluded.count;
+            }
+        }
+        let expected: BTreeMap<String, u64> =
+            report.excluded.iter().map(|excluded| (excluded.reason.clone(), excluded.count)).collect();
+        assert_eq!((&reasons, measured), (&expected, report.overall.statistics.count));
+        assert!(measured > 0 && reasons.len() > 5, "{measured} {reasons:?}");
+        assert_eq!(measured + reasons.values().sum::<u64>(), report.population);
+    }
+}
+
 #[tokio::test]
 async fn of_private_incidents_that_are_not_wanted_nothing_is_kept_but_their_number() {
     let simulator = account(30, 9).await;

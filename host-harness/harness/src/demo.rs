@@ -213,5 +213,6 @@ fn last_90_days(database: &Database, org: &OrgId) -> Mttr {
         source: vec![],
         no_private: false,
         csv: false,
+        explain: None,
     }
 }

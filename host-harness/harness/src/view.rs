@@ -78,7 +78,7 @@ pub(crate) fn phase(phase: Phase) -> &'static str {
     }
 }
 
-fn mode(mode: Mode) -> &'static str {
+pub(crate) fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Standard => "standard",
         Mode::Retrospective => "retrospective",

@@ -153,6 +153,21 @@ async fn the_main_job_by_hand() {
     assert!((before["median_change"].as_f64().unwrap() - change).abs() < 1e-9);
     assert!(text(&desk.run(&recent).await.stdout).contains("as many days before"));
 
+    let of = |phase: &str| {
+        let mut all = incidents["incidents"].as_array().unwrap().iter();
+        all.find(|one| one["phase"] == phase && one["mode"] == "standard").unwrap()["reference"]
+            .as_str()
+            .unwrap()
+            .to_string()
+    };
+    let merged = of("merged");
+    let said = text(&desk.run(&format!("mttr --db k.db --org acme --explain {merged}")).await.stdout);
+    assert!(said.contains("does not count (merged): it was merged, so it is no outage of its own"), "{said}");
+    let closed = desk.json(&format!("mttr --db k.db --org acme --explain {} --json", of("closed"))).await;
+    assert_eq!(closed["measured"], true, "{closed}");
+    assert_eq!(closed["clock_started"]["rule"], "created-at");
+    assert!(desk.run("mttr --db k.db --org acme --explain INC-99999").await.status.code() == Some(1));
+
     let csv = text(&desk.run(&format!("{recent} --csv")).await.stdout);
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     let mut counts = std::collections::BTreeMap::<String, u64>::new();

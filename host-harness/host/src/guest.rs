@@ -49,6 +49,8 @@ pub(crate) struct Scope {
     pub(crate) revealed: Vec<(String, Vec<Secret>)>,
     /// During `handle-event`: the delivery that the first commit completes.
     pub(crate) completes: Option<Lease>,
+    /// During `compute-mttr` of one incident: that one, which is then the whole population.
+    pub(crate) only: Option<IncidentKey>,
 }
 
 /// The state behind one instance.
@@ -185,7 +187,10 @@ impl imports::storage::Host for GuestState {
     ) -> Answer<SamplePage> {
         match self.storage(Access::Read) {
             Ok(scope) => {
-                let page = scope.store.scan_samples(&scope.org, since, until, after.as_deref()).await;
+                let page = match &scope.only {
+                    Some(key) => scope.store.sample(&scope.org, key, since, until).await,
+                    None => scope.store.scan_samples(&scope.org, since, until, after.as_deref()).await,
+                };
                 Ok(page.map_err(Into::into))
             }
             Err(refused) => Ok(Err(refused)),

@@ -11,8 +11,8 @@ use wasmtime::Store as WasmStore;
 use crate::cache::ModuleCache;
 use crate::call::{CallError, run};
 use crate::contract::{
-    BackfillRequest, Connection, Delivery, GuestError, Integration, Mapping, MttrQuery, MttrReport, Outcome,
-    Rederived, Rejection, Settings, Severity, Step, Verified,
+    BackfillRequest, Connection, Delivery, GuestError, IncidentKey, Integration, Mapping, MttrQuery,
+    MttrReport, Outcome, Rederived, Rejection, Settings, Severity, Step, Verified,
 };
 use crate::egress::{Allowed, Client, ClientError, Egress, InvalidOrigin, Origin};
 use crate::engine::{Engine, EngineError};
@@ -469,7 +469,28 @@ impl Host {
 
     /// Time to restore. [`calendar`](crate::calendar) makes the edges.
     pub async fn mttr(&self, org: &OrgId, query: &MttrQuery) -> Result<MttrReport, HostError> {
+        self.compute(org, query, None).await
+    }
+
+    /// The same of one incident alone, by the same rules: it is measured, or excluded for its reason, or not in the
+    /// population of that time, which is then empty.
+    pub async fn explain(
+        &self,
+        org: &OrgId,
+        query: &MttrQuery,
+        incident: &IncidentKey,
+    ) -> Result<MttrReport, HostError> {
+        self.compute(org, query, Some(incident.clone())).await
+    }
+
+    async fn compute(
+        &self,
+        org: &OrgId,
+        query: &MttrQuery,
+        only: Option<IncidentKey>,
+    ) -> Result<MttrReport, HostError> {
         let (scope, _) = self.live(org, "compute-mttr", Access::Read, None).await?;
+        let scope = Scope { only, ..scope };
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_compute_mttr(store, query).await
         };
@@ -526,6 +547,7 @@ impl Host {
             access,
             revealed,
             completes,
+            only: None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! `mttr`.
 
+mod explain;
+
 use anyhow::{Context, Result};
 use chrono::{Days, NaiveDate};
 use chrono_tz::Tz;
@@ -51,6 +53,17 @@ pub(crate) async fn answer(host: &Host, options: &cli::Mttr) -> Result<String> {
         include_private: !options.no_private,
     };
     let org = &options.target.org;
+    if let Some(name) = &options.explain {
+        let record = host.store().find_incident(org, name).await?;
+        let record = record.with_context(|| format!("{org} has no incident {name}"))?;
+        let report = host.explain(org, &query, &record.key).await?;
+        let explained = explain::explain(&record, &report, &query);
+        if options.target.json.json {
+            let document = serde_json::to_string_pretty(&explained);
+            return Ok(format!("{}\n", document.context("the answer cannot be written as JSON")?));
+        }
+        return Ok(explained.text());
+    }
     let report = host.mttr(org, &query).await?;
     let asked = Asked { organisation: org.as_str(), zone, bucket, clock, now };
     if options.csv {

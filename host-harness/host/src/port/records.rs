@@ -76,6 +76,15 @@ pub trait Records: Send + Sync {
         until: Timestamp,
         after: Option<&str>,
     ) -> Result<SamplePage, StoreError>;
+    /// What [`Records::scan_samples`] answers of one incident alone: one sample, or none if it is not in the
+    /// population of that time.
+    async fn sample(
+        &self,
+        org: &OrgId,
+        key: &IncidentKey,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<SamplePage, StoreError>;
 
     /// A part of the incident list. Withheld incidents are not on it.
     async fn incidents(&self, org: &OrgId, filter: &IncidentFilter) -> Result<IncidentPage, StoreError>;

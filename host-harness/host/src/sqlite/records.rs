@@ -111,6 +111,17 @@ impl Records for SqliteStore {
         .await
     }
 
+    async fn sample(
+        &self,
+        org: &OrgId,
+        key: &IncidentKey,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<SamplePage> {
+        let (org, key) = (org.clone(), key.clone());
+        self.read(move |connection| scan::one(connection, &org, &key, since..until)).await
+    }
+
     async fn incidents(&self, org: &OrgId, filter: &IncidentFilter) -> Result<IncidentPage> {
         let (org, filter) = (org.clone(), filter.clone());
         self.read(move |connection| list::incidents(connection, &org, &filter)).await

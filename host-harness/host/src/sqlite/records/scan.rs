@@ -19,7 +19,7 @@ use std::str::FromStr;
 
 use rusqlite::{CachedStatement, Connection, Row, params};
 
-use crate::contract::{Incident, Phase, Sample, SamplePage, Timestamp};
+use crate::contract::{Incident, IncidentKey, Phase, Sample, SamplePage, Timestamp};
 use crate::id::OrgId;
 use crate::sqlite::coding::{decode_mode, decode_phase, decode_priority};
 use crate::sqlite::fault::{Fault, Outcome};
@@ -107,6 +107,28 @@ pub(in crate::sqlite) fn page(
             }
             page.push(branch, row)?;
         }
+    }
+    Ok(page.end(false))
+}
+
+/// The page of one incident, by the rules of all of them.
+pub(in crate::sqlite) fn one(
+    connection: &Connection,
+    org: &OrgId,
+    key: &IncidentKey,
+    span: Range<Timestamp>,
+) -> Outcome<SamplePage> {
+    let select =
+        "SELECT scan_at, n, created_at, started_at, acknowledged_at, resolved_at, priority, phase, mode,
+            private, duplicate, source, labels, branch
+        FROM incident
+        WHERE org = ?1 AND id = ?2 AND source = ?3 AND scan_at < ?5 AND (scan_at >= ?4 OR branch = ?6)
+            AND (created_at < ?5 OR (resolved_at >= ?4 AND resolved_at < ?5))";
+    let mut select = connection.prepare_cached(select)?;
+    let mut page = Page::new(connection, org, 1)?;
+    let mut rows = select.query(params![org.as_str(), key.id, key.source, span.start, span.end, OPEN])?;
+    if let Some(row) = rows.next()? {
+        page.push(row.get(13)?, row)?;
     }
     Ok(page.end(false))
 }
