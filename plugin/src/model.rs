@@ -5,9 +5,9 @@ use crate::wit::exports::koalr::integration::connector;
 use crate::wit::koalr::integration::{directory, log, storage, types};
 
 pub use connector::{
-    BackfillRequest, BackfillSource, Bucket, ClockStart, Connection, Delivery, Durations, Exclusion, Header,
-    Mapping, MttrQuery, MttrReport, Outcome, Rederived, Rejection, Settings, SeverityOverride, Slice,
-    Statistics, Step, Tier,
+    BackfillRequest, BackfillSource, Bucket, ClockEnd, ClockStart, Connection, Delivery, Durations,
+    Exclusion, Header, Mapping, MttrQuery, MttrReport, Outcome, Rederived, Rejection, Settings,
+    SeverityOverride, Slice, Statistics, Step, Tier,
 };
 pub use directory::ServiceName;
 pub use log::Level;

@@ -14,8 +14,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::model::{
-    Bucket, ClockStart, Durations, Error, Exclusion, Mode, MttrQuery, MttrReport, Phase, Sample, SamplePage,
-    Slice, Statistics, StorageError, Tier, Timestamp,
+    Bucket, ClockEnd, ClockStart, Durations, Error, Exclusion, Mode, MttrQuery, MttrReport, Phase, Sample,
+    SamplePage, Slice, Statistics, StorageError, Tier, Timestamp,
 };
 
 /// Buckets in one report; ten years of days fit.
@@ -37,7 +37,7 @@ impl Tier {
 }
 
 /// Why an incident is not measured, in the order in which reasons are tried.
-pub const REASONS: [&str; 16] = [
+pub const REASONS: [&str; 17] = [
     "source",
     "test",
     "tutorial",
@@ -53,6 +53,7 @@ pub const REASONS: [&str; 16] = [
     "unknown-phase",
     "no-resolution-time",
     "no-start-time",
+    "no-acknowledgement",
     "negative-duration",
 ];
 
@@ -74,6 +75,7 @@ enum Reason {
     UnknownPhase,
     NoResolutionTime,
     NoStartTime,
+    NoAcknowledgement,
     NegativeDuration,
 }
 
@@ -235,7 +237,7 @@ impl<'q> Measured<'q> {
     }
 
     fn measure(&self, sample: &Sample) -> Result<Verdict, Error> {
-        let Some(end) = sample.resolved_at else {
+        let Some(resolved_at) = sample.resolved_at else {
             return Ok(Verdict::Excluded(Reason::NoResolutionTime));
         };
         let start = match self.query.start {
@@ -246,12 +248,19 @@ impl<'q> Measured<'q> {
         let Some(start) = start else {
             return Ok(Verdict::Excluded(Reason::NoStartTime));
         };
+        let end = match self.query.end {
+            ClockEnd::Resolved => Some(resolved_at),
+            ClockEnd::Acknowledged => sample.acknowledged_at,
+        };
+        let Some(end) = end else {
+            return Ok(Verdict::Excluded(Reason::NoAcknowledgement));
+        };
         let micros = end.saturating_sub(start);
         if micros < 0 {
             return Ok(Verdict::Excluded(Reason::NegativeDuration));
         }
         let edges = &self.query.edges;
-        let bucket = edges.partition_point(|edge| *edge <= end);
+        let bucket = edges.partition_point(|edge| *edge <= resolved_at);
         if bucket == 0 || bucket >= edges.len() {
             return Err(Error::Storage(
                 "the host's scan answers an incident outside of the interval".to_owned(),

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use incidentio::model::{
-    ClockStart, Durations, Error, Mode, MttrQuery, MttrReport, Phase, Priority, Sample, SamplePage,
+    ClockEnd, ClockStart, Durations, Error, Mode, MttrQuery, MttrReport, Phase, Priority, Sample, SamplePage,
     Statistics, Timestamp,
 };
 use incidentio::mttr::{REASONS, compute};
@@ -23,6 +23,7 @@ fn query(edges: Vec<Timestamp>) -> MttrQuery {
     MttrQuery {
         edges,
         start: ClockStart::Created,
+        end: ClockEnd::Resolved,
         priorities: vec![],
         services: vec![],
         sources: vec![],
@@ -345,9 +346,11 @@ proptest! {
         cut in 1usize..60,
         include_private in any::<bool>(),
         clock in 0..3,
+        to_acknowledge in any::<bool>(),
     ) {
         let start = [ClockStart::Created, ClockStart::Started, ClockStart::Acknowledged][clock as usize];
-        let query = MttrQuery { start, include_private, ..query(vec![0, 300, 301, 1_000]) };
+        let end = if to_acknowledge { ClockEnd::Acknowledged } else { ClockEnd::Resolved };
+        let query = MttrQuery { start, end, include_private, ..query(vec![0, 300, 301, 1_000]) };
         let names = page(vec![], &["incidentio", "opsgenie"], &["a", "b", "c"]);
         let pages: Vec<SamplePage> = samples.chunks(cut).map(|part| SamplePage { samples: part.to_vec(), ..names.clone() }).collect();
         let report = compute(&query, &mut |_, _, after| {
@@ -367,7 +370,8 @@ proptest! {
                 (ClockStart::Started, _) | (_, Mode::Retrospective) => sample.started_at.or(Some(sample.created_at)),
                 _ => Some(sample.created_at),
             };
-            if let (true, Some(start), Some(end)) = (counted, start, sample.resolved_at) && start <= end {
+            let end = sample.resolved_at.and_then(|at| if to_acknowledge { sample.acknowledged_at } else { Some(at) });
+            if let (true, Some(start), Some(end)) = (counted, start, end) && start <= end {
                 durations.push((end - start, sample));
             }
         }

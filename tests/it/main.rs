@@ -9,6 +9,7 @@ mod drift;
 mod errors;
 mod fixtures;
 mod limits;
+mod mttr;
 mod peers;
 mod support;
 mod sync;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use chrono::{NaiveDate, TimeDelta};
 use koalr_host::calendar::{self, BucketSize};
-use koalr_host::contract::{ClockStart, Incident, Mode, MttrQuery, Phase, Priority, Responder, Severity};
+use koalr_host::contract::{
+    ClockEnd, ClockStart, Incident, Mode, MttrQuery, Phase, Priority, Responder, Severity,
+};
 use koalr_host::port::{HostService, HostUser, JobKind, OrganisationState};
 use koalr_host::scheduler::Scheduler;
 use koalr_simulator::{Change, Effect, Fault, Keys, NewIncident, Options, Simulator};
@@ -25,6 +27,7 @@ fn last_90_days() -> MttrQuery {
         )
         .unwrap(),
         start: ClockStart::Created,
+        end: ClockEnd::Resolved,
         priorities: vec![],
         services: vec![],
         sources: vec![],

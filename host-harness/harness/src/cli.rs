@@ -229,6 +229,9 @@ pub(crate) struct Mttr {
     /// Print one CSV row for each bucket, slice and reason.
     #[arg(long, conflicts_with = "json")]
     pub(crate) csv: bool,
+    /// Also draw the trend, as an SVG image.
+    #[arg(long, value_name = "FILE", conflicts_with = "explain")]
+    pub(crate) svg: Option<PathBuf>,
     /// Say of one incident whether it counts and why, and which rules gave its times.
     #[arg(long, value_name = "INCIDENT", conflicts_with = "csv")]
     pub(crate) explain: Option<String>,

@@ -213,6 +213,7 @@ fn last_90_days(database: &Database, org: &OrgId) -> Mttr {
         source: vec![],
         no_private: false,
         csv: false,
+        svg: None,
         explain: None,
     }
 }

@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. This program decides nothing about
 //! incidents: what it shows is what the component stored.
 
+mod chart;
 mod cli;
 mod demo;
 mod import;

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use koalr_host::contract::{ClockStart, MttrQuery, Settings};
+use koalr_host::contract::{ClockEnd, ClockStart, MttrQuery, Settings};
 use koalr_host::id::OrgId;
 use koalr_host::port::{JobKind, OriginMapping};
 use koalr_host::scheduler::Scheduler;
@@ -58,6 +58,7 @@ async fn main() -> anyhow::Result<()> {
     let query = MttrQuery {
         edges: vec![now - 90 * day, now],
         start: ClockStart::Created,
+        end: ClockEnd::Resolved,
         priorities: vec![],
         services: vec![],
         sources: vec![],

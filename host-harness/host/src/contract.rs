@@ -24,9 +24,9 @@ pub(crate) use bindings::koalr::integration as imports;
 pub use bindings::{Integration, IntegrationPre};
 
 pub use bindings::exports::koalr::integration::connector::{
-    BackfillRequest, BackfillSource, Bucket, ClockStart, Connection, Delivery, Descriptor, Durations,
-    Exclusion, Header, InjectedCredential, Mapping, MttrQuery, MttrReport, Outcome, Rederived, Rejection,
-    Settings, SeverityOverride, Slice, Statistics, Step, Tier, Verified,
+    BackfillRequest, BackfillSource, Bucket, ClockEnd, ClockStart, Connection, Delivery, Descriptor,
+    Durations, Exclusion, Header, InjectedCredential, Mapping, MttrQuery, MttrReport, Outcome, Rederived,
+    Rejection, Settings, SeverityOverride, Slice, Statistics, Step, Tier, Verified,
 };
 pub use bindings::koalr::integration::directory::ServiceName;
 pub use bindings::koalr::integration::log::Level;

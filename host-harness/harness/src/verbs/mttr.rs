@@ -7,14 +7,15 @@ use chrono::{Days, NaiveDate};
 use chrono_tz::Tz;
 use koalr_host::Host;
 use koalr_host::calendar::{self, BucketSize};
-use koalr_host::contract::{ClockStart, MttrQuery};
+use koalr_host::contract::{ClockEnd, ClockStart, MttrQuery};
 use koalr_host::id::OrgId;
 use koalr_host::port::JobKind;
 
 use super::connect::priority;
+use crate::chart;
 use crate::cli::{self, BucketArg, ClockArg};
 use crate::open;
-use crate::view::{self, Asked, Before};
+use crate::view::report::{self, Asked, Before, Report};
 
 const DEFAULT_DAYS: u64 = 90;
 
@@ -47,6 +48,7 @@ pub(crate) async fn answer(host: &Host, options: &cli::Mttr) -> Result<String> {
     let query = MttrQuery {
         edges: calendar::edges(since, until, bucket, zone)?,
         start,
+        end: ClockEnd::Resolved,
         priorities: options.priority.iter().copied().map(priority).collect(),
         services: options.service.clone(),
         sources: options.source.clone(),
@@ -64,17 +66,29 @@ pub(crate) async fn answer(host: &Host, options: &cli::Mttr) -> Result<String> {
         }
         return Ok(explained.text());
     }
-    let report = host.mttr(org, &query).await?;
-    let asked = Asked { organisation: org.as_str(), zone, bucket, clock, now };
-    if options.csv {
-        return view::report_csv(&report, asked);
+    let of = Report {
+        report: host.mttr(org, &query).await?,
+        acknowledge: match start {
+            ClockStart::Acknowledged => None,
+            _ => {
+                let query = MttrQuery { end: ClockEnd::Acknowledged, ..query.clone() };
+                Some(host.mttr(org, &query).await?.overall.statistics)
+            }
+        },
+        before: before(host, org, &query, since, until, zone).await?,
+        asked: Asked { organisation: org.as_str(), zone, bucket, clock, now },
+    };
+    if let Some(path) = &options.svg {
+        std::fs::write(path, chart::svg(&of)).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let before = before(host, org, &query, since, until, zone).await?;
+    if options.csv {
+        return report::csv(&of);
+    }
     if options.target.json.json {
-        let document = serde_json::to_string_pretty(&view::report(&report, &before, asked));
+        let document = serde_json::to_string_pretty(&report::document(&of));
         return Ok(format!("{}\n", document.context("the answer cannot be written as JSON")?));
     }
-    Ok(view::report_text(&report, &before, asked))
+    Ok(report::text(&of))
 }
 
 /// The same question about as many days before the first. Not answered for days whose incidents were not imported:

@@ -1,0 +1,454 @@
+//! A report on time to restore, as a JSON document, as CSV, and as text for people.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+use comfy_table::Table;
+use koalr_host::calendar::{self, BucketSize};
+use koalr_host::contract::{Durations, MttrReport, Slice, Statistics, Timestamp};
+use serde::Serialize;
+
+use super::{duration, instant, printable, short_instant, table, tier};
+
+#[derive(Debug, Serialize)]
+struct FiguresView {
+    count: u64,
+    mean_seconds: Option<f64>,
+    median_seconds: Option<f64>,
+    p75_seconds: Option<f64>,
+    p90_seconds: Option<f64>,
+    p95_seconds: Option<f64>,
+    min_seconds: Option<f64>,
+    max_seconds: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct StatisticsView {
+    #[serde(flatten)]
+    figures: FiguresView,
+    tier: Option<&'static str>,
+}
+
+fn figures(of: &Statistics) -> FiguresView {
+    let figure = |pick: fn(&Durations) -> f64| of.durations.as_ref().map(pick);
+    FiguresView {
+        count: of.count,
+        mean_seconds: figure(|d| d.mean),
+        median_seconds: figure(|d| d.median),
+        p75_seconds: figure(|d| d.p75),
+        p90_seconds: figure(|d| d.p90),
+        p95_seconds: figure(|d| d.p95),
+        min_seconds: figure(|d| d.min),
+        max_seconds: figure(|d| d.max),
+    }
+}
+
+fn statistics(of: &Statistics) -> StatisticsView {
+    StatisticsView { figures: figures(of), tier: of.durations.as_ref().map(|d| tier(d.tier)) }
+}
+
+#[derive(Debug, Serialize)]
+struct SliceView<'a> {
+    label: &'a str,
+    #[serde(flatten)]
+    statistics: StatisticsView,
+    mean_tier: Option<&'static str>,
+}
+
+fn slice(of: &Slice) -> SliceView<'_> {
+    SliceView {
+        label: &of.label,
+        statistics: statistics(&of.statistics),
+        mean_tier: of.statistics.durations.as_ref().map(|d| tier(d.mean_tier)),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct BucketView<'a> {
+    label: String,
+    since: String,
+    until: String,
+    incomplete: bool,
+    #[serde(flatten)]
+    statistics: StatisticsView,
+    by_source: BTreeMap<&'a str, u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct ExclusionView<'a> {
+    reason: &'a str,
+    count: u64,
+}
+
+/// A report as a JSON document.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReportView<'a> {
+    organisation: &'a str,
+    since: Option<String>,
+    until: Option<String>,
+    time_zone: String,
+    bucket: BucketSize,
+    clock: &'static str,
+    overall: SliceView<'a>,
+    /// Of the measured ones whose acknowledgement is known: from the start of the clock until then. Null if the clock
+    /// starts there.
+    acknowledge: Option<FiguresView>,
+    /// As many days before; null if nothing was restored then, or the import does not reach back so far.
+    before: Option<BeforeView>,
+    trend: Vec<BucketView<'a>>,
+    by_priority: Vec<SliceView<'a>>,
+    by_service: Vec<SliceView<'a>>,
+    by_source: Vec<SliceView<'a>>,
+    excluded: Vec<ExclusionView<'a>>,
+    population: u64,
+    open: u64,
+    oldest_open: Option<String>,
+}
+
+/// What a report was asked with, for its reader.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) organisation: &'a str,
+    pub(crate) zone: Tz,
+    pub(crate) bucket: BucketSize,
+    pub(crate) clock: &'static str,
+    pub(crate) now: Timestamp,
+}
+
+impl Asked<'_> {
+    pub(crate) fn bucket_name(&self) -> &'static str {
+        match self.bucket {
+            BucketSize::Day => "day",
+            BucketSize::Week => "week",
+            BucketSize::Month => "month",
+        }
+    }
+}
+
+/// What is known of as many days before those that a report is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Before {
+    /// The figure, and the first of those days.
+    Known { first: NaiveDate, count: u64, durations: Durations },
+    /// Nothing was restored then.
+    Nothing,
+    /// The import does not reach back so far.
+    NotImported,
+}
+
+/// The figure before, and how the present one compares.
+#[derive(Debug, Serialize)]
+struct BeforeView {
+    since: String,
+    count: u64,
+    median_seconds: f64,
+    mean_seconds: f64,
+    tier: &'static str,
+    /// Of the median: 0.1 is ten percent longer now, -0.1 ten percent shorter. Absent if it was zero, or there is none.
+    median_change: Option<f64>,
+}
+
+fn before(of: &Before, now: &Statistics) -> Option<BeforeView> {
+    let Before::Known { first, count, durations } = of else {
+        return None;
+    };
+    Some(BeforeView {
+        since: first.to_string(),
+        count: *count,
+        median_seconds: durations.median,
+        mean_seconds: durations.mean,
+        tier: tier(durations.tier),
+        median_change: change(durations.median, now),
+    })
+}
+
+fn change(before: f64, now: &Statistics) -> Option<f64> {
+    let now = now.durations.as_ref()?.median;
+    (before > 0.0).then(|| now / before - 1.0)
+}
+
+/// What the component answered, and what it was asked.
+pub(crate) struct Report<'a> {
+    pub(crate) report: MttrReport,
+    /// Time to acknowledge over the same incidents; none if that is where the clock starts.
+    pub(crate) acknowledge: Option<Statistics>,
+    pub(crate) before: Before,
+    pub(crate) asked: Asked<'a>,
+}
+
+pub(crate) fn document<'a>(of: &'a Report<'a>) -> ReportView<'a> {
+    let Report { report, acknowledge, before: previous, asked } = of;
+    let sources: Vec<&str> = report.by_source.iter().map(|slice| slice.label.as_str()).collect();
+    let trend = report.trend.iter().map(|bucket| BucketView {
+        label: calendar::label(bucket.since, asked.bucket, asked.zone),
+        since: instant(bucket.since),
+        until: instant(bucket.until),
+        incomplete: bucket.until > asked.now,
+        statistics: statistics(&bucket.statistics),
+        by_source: sources.iter().copied().zip(bucket.by_source.iter().copied()).collect(),
+    });
+    let excluded = report.excluded.iter().map(|e| ExclusionView { reason: &e.reason, count: e.count });
+    ReportView {
+        organisation: asked.organisation,
+        since: report.trend.first().map(|bucket| instant(bucket.since)),
+        until: report.trend.last().map(|bucket| instant(bucket.until)),
+        time_zone: asked.zone.to_string(),
+        bucket: asked.bucket,
+        clock: asked.clock,
+        overall: slice(&report.overall),
+        acknowledge: acknowledge.as_ref().map(figures),
+        before: before(previous, &report.overall.statistics),
+        trend: trend.collect(),
+        by_priority: report.by_priority.iter().map(slice).collect(),
+        by_service: report.by_service.iter().map(slice).collect(),
+        by_source: report.by_source.iter().map(slice).collect(),
+        excluded: excluded.collect(),
+        population: report.population,
+        open: report.open,
+        oldest_open: report.oldest_open.map(instant),
+    }
+}
+
+/// In the order of [`FIGURES`].
+fn cells(of: &Statistics) -> [String; 6] {
+    let count = of.count.to_string();
+    match &of.durations {
+        Some(d) => {
+            let [median, mean, p90, max] = [d.median, d.mean, d.p90, d.max].map(duration);
+            [count, median, mean, p90, max, tier(d.tier).to_string()]
+        }
+        None => [count, "-".into(), "-".into(), "-".into(), "-".into(), "-".into()],
+    }
+}
+
+fn slice_rows<'a>(slices: impl Iterator<Item = &'a Slice>) -> Vec<Vec<String>> {
+    let rows = slices.map(|slice| {
+        let mut row = vec![printable(&slice.label)];
+        row.extend(cells(&slice.statistics));
+        row
+    });
+    rows.collect()
+}
+
+/// Services that a person is shown, those with the most incidents.
+const BUSIEST: usize = 10;
+
+const FIGURES: [&str; 6] = ["n", "Median", "Mean", "p90", "Longest", "Tier"];
+
+fn figure_table(first: &str, rows: Vec<Vec<String>>) -> Table {
+    let headers: Vec<&str> = std::iter::once(first).chain(FIGURES).collect();
+    table(&headers, &[1, 2, 3, 4, 5], rows)
+}
+
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// One bar for each value, the longest of full height; a gap where there is none.
+fn bars(values: &[Option<f64>]) -> String {
+    let longest = values.iter().flatten().copied().fold(0.0, f64::max);
+    let bar = |value: &Option<f64>| match value {
+        None => ' ',
+        Some(value) => {
+            let step = if longest > 0.0 { (value / longest * 7.0).round() as usize } else { 0 };
+            BARS.get(step).copied().unwrap_or('█')
+        }
+    };
+    values.iter().map(bar).collect()
+}
+
+/// The most bars on one line.
+const MOST_BARS: usize = 100;
+
+/// A report as CSV: what each row is, of what, and its figures in seconds. Nothing to measure is an empty cell.
+pub(crate) fn csv(of: &Report<'_>) -> anyhow::Result<String> {
+    let Report { report, acknowledge, asked, .. } = of;
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record([
+        "kind",
+        "label",
+        "since",
+        "until",
+        "incomplete",
+        "count",
+        "mean_seconds",
+        "median_seconds",
+        "p75_seconds",
+        "p90_seconds",
+        "p95_seconds",
+        "min_seconds",
+        "max_seconds",
+        "tier",
+    ])?;
+    // A tier is one of times to restore.
+    let mut row = |kind: &str, label: &str, span: [String; 3], of: &Statistics, tiered: bool| {
+        let view = figures(of);
+        let seconds = [
+            view.mean_seconds,
+            view.median_seconds,
+            view.p75_seconds,
+            view.p90_seconds,
+            view.p95_seconds,
+            view.min_seconds,
+            view.max_seconds,
+        ];
+        let mut cells = vec![kind.to_string(), label.to_string()];
+        cells.extend(span);
+        cells.push(view.count.to_string());
+        cells.extend(seconds.map(|figure| figure.map_or_else(String::new, |seconds| seconds.to_string())));
+        let durations = of.durations.as_ref().filter(|_| tiered);
+        cells.push(durations.map_or_else(String::new, |d| tier(d.tier).to_string()));
+        csv.write_record(cells)
+    };
+    let nothing = || [String::new(), String::new(), String::new()];
+    row("overall", &report.overall.label, nothing(), &report.overall.statistics, true)?;
+    if let Some(acknowledge) = acknowledge {
+        row("acknowledge", "all", nothing(), acknowledge, false)?;
+    }
+    for bucket in &report.trend {
+        let label = calendar::label(bucket.since, asked.bucket, asked.zone);
+        let incomplete = (bucket.until > asked.now).to_string();
+        row(
+            "bucket",
+            &label,
+            [instant(bucket.since), instant(bucket.until), incomplete],
+            &bucket.statistics,
+            true,
+        )?;
+    }
+    let slices =
+        [("priority", &report.by_priority), ("service", &report.by_service), ("source", &report.by_source)];
+    for (kind, slices) in slices {
+        for slice in slices {
+            row(kind, &slice.label, nothing(), &slice.statistics, true)?;
+        }
+    }
+    for excluded in &report.excluded {
+        row(
+            "left-out",
+            &excluded.reason,
+            nothing(),
+            &Statistics { count: excluded.count, durations: None },
+            false,
+        )?;
+    }
+    Ok(String::from_utf8(csv.into_inner().map_err(|error| error.into_error())?)?)
+}
+
+fn before_text(of: &Before, now: &Statistics) -> String {
+    match of {
+        Before::Known { first, count, durations } => {
+            let change = change(durations.median, now).map(|change| (change * 100.0).round());
+            let change = match change {
+                None => String::new(),
+                Some(0.0) => ", the same now".to_string(),
+                Some(percent) if percent > 0.0 => format!(", {percent} % longer now"),
+                Some(percent) => format!(", {} % shorter now", -percent),
+            };
+            format!(
+                "  as many days before, from {first}: median {} (n = {count}){change}\n",
+                duration(durations.median)
+            )
+        }
+        Before::Nothing => "  nothing was restored in as many days before\n".to_string(),
+        Before::NotImported => {
+            "  no comparison with as many days before: the import does not reach back so far\n".to_string()
+        }
+    }
+}
+
+/// A report for people: the figure, what it is made of, and what was left out.
+pub(crate) fn text(of: &Report<'_>) -> String {
+    let Report { report, acknowledge, before: previous, asked } = of;
+    let mut text = String::new();
+    let overall = &report.overall;
+    let (from, to) = (report.trend.first().map(|b| b.since), report.trend.last().map(|b| b.until));
+    let day = |at: Option<Timestamp>| {
+        at.and_then(|at| calendar::day_of(at, asked.zone)).map_or_else(String::new, |day| day.to_string())
+    };
+    let (from, to) = (day(from), day(to.map(|at| at.saturating_sub(1))));
+    text.push_str(&format!(
+        "Time to restore of {}, {from} to {to} ({}), clock from {} to resolved\n\n",
+        asked.organisation, asked.zone, asked.clock
+    ));
+    match &overall.statistics.durations {
+        Some(d) => text.push_str(&format!(
+            "  median {}  ({}, n = {})      mean (MTTR) {}  ({})\n",
+            duration(d.median),
+            tier(d.tier),
+            overall.statistics.count,
+            duration(d.mean),
+            tier(d.mean_tier),
+        )),
+        None => text.push_str("  no incident was restored in this time: there is no figure\n"),
+    }
+    if let Some(Statistics { count, durations: Some(d) }) = acknowledge {
+        text.push_str(&format!(
+            "  acknowledged in median {}  mean (MTTA) {}  (known of {count} of them)\n",
+            duration(d.median),
+            duration(d.mean),
+        ));
+    }
+    text.push_str(&before_text(previous, &overall.statistics));
+    let medians: Vec<Option<f64>> =
+        report.trend.iter().map(|bucket| bucket.statistics.durations.as_ref().map(|d| d.median)).collect();
+    if (2..=MOST_BARS).contains(&medians.len()) && medians.iter().any(Option::is_some) {
+        text.push_str(&format!("  median by {}  {}\n", asked.bucket_name(), bars(&medians)));
+    }
+    text.push('\n');
+    let trend = report.trend.iter().map(|bucket| {
+        let mut label = calendar::label(bucket.since, asked.bucket, asked.zone);
+        if bucket.until > asked.now {
+            label.push_str(" (incomplete)");
+        }
+        let mut row = vec![label];
+        row.extend(cells(&bucket.statistics));
+        row
+    });
+    text.push_str(&format!("{}\n", figure_table("Restored in", trend.collect())));
+    for (name, slices) in [("Priority", &report.by_priority), ("Source", &report.by_source)] {
+        if !slices.is_empty() {
+            text.push_str(&format!("\n{}\n", figure_table(name, slice_rows(slices.iter()))));
+        }
+    }
+    if !report.by_service.is_empty() {
+        let mut busiest: Vec<&Slice> = report.by_service.iter().collect();
+        busiest.sort_by_key(|slice| std::cmp::Reverse(slice.statistics.count));
+        let shown = busiest.iter().copied().take(BUSIEST);
+        text.push_str(&format!("\n{}\n", figure_table("Service", slice_rows(shown))));
+        let more = busiest.len().saturating_sub(BUSIEST);
+        if more > 0 {
+            text.push_str(&format!("... and {more} more services; --json lists all of them.\n"));
+        }
+        text.push_str(
+            "An incident with two services counts under each, so these may add up to more than n.\n",
+        );
+    }
+    let reasons: Vec<String> = report.excluded.iter().map(|e| format!("{} {}", e.count, e.reason)).collect();
+    let reasons = if reasons.is_empty() { "nothing".into() } else { reasons.join(", ") };
+    text.push_str(&format!(
+        "\nOf {} incidents {} were measured; left out: {reasons}.\n",
+        report.population, overall.statistics.count
+    ));
+    if let Some(oldest) = report.oldest_open {
+        text.push_str(&format!(
+            "{} not over and without a duration yet, which flatters the figure; the oldest has been open for {}, since {} \
+             UTC.\n",
+            if report.open == 1 { "1 is".to_string() } else { format!("{} are", report.open) },
+            duration(asked.now.saturating_sub(oldest) as f64 / 1e6),
+            short_instant(oldest)
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_have_gaps_where_there_is_nothing_and_zero_is_a_bar() {
+        assert_eq!(bars(&[Some(0.0), None, Some(35.0), Some(70.0)]), "▁ ▅█");
+        assert_eq!(bars(&[Some(0.0), None]), "▁ ");
+        assert_eq!(bars(&[]), "");
+    }
+}

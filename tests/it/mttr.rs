@@ -1,0 +1,245 @@
+//! Time to restore over real incidents, through the store, the calendar and the component: against published figures,
+//! and against figures that are computed here in another way.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Datelike, NaiveDate};
+use koalr_host::calendar::{self, BucketSize};
+use koalr_host::contract::{
+    AffectedService, Change, ClockEnd, ClockStart, DerivedTime, Durations, Incident, IncidentKey,
+    IncidentWrite, Mode, MttrQuery, Phase, Priority, Settings, Statistics, Timestamp,
+};
+use koalr_host::port::{Organisation, OrganisationState};
+use serde_json::Value;
+
+use crate::support::*;
+
+fn date(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+fn instant(text: &Value) -> Timestamp {
+    DateTime::parse_from_rfc3339(text.as_str().unwrap()).unwrap().timestamp_micros()
+}
+
+/// The real incidents, less the maintenance.
+fn real() -> Vec<Value> {
+    let text =
+        std::fs::read_to_string(root().join("tests/fixtures/mttr/github-status-incidents.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["impact"] != "maintenance").collect()
+}
+
+fn priority(of: &Value) -> Option<Priority> {
+    match of["impact"].as_str()? {
+        "critical" => Some(Priority::P1),
+        "major" => Some(Priority::P2),
+        "minor" => Some(Priority::P3),
+        "none" => Some(Priority::P4),
+        _ => None,
+    }
+}
+
+fn record(of: &Value) -> Incident {
+    let derived = |name: &str| Some(DerivedTime { at: instant(&of[name]), rule: name.to_string() });
+    let components = of["components"].as_array().into_iter().flatten();
+    Incident {
+        key: IncidentKey { source: "incidentio".into(), id: of["id"].as_str().unwrap().into() },
+        reference: None,
+        title: String::new(),
+        permalink: None,
+        severity: None,
+        priority: priority(of),
+        priority_rule: "name".into(),
+        status: "Closed".into(),
+        phase: Phase::Closed,
+        mode: Mode::Standard,
+        private: false,
+        withheld: false,
+        created_at: instant(&of["started_at"]),
+        started_at: derived("started_at"),
+        acknowledged_at: None,
+        resolved_at: derived("resolved_at"),
+        merged_into: None,
+        responders: vec![],
+        services: components
+            .map(|name| AffectedService {
+                name: name.as_str().unwrap().into(),
+                external_id: None,
+                service_id: None,
+            })
+            .collect(),
+        updated_at: instant(&of["resolved_at"]),
+    }
+}
+
+/// An organisation with these records.
+async fn holding(records: Vec<Incident>) -> Bench {
+    let bench = Bench::new().await;
+    let organisation = Organisation {
+        id: bench.org.clone(),
+        state: OrganisationState::Live,
+        connection: None,
+        settings: Settings {
+            severity_overrides: vec![],
+            service_fields: vec![],
+            include_private: true,
+            history_days: None,
+        },
+        origin_map: vec![],
+        created_at: 0,
+        connected_at: Some(0),
+    };
+    bench.store.put_organisation(&organisation).await.unwrap();
+    let put =
+        |incident| Change::PutIncident(IncidentWrite { incident, facts: vec![], revisit: false, base: None });
+    bench.store.commit(&bench.org, records.into_iter().map(put).collect(), None).await.unwrap();
+    bench
+}
+
+fn query(bucket: BucketSize, zone: &str) -> MttrQuery {
+    MttrQuery {
+        edges: calendar::edges(date("2022-03-01"), date("2026-09-01"), bucket, zone.parse().unwrap())
+            .unwrap(),
+        start: ClockStart::Created,
+        end: ClockEnd::Resolved,
+        priorities: vec![],
+        services: vec![],
+        sources: vec![],
+        include_private: true,
+    }
+}
+
+/// The stated figures have three digits after the point.
+fn assert_stated(actual: &Statistics, stated: &Value, what: &str) {
+    assert_eq!(Some(actual.count), stated["n"].as_u64(), "{what}");
+    let figures = actual.durations.as_ref().unwrap();
+    for (name, value) in [
+        ("mean_s", figures.mean),
+        ("median_s", figures.median),
+        ("p75_s", figures.p75),
+        ("p90_s", figures.p90),
+        ("p95_s", figures.p95),
+        ("min_s", figures.min),
+        ("max_s", figures.max),
+    ] {
+        assert!((value - stated[name].as_f64().unwrap()).abs() < 0.000_6, "{what}: {name} is {value}");
+    }
+}
+
+/// Another way than the component's: whole seconds, sorted, by the definition of each figure.
+fn assert_computed(actual: &Statistics, mut seconds: Vec<i64>, what: &str) {
+    seconds.sort_unstable();
+    assert_eq!(actual.count, seconds.len() as u64, "{what}");
+    let Some(Durations { mean, median, p75, p90, p95, min, max, .. }) = &actual.durations else {
+        assert!(seconds.is_empty(), "{what}");
+        return;
+    };
+    let rank = |q: f64| {
+        let place = q * (seconds.len() - 1) as f64;
+        let (below, above) = (seconds[place.floor() as usize], seconds[place.ceil() as usize]);
+        below as f64 * (1.0 - place.fract()) + above as f64 * place.fract()
+    };
+    let sum: i64 = seconds.iter().sum();
+    let computed = [
+        sum as f64 / seconds.len() as f64,
+        rank(0.5),
+        rank(0.75),
+        rank(0.9),
+        rank(0.95),
+        rank(0.0),
+        rank(1.0),
+    ];
+    for (actual, computed) in [mean, median, p75, p90, p95, min, max].into_iter().zip(computed) {
+        assert!((actual - computed).abs() < 1e-6, "{what}: {actual} is not {computed}");
+    }
+}
+
+#[tokio::test]
+async fn real_incidents_give_the_published_figures() {
+    let real = real();
+    let stated = &fixture("mttr/worked-examples.json")["github_status"];
+    let bench = holding(real.iter().map(record).collect()).await;
+    let report = bench.host.mttr(&bench.org, &query(BucketSize::Week, "UTC")).await.unwrap();
+    assert_eq!((report.population, report.excluded.len(), report.open), (801, 0, 0));
+
+    let seconds = |of: &Value| (instant(&of["resolved_at"]) - instant(&of["started_at"])) / 1_000_000;
+    assert_stated(&report.overall.statistics, &stated["all"], "all");
+    assert_computed(&report.overall.statistics, real.iter().map(seconds).collect(), "all");
+    assert_eq!(report.by_priority.len(), 4);
+    for slice in &report.by_priority {
+        assert_stated(&slice.statistics, &stated["by_priority"][&slice.label], &slice.label);
+    }
+    assert_eq!(report.by_service.len(), stated["by_component"].as_object().unwrap().len());
+    let mut under_services = 0;
+    for slice in &report.by_service {
+        assert_stated(&slice.statistics, &stated["by_component"][&slice.label], &slice.label);
+        under_services += slice.statistics.count;
+    }
+    assert_eq!(Some(under_services), stated["sum_of_component_n"].as_u64());
+
+    let mut by_week: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for incident in &real {
+        let week = DateTime::from_timestamp_micros(instant(&incident["resolved_at"])).unwrap().iso_week();
+        by_week.entry(format!("{}-W{:02}", week.year(), week.week())).or_default().push(seconds(incident));
+    }
+    let weeks = &stated["iso_weeks_utc"];
+    let within =
+        |label: &str| (weeks["first"].as_str().unwrap()..=weeks["last"].as_str().unwrap()).contains(&label);
+    let mut empty = Vec::new();
+    for bucket in &report.trend {
+        let label = calendar::label(bucket.since, BucketSize::Week, chrono_tz::UTC);
+        assert_computed(&bucket.statistics, by_week.remove(&label).unwrap_or_default(), &label);
+        if bucket.statistics.durations.is_none() && within(&label) {
+            empty.push(label);
+        }
+    }
+    assert!(by_week.is_empty(), "each is in a bucket");
+    assert_eq!(serde_json::json!(empty), weeks["empty"]);
+}
+
+#[tokio::test]
+async fn real_incidents_fall_into_the_months_of_each_zone() {
+    let bench = holding(real().iter().map(record).collect()).await;
+    let stated = &fixture("mttr/worked-examples.json")["github_status"]["resolved_per_month_2026_by_zone"];
+    for (zone, months) in stated.as_object().unwrap() {
+        let report = bench.host.mttr(&bench.org, &query(BucketSize::Month, zone)).await.unwrap();
+        let mut found = serde_json::Map::new();
+        for bucket in &report.trend {
+            let label = calendar::label(bucket.since, BucketSize::Month, zone.parse().unwrap());
+            if label.starts_with("2026-") {
+                found.insert(label, bucket.statistics.count.into());
+            }
+        }
+        assert_eq!(&Value::Object(found), months, "{zone}");
+    }
+}
+
+#[tokio::test]
+async fn the_choice_of_clock_changes_the_figure_as_published() {
+    let other = real().into_iter().map(|mut of| {
+        of["started_at"] = of["downtime_start"].take();
+        of["resolved_at"] = of["downtime_end"].take();
+        record(&of)
+    });
+    let bench = holding(other.collect()).await;
+    let stated =
+        &fixture("mttr/worked-examples.json")["github_status"]["other_clock_downtime_start_to_downtime_end"];
+    let report = bench.host.mttr(&bench.org, &query(BucketSize::Month, "UTC")).await.unwrap();
+    assert_stated(&report.overall.statistics, stated, "the window of the post-mortem");
+}
+
+#[tokio::test]
+async fn time_to_acknowledge_is_of_those_restored_whose_acknowledgement_is_known() {
+    let mut records: Vec<Incident> = real().iter().take(3).map(record).collect();
+    for (record, minutes) in records.iter_mut().zip([4, 8]) {
+        let at = record.created_at + minutes * 60_000_000;
+        record.acknowledged_at = Some(DerivedTime { at, rule: "accepted-at".into() });
+    }
+    let bench = holding(records).await;
+    let query = MttrQuery { end: ClockEnd::Acknowledged, ..query(BucketSize::Month, "UTC") };
+    let report = bench.host.mttr(&bench.org, &query).await.unwrap();
+    assert_computed(&report.overall.statistics, vec![240, 480], "acknowledged");
+    assert_eq!((report.excluded[0].reason.as_str(), report.excluded[0].count), ("no-acknowledgement", 1));
+    assert_eq!(report.population, 3);
+}
