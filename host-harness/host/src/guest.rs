@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::p2::bindings::clocks::wall_clock;
@@ -65,6 +66,16 @@ pub(crate) struct GuestState {
     pub(crate) ceiling: Ceiling,
     /// Epoch ticks that the guest has computed for.
     pub(crate) ticks: u32,
+    /// The page of samples that the guest will ask for next, being read while it works on the last.
+    ahead: Option<Ahead>,
+}
+
+/// A page on its way.
+struct Ahead {
+    since: Timestamp,
+    until: Timestamp,
+    after: String,
+    page: JoinHandle<Result<SamplePage, StoreError>>,
 }
 
 impl GuestState {
@@ -82,6 +93,7 @@ impl GuestState {
             logged: 0,
             ceiling: Ceiling { memory_bytes: limits.memory_bytes, exceeded: false },
             ticks: 0,
+            ahead: None,
         }
     }
 
@@ -185,16 +197,31 @@ impl imports::storage::Host for GuestState {
         until: Timestamp,
         after: Option<String>,
     ) -> Answer<SamplePage> {
-        match self.storage(Access::Read) {
-            Ok(scope) => {
-                let page = match &scope.only {
-                    Some(key) => scope.store.sample(&scope.org, key, since, until).await,
-                    None => scope.store.scan_samples(&scope.org, since, until, after.as_deref()).await,
-                };
-                Ok(page.map_err(Into::into))
-            }
-            Err(refused) => Ok(Err(refused)),
+        let ahead = self.ahead.take();
+        let scope = match self.storage(Access::Read) {
+            Ok(scope) => scope,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if let Some(key) = &scope.only {
+            return Ok(scope.store.sample(&scope.org, key, since, until).await.map_err(Into::into));
         }
+        let expected = |ahead: &Ahead| {
+            ahead.since == since && ahead.until == until && Some(&ahead.after) == after.as_ref()
+        };
+        let read = match ahead.filter(expected) {
+            Some(ahead) => ahead.page.await.map_err(wasmtime::Error::from)?,
+            None => scope.store.scan_samples(&scope.org, since, until, after.as_deref()).await,
+        };
+        let page = match read {
+            Ok(page) => page,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        if let Some(after) = page.next.clone() {
+            let (store, org, from) = (Arc::clone(&scope.store), scope.org.clone(), after.clone());
+            let read = async move { store.scan_samples(&org, since, until, Some(&from)).await };
+            self.ahead = Some(Ahead { since, until, after, page: tokio::spawn(read) });
+        }
+        Ok(Ok(page))
     }
 }
 
