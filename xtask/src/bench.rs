@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: how long an import takes, in how many requests and how much memory.
+//! `cargo xtask bench`: how long an import takes, in how many requests and how much memory; and a report.
 //!
 //! The simulator and the importing process share the machine. Each figure is the median of several runs with the
 //! least and the most beside it, because a shared machine has moods; nothing here passes or fails.
@@ -52,6 +52,17 @@ pub(crate) fn run(harness: &Path, scratch: &Path, incidents: u32, runs: u32) -> 
         let (peak, ..) = figure(&|run| run.peak_kib as f64 / 1_024.0);
         println!("| {name} | {wall:.2} ({least:.2} to {most:.2}) | {requests} | {peak:.0} |");
     }
+    Ok(())
+}
+
+/// Measures a report on so many incidents.
+pub(crate) fn report(program: &Path, component: &Path, scratch: &Path, incidents: u32) -> Result<()> {
+    let directory = scratch.join(format!("bench-{}", std::process::id()));
+    std::fs::create_dir_all(&directory)?;
+    println!();
+    let ended = Command::new(program).args([component, &directory]).arg(incidents.to_string()).status();
+    std::fs::remove_dir_all(&directory)?;
+    ensure!(ended.context("cannot start the benchmark")?.success(), "the benchmark failed");
     Ok(())
 }
 

@@ -19,7 +19,8 @@ cargo xtask <verb>
   plugin           build the component: target/plugin/incidentio.wasm
   demo [--exit]    build everything and run the demo; --exit ends it after the summary
   test             format, clippy with warnings denied, the component, every test
-  bench [N]        how long an import of N incidents takes; 10,000 unless told
+  bench [N]        how long an import of N incidents takes, 10,000 unless told, and time to restore over a hundred
+                   times as many
 ";
 
 fn main() -> Result<()> {
@@ -62,10 +63,16 @@ fn test() -> Result<()> {
 }
 
 fn bench(incidents: u32) -> Result<()> {
-    component("incidentio")?;
+    let (wasm, _) = component("incidentio")?;
     succeed(&mut cargo(&["build", "--quiet", "-p", "koalr-harness"]))?;
-    let built = target().join("debug/koalr-harness");
-    bench::run(&built, &target(), incidents, 5)
+    succeed(&mut cargo(&["build", "--quiet", "-p", "koalr-tests", "--example", "mttr_scale"]))?;
+    bench::run(&target().join("debug/koalr-harness"), &target(), incidents, 5)?;
+    bench::report(
+        &target().join("debug/examples/mttr_scale"),
+        &wasm,
+        &target(),
+        incidents.saturating_mul(100),
+    )
 }
 
 /// Builds a package's component and puts it where everybody looks for it.
