@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use wasi::http::outgoing_handler;
 use wasi::http::types::{
     ErrorCode, Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method, OutgoingRequest,
-    RequestOptions, Scheme, http_error_code,
+    RequestOptions, Scheme,
 };
 use wasi::io::poll::{Pollable, poll};
 use wasi::io::streams::{InputStream, StreamError};
@@ -189,9 +189,8 @@ impl Flight {
                     Ok(chunk) if got.body.is_empty() => got.body = chunk,
                     Ok(chunk) => got.body.extend_from_slice(&chunk),
                     Err(StreamError::Closed) => return Ok(Progress::Done(got)),
-                    Err(StreamError::LastOperationFailed(error)) => {
-                        let broke_off = || Failure::Broken("the answer broke off".to_string());
-                        return Err(http_error_code(&error).map_or_else(broke_off, failure));
+                    Err(StreamError::LastOperationFailed(_)) => {
+                        return Err(Failure::Broken("the answer broke off".to_string()));
                     }
                 }
             },
