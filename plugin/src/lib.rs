@@ -16,6 +16,7 @@ mod base64;
 pub mod incidentio;
 pub mod model;
 pub mod mttr;
+pub mod opsgenie;
 pub mod port;
 pub mod resolution;
 pub mod severity;

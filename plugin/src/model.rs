@@ -6,8 +6,8 @@ use crate::wit::koalr::integration::{directory, log, storage, types};
 
 pub use connector::{
     BackfillRequest, BackfillSource, Bucket, ClockEnd, ClockStart, Connection, Delivery, Durations,
-    Exclusion, Header, Mapping, MttrQuery, MttrReport, Outcome, Rederived, Rejection, Settings,
-    SeverityOverride, Slice, Statistics, Step, Tier,
+    Exclusion, Header, Mapping, MttrQuery, MttrReport, OpsgenieAccount, OpsgenieRegion, Outcome, Problem,
+    Rederived, Rejection, Settings, SeverityOverride, Slice, Statistics, Step, Tier,
 };
 pub use directory::ServiceName;
 pub use log::Level;
@@ -43,6 +43,7 @@ impl Default for Step {
             more: false,
             wait_ms: 0,
             rederive: false,
+            problems: Default::default(),
         }
     }
 }

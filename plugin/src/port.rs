@@ -11,7 +11,7 @@ use crate::model::{
     StoredIncident, Timestamp,
 };
 
-/// A GET request to the one origin that the plugin calls.
+/// A GET request to one of the origins that the plugin calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Scheme and authority, for example `https://api.incident.io`.
@@ -28,7 +28,13 @@ impl Request {
 }
 
 /// The headers of an answer that the plugin reads.
-pub const HEADERS: [&str; 3] = ["retry-after", "x-ratelimit-limit", "x-ratelimit-remaining"];
+pub const HEADERS: [&str; 5] = [
+    "retry-after",
+    "x-ratelimit-limit",
+    "x-ratelimit-remaining",
+    "x-ratelimit-period-in-sec",
+    "x-ratelimit-state",
+];
 
 /// What came back, whatever the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +50,7 @@ pub struct Response {
 impl Response {
     /// Whether it says that no more requests are allowed for now.
     pub fn is_last(&self) -> bool {
-        let [_, _, remaining] = &self.headers;
+        let [_, _, remaining, ..] = &self.headers;
         self.status == 429 || remaining.as_deref() == Some("0")
     }
 }

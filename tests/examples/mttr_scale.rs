@@ -51,6 +51,7 @@ fn incident(number: usize, draw: &mut fastrand::Rng) -> Incident {
         merged_into: None,
         responders: vec![],
         services: (0..draw.usize(0..3)).map(|_| service(draw.usize(0..200))).collect(),
+        references: Vec::new(),
         updated_at: created_at + took,
     }
 }

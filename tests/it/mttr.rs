@@ -69,6 +69,7 @@ fn record(of: &Value) -> Incident {
                 service_id: None,
             })
             .collect(),
+        references: Vec::new(),
         updated_at: instant(&of["resolved_at"]),
     }
 }

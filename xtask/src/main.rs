@@ -16,9 +16,9 @@ const TARGET: &str = "wasm32-wasip2";
 const HELP: &str = "\
 cargo xtask <verb>
 
-  plugin           build the component: target/plugin/incidentio.wasm
+  plugin           build the components: target/plugin/incidentio.wasm and target/plugin/opsgenie.wasm
   demo [--exit]    build everything and run the demo; --exit ends it after the summary
-  test             format, clippy with warnings denied, the component, every test
+  test             format, clippy with warnings denied, the components, every test
   bench [N]        how long an import of N incidents takes, 10,000 unless told, and time to restore over a hundred
                    times as many
 ";
@@ -28,12 +28,13 @@ fn main() -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["plugin"] => {
-            let (path, size) = component("incidentio")?;
-            println!("{}: {size} bytes", path.display());
+            for (path, size) in components()? {
+                println!("{}: {size} bytes", path.display());
+            }
             Ok(())
         }
         ["demo", rest @ ..] => {
-            component("incidentio")?;
+            components()?;
             let mut run = cargo(&["run", "--quiet", "-p", "koalr-harness", "--", "demo"]);
             run.args(rest);
             succeed(&mut run)
@@ -51,19 +52,20 @@ fn main() -> Result<()> {
 
 fn test() -> Result<()> {
     succeed(&mut cargo(&["fmt", "--all", "--check"]))?;
-    component("incidentio")?;
-    component("koalr-guests")?;
+    components()?;
+    component("koalr-guests", None)?;
     let deny = ["--", "-D", "warnings"];
     // What exists on wasm only is linted there.
     let wasm = ["-p", "incidentio", "-p", "koalr-guests", "--target", TARGET, "--profile", "plugin"];
     succeed(cargo(&["clippy"]).args(wasm).args(deny))?;
+    succeed(cargo(&["clippy"]).args(wasm).args(["--features", "incidentio/opsgenie"]).args(deny))?;
     succeed(cargo(&["clippy", "--workspace", "--all-targets"]).args(deny))?;
     succeed(&mut cargo(&["test", "--workspace", "--all-targets"]))?;
     succeed(&mut cargo(&["test", "--workspace", "--doc"]))
 }
 
 fn bench(incidents: u32) -> Result<()> {
-    let (wasm, _) = component("incidentio")?;
+    let [(wasm, _), _] = components()?;
     succeed(&mut cargo(&["build", "--quiet", "-p", "koalr-harness"]))?;
     succeed(&mut cargo(&["build", "--quiet", "-p", "koalr-tests", "--example", "mttr_scale"]))?;
     bench::run(&target().join("debug/koalr-harness"), &target(), incidents, 5)?;
@@ -75,8 +77,14 @@ fn bench(incidents: u32) -> Result<()> {
     )
 }
 
-/// Builds a package's component and puts it where everybody looks for it.
-fn component(package: &str) -> Result<(PathBuf, u64)> {
+/// Builds what the harness carries.
+fn components() -> Result<[(PathBuf, u64); 2]> {
+    Ok([component("incidentio", None)?, component("incidentio", Some("opsgenie"))?])
+}
+
+/// Builds a package's component and puts it where everybody looks for it: under the package's name, or under that of
+/// the feature that makes it another one.
+fn component(package: &str, feature: Option<&str>) -> Result<(PathBuf, u64)> {
     add_target()?;
     // What is remapped has to be there before.
     succeed(&mut cargo(&["fetch", "--quiet", "--locked", "--target", TARGET]))?;
@@ -87,13 +95,13 @@ fn component(package: &str) -> Result<(PathBuf, u64)> {
     let remap = format!("target.{TARGET}.rustflags=[{}]", remaps.join(","));
     let build =
         ["build", "-p", package, "--lib", "--target", TARGET, "--profile", "plugin", "--config", &remap];
-    succeed(&mut cargo(&build))?;
+    succeed(cargo(&build).args(feature.map(|feature| format!("--features={feature}"))))?;
     let target = target();
-    let file = format!("{}.wasm", package.replace('-', "_"));
-    let built = target.join(TARGET).join("plugin").join(&file);
+    let file = |name: &str| format!("{}.wasm", name.replace('-', "_"));
+    let built = target.join(TARGET).join("plugin").join(file(package));
     let directory = root().join("target/plugin");
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let path = directory.join(&file);
+    let path = directory.join(file(feature.unwrap_or(package)));
     let bytes = std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
     let bytes = component::smaller(&bytes, &target)?;
     // An unchanged component keeps its time stamp, so that nothing is compiled again because of it.

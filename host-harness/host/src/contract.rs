@@ -25,8 +25,9 @@ pub use bindings::{Integration, IntegrationPre};
 
 pub use bindings::exports::koalr::integration::connector::{
     BackfillRequest, BackfillSource, Bucket, ClockEnd, ClockStart, Connection, Delivery, Descriptor,
-    Durations, Exclusion, Header, InjectedCredential, Mapping, MttrQuery, MttrReport, Outcome, Rederived,
-    Rejection, Settings, SeverityOverride, Slice, Statistics, Step, Tier, Verified,
+    Durations, Exclusion, Header, InjectedCredential, Mapping, MttrQuery, MttrReport, OpsgenieAccount,
+    OpsgenieRegion, Outcome, Problem, Rederived, Rejection, Settings, SeverityOverride, Slice, Statistics,
+    Step, Tier, Verified,
 };
 pub use bindings::koalr::integration::directory::ServiceName;
 pub use bindings::koalr::integration::log::Level;

@@ -262,6 +262,7 @@ impl Scheduler {
                     more,
                     wait_ms: 0,
                     rederive: false,
+                    problems: Vec::new(),
                 })
             }
             (JobKind::Poll, _) => self.host.poll(&job.org).await,

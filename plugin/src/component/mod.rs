@@ -1,109 +1,25 @@
-//! The component itself: each export calls one function of the plugin, each import is one of [`World`].
+//! The components themselves: each export calls one function of the plugin, each import is one of [`World`].
 //!
-//! This folder is the only place that calls WIT's imports and WASI. Compiled for wasm only.
+//! The library makes two components of the same world, one for each provider, so that each may call its provider only
+//! and is small: the feature `opsgenie` chooses. This folder is the only place that calls WIT's imports and WASI.
+//! Compiled for wasm only.
 
 mod http;
+#[cfg(not(feature = "opsgenie"))]
+mod incidentio;
+#[cfg(feature = "opsgenie")]
+mod opsgenie;
 mod runtime;
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::incidentio::client;
 use crate::model::{
-    Applied, BackfillRequest, BackfillSource, Change, Connection, Delivery, Error, IncidentKey, KeyPage,
-    Level, Mapping, MttrQuery, MttrReport, Outcome, Rederived, Rejection, RevisitPage, SECOND, SamplePage,
-    ServiceName, Settings, Severity, Step, StorageError, StoredIncident, Timestamp,
+    Applied, Change, IncidentKey, KeyPage, Level, RevisitPage, SECOND, SamplePage, ServiceName, StorageError,
+    StoredIncident, Timestamp,
 };
 use crate::port::{Answer, Request, World};
-use crate::sync::{backfill, connect, context::Context, event, poll, rederive};
-use crate::webhook::{self, signature};
-use crate::wit::exports::koalr::integration::connector::{Descriptor, Guest, InjectedCredential, Verified};
 use crate::wit::koalr::integration as imports;
-use crate::{mttr, severity};
-
-struct Plugin;
-
-#[allow(unsafe_code, reason = "the canonical ABI's entry points, generated")]
-mod exports {
-    use super::Plugin;
-    crate::wit::export!(Plugin with_types_in crate::wit);
-}
-
-/// The secret that deliveries are signed with.
-const WEBHOOK_SECRET: &str = "webhook-secret";
-
-impl Guest for Plugin {
-    fn describe() -> Descriptor {
-        Descriptor {
-            name: crate::sync::SOURCE.to_string(),
-            version: env!("CARGO_PKG_VERSION").to_string(),
-            display_name: "Incident.io".to_string(),
-            origins: Vec::from([client::ORIGIN.to_string()]),
-            injected: Vec::from([InjectedCredential {
-                name: "api-key".to_string(),
-                origin: client::ORIGIN.to_string(),
-                header: "authorization".to_string(),
-                prefix: "Bearer ".to_string(),
-            }]),
-            revealed: Vec::from([WEBHOOK_SECRET.to_string()]),
-            webhook_events: webhook::event::SELECT.map(String::from).to_vec(),
-            poll_interval_seconds: poll::INTERVAL_SECONDS,
-            history_days: backfill::HISTORY_DAYS,
-        }
-    }
-
-    fn connect(settings: Settings) -> Result<Connection, Error> {
-        connect::connect(&mut Host::default(), &settings)
-    }
-
-    fn verify_webhook(delivery: Delivery) -> Result<Verified, Rejection> {
-        let mut host = Host::default();
-        let secrets = host.secrets(WEBHOOK_SECRET);
-        let now = host.now().div_euclid(SECOND);
-        let signed = signature::verify(&secrets, &delivery.headers, &delivery.body, now)?;
-        let envelope = webhook::event::envelope(&delivery.body).map_err(|_| Rejection::MalformedBody)?;
-        Ok(Verified {
-            id: signed.id,
-            sent_at: signed.sent_at_seconds.saturating_mul(SECOND),
-            incident_id: envelope.incident_id(),
-            event_type: envelope.event_type,
-        })
-    }
-
-    fn handle_event(delivery: Delivery) -> Result<Outcome, Error> {
-        event::handle(&mut Host::default(), &delivery.body)
-    }
-
-    fn poll() -> Result<Step, Error> {
-        poll::poll(&mut Host::default())
-    }
-
-    fn rederive(after: Option<String>) -> Result<Rederived, Error> {
-        rederive::rederive(&mut Host::default(), after.as_deref())
-    }
-
-    fn backfill(request: BackfillRequest) -> Result<Step, Error> {
-        match request.source {
-            BackfillSource::Incidentio => {
-                let window = backfill::Window { since: request.since, until: request.until };
-                backfill::backfill(&mut Host::default(), window, request.dry_run)
-            }
-            BackfillSource::Opsgenie | BackfillSource::OpsgenieRecords(_) => {
-                Err(Error::Invalid("this version imports no Opsgenie history yet".to_string()))
-            }
-        }
-    }
-
-    fn map_severity(severity: Severity) -> Result<Mapping, Error> {
-        let context = Context::load(&mut Host::default())?;
-        Ok(severity::map(Some(&severity), &context.settings.severity_overrides, &context.account.severities))
-    }
-
-    fn compute_mttr(query: MttrQuery) -> Result<MttrReport, Error> {
-        let mut host = Host::default();
-        mttr::compute(&query, &mut |since, until, after| host.samples(since, until, after))
-    }
-}
 
 /// The host's functions.
 #[derive(Default)]

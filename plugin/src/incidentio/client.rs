@@ -96,6 +96,11 @@ pub fn participants(incident: &str) -> Request {
     get(format!("/v2/incident_participants?incident_id={}", encoded(incident)))
 }
 
+/// `GET /v1/incident_attachments`: what an incident was linked to in other tools, on one page.
+pub fn attachments(incident: &str) -> Request {
+    get(format!("/v1/incident_attachments?incident_id={}", encoded(incident)))
+}
+
 fn with_after(mut path: String, after: Option<&str>) -> String {
     if let Some(after) = after {
         path.push_str("&after=");
@@ -105,7 +110,7 @@ fn with_after(mut path: String, after: Option<&str>) -> String {
 }
 
 /// Percent-encodes everything but RFC 3986's unreserved characters.
-fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
@@ -117,6 +122,24 @@ fn encoded(text: &str) -> String {
     }
     out
 }
+
+/// How a provider's refusals are told.
+pub struct Provider {
+    /// Its name.
+    pub name: &'static str,
+    /// What to do about a 401; a part of a sentence.
+    pub unauthorized: &'static str,
+    /// What to do about a 403.
+    pub forbidden: &'static str,
+}
+
+/// How this one's are.
+pub const INCIDENTIO: Provider = Provider {
+    name: "incident.io",
+    unauthorized: "; create a new one under Settings > API keys and connect again",
+    forbidden: "; give the key the role \"View data\" (and \"View catalog\" for services), or add this host's address to \
+                the account's IP allowlist",
+};
 
 /// A refusal, in the provider's terms; see the table in its documentation of errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,8 +166,8 @@ impl ApiError {
     /// What happened, as a sentence.
     pub fn why(self) -> String {
         match self {
-            ApiError::NotFound => "incident.io knows no such thing (404)".into(),
-            ApiError::RateLimited(_) => "incident.io asks to wait".into(),
+            ApiError::NotFound => "the provider knows no such thing (404)".into(),
+            ApiError::RateLimited(_) => "the provider asks to wait".into(),
             ApiError::Unauthorized(text)
             | ApiError::Forbidden(text)
             | ApiError::Rejected(text)
@@ -170,7 +193,8 @@ impl From<ApiError> for Error {
 
 /// The body of a 200, or what the refusal means. `what` names the request in messages, for example
 /// `incidents`.
-pub fn body(what: &str, answer: Answer, now: Timestamp) -> Result<Vec<u8>, ApiError> {
+pub fn body(provider: &Provider, what: &str, answer: Answer, now: Timestamp) -> Result<Vec<u8>, ApiError> {
+    let name = provider.name;
     let response = match answer {
         Ok(response) => response,
         Err(Failure::Refused(why)) => {
@@ -178,13 +202,13 @@ pub fn body(what: &str, answer: Answer, now: Timestamp) -> Result<Vec<u8>, ApiEr
         }
         Err(Failure::Broken(why)) => {
             return Err(ApiError::Unavailable(format!(
-                "incident.io did not answer the request for {what}: {why}"
+                "{name} did not answer the request for {what}: {why}"
             )));
         }
         Err(Failure::Unsent) => return Err(ApiError::RateLimited(DEFAULT_WAIT_MS)),
         Err(Failure::TooLarge) => {
             return Err(ApiError::Malformed(format!(
-                "incident.io's answer for {what} is larger than is accepted"
+                "{name}'s answer for {what} is larger than is accepted"
             )));
         }
     };
@@ -195,24 +219,22 @@ pub fn body(what: &str, answer: Answer, now: Timestamp) -> Result<Vec<u8>, ApiEr
     let mut said = ErrorBody::default();
     let _ = json::read(&response.body, Slot::Object(&mut said));
     let status = response.status;
-    let [retry_after, ..] = response.headers;
+    let [retry_after, _, _, period, _] = response.headers;
+    // Where there is no other word, the length of the window that is spent.
+    let retry_after = retry_after.or(period);
     let detail = said.detail();
     Err(match status {
-        401 => ApiError::Unauthorized(format!(
-            "incident.io refuses the API key{detail}; create a new one under Settings > API keys and connect again"
-        )),
+        401 => ApiError::Unauthorized(format!("{name} refuses the API key{detail}{}", provider.unauthorized)),
         403 => ApiError::Forbidden(format!(
-            "incident.io does not let this API key read {what}{detail}; give the key the role \"View data\" (and \
-             \"View catalog\" for services), or add this host's address to the account's IP allowlist"
+            "{name} does not let this API key read {what}{detail}{}",
+            provider.forbidden
         )),
         404 => ApiError::NotFound,
         429 => ApiError::RateLimited(wait_ms(retry_after.as_deref(), &said, now)),
-        408 | 500..=599 => ApiError::Unavailable(format!(
-            "incident.io failed on the request for {what} (HTTP {status}{detail})"
-        )),
-        _ => {
-            ApiError::Rejected(format!("incident.io rejected the request for {what} (HTTP {status}{detail})"))
+        408 | 500..=599 => {
+            ApiError::Unavailable(format!("{name} failed on the request for {what} (HTTP {status}{detail})"))
         }
+        _ => ApiError::Rejected(format!("{name} rejected the request for {what} (HTTP {status}{detail})")),
     })
 }
 
@@ -225,8 +247,8 @@ pub fn page(
     items: &mut dyn List,
 ) -> Result<Page, ApiError> {
     let pause_ms = answer.as_ref().map_or(0, pause_ms);
-    let body = body(what, answer, now)?;
-    let mut page = payload::page(&body, key, items).map_err(|why| unreadable(what, &why))?;
+    let body = body(&INCIDENTIO, what, answer, now)?;
+    let mut page = payload::page(&body, key, items).map_err(|why| unreadable(&INCIDENTIO, what, &why))?;
     page.pause_ms = pause_ms;
     Ok(page)
 }
@@ -234,7 +256,7 @@ pub fn page(
 /// How long until one more request is allowed, if this one was the last of its allowance. An endpoint's bucket is
 /// refilled evenly over a minute; the first number is the bucket that binds.
 fn pause_ms(response: &Response) -> u64 {
-    let [_, limit, _] = &response.headers;
+    let [_, limit, ..] = &response.headers;
     if !response.is_last() {
         return 0;
     }
@@ -244,8 +266,9 @@ fn pause_ms(response: &Response) -> u64 {
 }
 
 /// A 200 whose body is not what is documented.
-pub fn unreadable(what: &str, why: &str) -> ApiError {
-    ApiError::Malformed(format!("incident.io's answer to the request for {what} cannot be read: {why}"))
+pub fn unreadable(provider: &Provider, what: &str, why: &str) -> ApiError {
+    let name = provider.name;
+    ApiError::Malformed(format!("{name}'s answer to the request for {what} cannot be read: {why}"))
 }
 
 /// How long a 429 asks to wait: the header in seconds, as an HTTP date or as RFC 3339, else the body's word.
@@ -279,11 +302,15 @@ fn http_date(text: &str) -> Option<Timestamp> {
 #[derive(Debug, Default)]
 struct ErrorBody {
     errors: Vec<ErrorItem>,
+    message: Option<String>,
     request_id: Option<String>,
     rate_limit: Option<RateLimit>,
 }
 
-object!(ErrorBody { "errors" => List errors, "request_id" => MaybeText request_id, "rate_limit" => Object rate_limit });
+object!(ErrorBody {
+    "errors" => List errors, "message" => MaybeText message, "request_id" => MaybeText request_id,
+    "requestId" => MaybeText request_id, "rate_limit" => Object rate_limit,
+});
 
 #[derive(Debug, Default)]
 struct ErrorItem {
@@ -302,7 +329,8 @@ object!(RateLimit { "retry_after" => MaybeText retry_after });
 impl ErrorBody {
     /// What the provider says, to stand inside a sentence; empty if it says nothing.
     fn detail(&self) -> String {
-        let message = self.errors.iter().find_map(|e| e.message.as_deref()).unwrap_or_default();
+        let message = self.errors.iter().find_map(|e| e.message.as_deref());
+        let message = message.or(self.message.as_deref()).unwrap_or_default();
         let request = self.request_id.as_deref().unwrap_or_default();
         match (message.is_empty(), request.is_empty()) {
             (true, true) => String::new(),
@@ -328,7 +356,7 @@ mod tests {
     fn answer(status: u16, retry_after: Option<&str>, body: &str) -> Answer {
         Ok(Response {
             status,
-            headers: [retry_after.map(Into::into), None, None],
+            headers: [retry_after.map(Into::into), None, None, None, None],
             body: body.as_bytes().to_vec(),
         })
     }
@@ -355,7 +383,7 @@ mod tests {
     #[test]
     fn each_status_says_what_to_do() {
         let said = r#"{"type":"x","errors":[{"message":"Nope"}],"request_id":"r1"}"#;
-        let error = |status| body("incidents", answer(status, None, said), 0).unwrap_err();
+        let error = |status| body(&INCIDENTIO, "incidents", answer(status, None, said), 0).unwrap_err();
         assert!(
             matches!(error(401), ApiError::Unauthorized(t) if t.contains("Nope") && t.contains("create a new one"))
         );
@@ -367,14 +395,15 @@ mod tests {
         for status in [408, 500, 502, 503, 504] {
             assert!(matches!(error(status), ApiError::Unavailable(_)), "{status}");
         }
-        let html = body("incidents", answer(502, None, "<html>Bad gateway</html>"), 0).unwrap_err();
+        let html =
+            body(&INCIDENTIO, "incidents", answer(502, None, "<html>Bad gateway</html>"), 0).unwrap_err();
         assert!(matches!(html, ApiError::Unavailable(_)));
     }
 
     #[test]
     fn retry_after_is_read_in_its_three_forms_and_from_the_body() {
         let now = time::parse_rfc3339("2025-04-17T11:17:00Z").unwrap();
-        let wait = |header, said| body("x", answer(429, header, said), now).unwrap_err();
+        let wait = |header, said| body(&INCIDENTIO, "x", answer(429, header, said), now).unwrap_err();
         assert_eq!(wait(Some("7"), ""), ApiError::RateLimited(7_000));
         assert_eq!(wait(Some("Thu, 17 Apr 2025 11:17:18 GMT"), ""), ApiError::RateLimited(18_000));
         assert_eq!(wait(Some("Thu, 17 Apr 2025 11:17:18 UTC"), ""), ApiError::RateLimited(18_000));
@@ -394,7 +423,7 @@ mod tests {
     #[test]
     fn a_spent_allowance_pauses_for_one_request() {
         let pause = |limit: Option<&str>, remaining: Option<&str>| {
-            let headers = [None, limit.map(Into::into), remaining.map(Into::into)];
+            let headers = [None, limit.map(Into::into), remaining.map(Into::into), None, None];
             pause_ms(&Response { status: 200, headers, body: Vec::new() })
         };
         assert_eq!(pause(Some("60, 1200;window=60, 60;window=60"), Some("0")), 1_000);

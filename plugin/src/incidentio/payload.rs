@@ -33,6 +33,8 @@ pub struct Incident {
     pub updated_at: Option<Timestamp>,
     /// Moves with whatever the activity log tells, whether the version does or not.
     pub last_activity_at: Option<Timestamp>,
+    /// Kept of other providers' incidents; no answer of this one has it.
+    pub references: Vec<String>,
 }
 
 object!(Incident {
@@ -50,6 +52,7 @@ object!(Incident {
     "created_at" => Instant created_at,
     "updated_at" => Instant updated_at,
     "last_activity_at" => Instant last_activity_at,
+    "koalr_references" => List references,
 });
 
 /// A status: the name is the organisation's, the category the provider's.
@@ -328,6 +331,25 @@ pub struct TimestampSet {
 }
 
 object!(TimestampSet { "incident_timestamp" => Object incident_timestamp });
+
+/// What an incident was linked to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the provider's own field names")]
+pub struct Attachment {
+    pub resource: Resource,
+}
+
+object!(Attachment { "resource" => Object resource });
+
+/// Something in another tool.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the provider's own field names")]
+pub struct Resource {
+    pub external_id: String,
+    pub permalink: String,
+}
+
+object!(Resource { "external_id" => Text external_id, "permalink" => Text permalink });
 
 /// A catalog type; `categories` says what its entries are.
 #[derive(Debug, Clone, Default)]

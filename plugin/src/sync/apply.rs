@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::context::Context;
+use super::derive::Source;
 use super::facts::{Facts, News};
 use super::timeline::Chronicle;
 use super::{derive, insert_once, key, timeline};
@@ -24,8 +25,10 @@ const ATTEMPTS: usize = 8;
 const KEYS_PER_CALL: usize = 1_000;
 
 /// News of several incidents.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Batch {
+    /// Whose incidents these are.
+    source: &'static Source,
     /// Sorted by incident.
     #[allow(clippy::vec_box, reason = "sorted by insertion, so what moves should be small")]
     news: Vec<Box<News>>,
@@ -35,21 +38,32 @@ pub struct Batch {
     rederive: bool,
 }
 
+impl Default for Batch {
+    fn default() -> Self {
+        Batch::of(&derive::INCIDENTIO)
+    }
+}
+
 impl Batch {
+    /// For incidents of this source.
+    pub fn of(source: &'static Source) -> Batch {
+        Batch { source, news: Vec::new(), events: Vec::new(), rederive: false }
+    }
+
     /// For incidents whose records are to be written anew, whether there is news of them or not.
-    pub fn rederiving() -> Batch {
-        Batch { rederive: true, ..Batch::default() }
+    pub fn rederiving(source: &'static Source) -> Batch {
+        Batch { rederive: true, ..Batch::of(source) }
     }
 
     /// Adds to what is new of an incident.
     pub fn tell(&mut self, id: &str, what: impl FnOnce(&mut News)) {
-        if let Some(news) = self.of(id) {
+        if let Some(news) = self.news_of(id) {
             what(news);
         }
     }
 
     /// Never none.
-    fn of(&mut self, id: &str) -> Option<&mut Box<News>> {
+    fn news_of(&mut self, id: &str) -> Option<&mut Box<News>> {
         let found = self.news.binary_search_by(|known| known.id.as_str().cmp(id));
         let index = found.unwrap_or_else(|index| {
             self.news.insert(index, Box::new(News { id: id.into(), ..News::default() }));
@@ -143,10 +157,10 @@ fn drafts<'a>(world: &mut dyn World, context: &Context, batch: &'a Batch) -> Res
     for entries in batch.news.chunks(KEYS_PER_CALL) {
         let mut keys = Vec::with_capacity(entries.len());
         for news in entries {
-            keys.push(key(&news.id));
+            keys.push(key(batch.source.name, &news.id));
         }
         for (news, stored) in entries.iter().zip(world.incidents(&keys)?) {
-            drafts.extend(draft(world, context, news, stored)?);
+            drafts.extend(draft(world, context, batch.source, news, stored)?);
         }
     }
     Ok(drafts)
@@ -156,6 +170,7 @@ fn drafts<'a>(world: &mut dyn World, context: &Context, batch: &'a Batch) -> Res
 fn draft<'a>(
     world: &mut dyn World,
     context: &Context,
+    source: &Source,
     news: &'a News,
     stored: Option<StoredIncident>,
 ) -> Result<Option<Draft<'a>>, Error> {
@@ -189,7 +204,7 @@ fn draft<'a>(
     }
     let left_out = facts.snapshot.is_withheld() && facts.hidden_at.is_none();
     let revisit = facts.is_incomplete() || (wanted && left_out);
-    let (record, services) = derive::incident(&facts, context);
+    let (record, services) = derive::incident(source, &facts, context);
     let bytes = facts.to_bytes();
     let changed = stored.as_ref().is_none_or(|stored| stored.facts != bytes);
     let base = stored.map(|stored| stored.revision);

@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 
 use super::context::{self, Context};
 use super::{fetch_one, poll};
-use crate::incidentio::{client, payload};
+use crate::incidentio::client::{self, INCIDENTIO};
+use crate::incidentio::payload;
 use crate::model::{Connection, Error, Settings};
 use crate::port::World;
 use koalr_codec::json::{self, Slot, object};
@@ -26,10 +27,11 @@ pub fn connect(world: &mut dyn World, settings: &Settings) -> Result<Connection,
     // The identity needs no permission, so a list of one tells whether incidents can be read at all.
     let probe = client::incidents(now, now, &[], 1, None);
     let what = "the key's identity";
-    let body = client::body(what, fetch_one(world, client::identity()), now)?;
+    let body = client::body(&INCIDENTIO, what, fetch_one(world, client::identity()), now)?;
     let mut answer = IdentityAnswer::default();
-    json::read(&body, Slot::Object(&mut answer)).map_err(|why| client::unreadable(what, &why))?;
-    client::body("incidents", fetch_one(world, probe), now)?;
+    json::read(&body, Slot::Object(&mut answer))
+        .map_err(|why| client::unreadable(&INCIDENTIO, what, &why))?;
+    client::body(&INCIDENTIO, "incidents", fetch_one(world, probe), now)?;
     let identity = answer.identity;
     let connection = Connection {
         account: client::account_slug(identity.dashboard_url.as_deref())

@@ -404,7 +404,7 @@ mod tests {
             let answer = |request| {
                 Ok(Response {
                     status: 200,
-                    headers: [None, None, None],
+                    headers: Default::default(),
                     body: self.answer(request).into_bytes(),
                 })
             };

@@ -7,14 +7,45 @@ use alloc::vec::Vec;
 
 use super::context::Context;
 use super::facts::Facts;
-use super::key;
+use super::{SOURCE, key};
 use crate::incidentio::payload::{self, Participant};
-use crate::model::{AffectedService, Incident, Mode, Phase, Responder, ServiceName, Severity};
+use crate::model::{
+    AffectedService, DerivedTime, Incident, Mapping, Mode, Phase, Responder, ServiceName, Severity,
+};
 use crate::resolution::{self, NamedTime, Stand};
 use crate::{model, severity};
 
+/// A source of incidents, and what is derived in a way of its own there.
+#[derive(Debug)]
+pub struct Source {
+    /// Its name in keys.
+    pub name: &'static str,
+    /// The priority of a severity.
+    pub mapping: fn(Option<&Severity>, &Context) -> Mapping,
+    /// When the impact began, was acknowledged and ended.
+    pub times: fn(Phase, Vec<NamedTime<'_>>, &Facts) -> Times,
+}
+
+/// When the impact began, was acknowledged and ended.
+pub type Times = (DerivedTime, Option<DerivedTime>, Option<DerivedTime>);
+
+/// incident.io.
+pub static INCIDENTIO: Source = Source {
+    name: SOURCE,
+    mapping: |severity, context| {
+        severity::map(severity, &context.settings.severity_overrides, &context.account.severities)
+    },
+    times: |phase, times, facts| {
+        (
+            resolution::started(&times, facts.snapshot.created_at),
+            resolution::acknowledged(&times, facts.acknowledged_at),
+            resolution::resolved(phase, &times, &history(facts)),
+        )
+    },
+};
+
 /// The record, its directory links open, and what its services are known by, in the same order.
-pub fn incident(facts: &Facts, context: &Context) -> (Incident, Vec<ServiceName>) {
+pub fn incident(source: &Source, facts: &Facts, context: &Context) -> (Incident, Vec<ServiceName>) {
     let seen = &facts.snapshot.incident;
     let created_at = facts.snapshot.created_at;
     let phase = phase(&seen.incident_status.category);
@@ -27,11 +58,13 @@ pub fn incident(facts: &Facts, context: &Context) -> (Incident, Vec<ServiceName>
         }
     }
     let severity = seen.severity.as_ref().map(Severity::from);
-    let overrides = &context.settings.severity_overrides;
-    let mapping = severity::map(severity.as_ref(), overrides, &context.account.severities);
+    let mapping = (source.mapping)(severity.as_ref(), context);
+    let mut references = seen.references.clone();
+    references.extend_from_slice(&facts.references);
+    let (started_at, acknowledged_at, resolved_at) = (source.times)(phase, times, facts);
     let names = service_names(seen, context);
     let record = Incident {
-        key: key(&seen.id),
+        key: key(source.name, &seen.id),
         reference: present(&seen.reference),
         title: seen.name.clone(),
         permalink: seen.permalink.clone(),
@@ -46,16 +79,21 @@ pub fn incident(facts: &Facts, context: &Context) -> (Incident, Vec<ServiceName>
         withheld: facts.snapshot.is_withheld()
             || (facts.hidden_at.is_some() && !context.settings.include_private),
         created_at,
-        started_at: Some(resolution::started(&times, created_at)),
-        acknowledged_at: resolution::acknowledged(&times, facts.acknowledged_at),
-        resolved_at: resolution::resolved(phase, &times, &history(facts)),
+        started_at: Some(started_at),
+        acknowledged_at,
+        resolved_at,
         merged_into: merged_into(facts, phase),
         responders: responders(facts, context),
         services: services(&names),
+        references,
         updated_at: facts.snapshot.updated_at,
     };
     (record, names)
 }
+
+/// The field that holds the services of a provider whose incidents have such a list. No field of incident.io has this
+/// identifier.
+pub const AFFECTED: &str = "affected-services";
 
 /// The provider's status category, in either of its two vocabularies.
 pub fn phase(category: &str) -> Phase {
@@ -109,7 +147,7 @@ fn merged_into(facts: &Facts, phase: Phase) -> Option<model::IncidentKey> {
     if phase != Phase::Merged {
         return None;
     }
-    facts.updates.iter().rev().find_map(|u| u.merged_into_incident_id.as_deref()).map(key)
+    facts.updates.iter().rev().find_map(|u| u.merged_into_incident_id.as_deref()).map(|id| key(SOURCE, id))
 }
 
 /// Whoever has a role, then whoever helps without one.
@@ -180,6 +218,9 @@ fn service_names(seen: &payload::Incident, context: &Context) -> Vec<ServiceName
 /// says, else, where the catalog cannot be read, those that are called so.
 fn holds_services(field: &payload::Field, context: &Context) -> bool {
     let same = |name: &str| name.trim_ascii().eq_ignore_ascii_case(field.name.trim_ascii());
+    if field.id == AFFECTED {
+        return true;
+    }
     let wanted = &context.settings.service_fields;
     if !wanted.is_empty() {
         return wanted.iter().any(|wanted| *wanted == field.id || same(wanted));
@@ -231,7 +272,7 @@ mod tests {
 
     #[test]
     fn an_incident_of_which_nothing_is_known_is_still_a_record() {
-        let (record, _) = incident(&facts(""), &Context::default());
+        let (record, _) = incident(&INCIDENTIO, &facts(""), &Context::default());
         assert_eq!((record.phase, record.mode, record.priority), (Phase::Unknown, Mode::Unknown, None));
         assert_eq!((record.created_at, record.updated_at, record.resolved_at), (7, 8, None));
         assert!(!record.private);
@@ -240,7 +281,9 @@ mod tests {
     #[test]
     fn a_visibility_that_nobody_has_seen_is_private() {
         let private = |v: &str| {
-            incident(&facts(&alloc::format!(r#","visibility":"{v}""#)), &Context::default()).0.private
+            incident(&INCIDENTIO, &facts(&alloc::format!(r#","visibility":"{v}""#)), &Context::default())
+                .0
+                .private
         };
         assert!(!private("public"));
         assert!(private("private") && private("team"));
@@ -256,7 +299,7 @@ mod tests {
                 {"value_option":{"value":"by setting"}},{"value_option":{"value":"by setting"}}]}]"#,
         );
         let names = |context: &Context| {
-            incident(&facts, context).0.services.into_iter().map(|s| s.name).collect::<Vec<_>>()
+            incident(&INCIDENTIO, &facts, context).0.services.into_iter().map(|s| s.name).collect::<Vec<_>>()
         };
         let mut context = Context::default();
         assert_eq!(names(&context), ["by name"]);
@@ -276,7 +319,10 @@ mod tests {
         let user = payload::User { id: "U1".into(), name: None, email: Some("robin@example.com".into()) };
         let account = Account { users: vec![user], ..Account::default() };
         let context = Context { account, ..Context::default() };
-        assert_eq!(incident(&facts, &context).0.responders[0].email.as_deref(), Some("robin@example.com"));
+        assert_eq!(
+            incident(&INCIDENTIO, &facts, &context).0.responders[0].email.as_deref(),
+            Some("robin@example.com")
+        );
     }
 
     #[test]
@@ -288,7 +334,11 @@ mod tests {
             ("Informational", Priority::P4),
         ] {
             let facts = facts(&alloc::format!(r#","severity":{{"name":"{name}"}}"#));
-            assert_eq!(incident(&facts, &Context::default()).0.priority, Some(priority), "{name}");
+            assert_eq!(
+                incident(&INCIDENTIO, &facts, &Context::default()).0.priority,
+                Some(priority),
+                "{name}"
+            );
         }
     }
 }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::apply::{Batch, Effect, apply};
 use super::context::Context;
 use super::facts::{Facts, Snapshot, Told};
-use super::{key, reread, timeline};
+use super::{SOURCE, key, reread, timeline};
 use crate::incidentio::payload;
 use crate::model::{Change, Error, Outcome, StoredIncident};
 use crate::port::World;
@@ -67,7 +67,7 @@ fn delivered(
 }
 
 fn stored(world: &mut dyn World, id: &str) -> Result<Option<StoredIncident>, Error> {
-    Ok(world.incidents(&[key(id)])?.into_iter().next().flatten())
+    Ok(world.incidents(&[key(SOURCE, id)])?.into_iter().next().flatten())
 }
 
 fn fetched(world: &mut dyn World, context: &Context, id: &str, private: bool) -> Result<Outcome, Error> {

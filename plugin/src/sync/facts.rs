@@ -36,6 +36,8 @@ pub struct Facts {
     pub set: Vec<Set>,
     /// Who took part, as read with the timeline.
     pub participants: Vec<Participant>,
+    /// What else it is known by, as read with the timeline.
+    pub references: Vec<String>,
 }
 
 /// What [`Facts::withhold`] leaves for a visibility.
@@ -122,6 +124,7 @@ impl Facts {
                 hidden_at: None,
                 set: Vec::new(),
                 participants: Vec::new(),
+                references: Vec::new(),
             },
             (None, None) => return None,
         };
@@ -145,6 +148,7 @@ impl Facts {
             if let Some(told) = &news.chronicle {
                 facts.acknowledged_at = told.acknowledged_at;
                 facts.set = told.set.clone();
+                facts.references = told.references.clone();
             }
             if let Some(participants) = &news.participants {
                 facts.participants.clone_from(participants);
@@ -192,6 +196,7 @@ impl Facts {
         self.acknowledged_at = None;
         self.set.clear();
         self.participants.clear();
+        self.references.clear();
     }
 
     /// Whether there is more to ask the provider of it: its timeline, or, of one that may be hidden, whether it is.
@@ -219,6 +224,7 @@ impl Facts {
             hidden_at: kept.hidden_at,
             set: kept.set,
             participants: kept.participants,
+            references: kept.references,
         })
     }
 
@@ -244,7 +250,7 @@ impl Fields for Told {
 /// In the order of [`Kept`].
 impl Fields for Facts {
     fn count(&self) -> usize {
-        9
+        10
     }
 
     fn value(&self, index: usize) -> Value<'_> {
@@ -257,7 +263,8 @@ impl Fields for Facts {
             5 => self.hidden_at.value(),
             6 => self.acknowledged_at.value(),
             7 => self.set.value(),
-            _ => self.participants.value(),
+            8 => self.participants.value(),
+            _ => self.references.value(),
         }
     }
 }
@@ -273,6 +280,7 @@ struct Kept {
     acknowledged_at: Option<Timestamp>,
     set: Vec<Set>,
     participants: Vec<Participant>,
+    references: Vec<String>,
 }
 
 object!(Kept {
@@ -285,6 +293,7 @@ object!(Kept {
     "acknowledged_at" => Instant acknowledged_at,
     "set" => List set,
     "participants" => List participants,
+    "references" => List references,
 });
 
 #[derive(Default)]

@@ -22,7 +22,7 @@ use alloc::vec::Vec;
 
 use self::apply::Batch;
 use self::facts::Snapshot;
-use crate::incidentio::client::{self, ApiError, Page};
+use crate::incidentio::client::{self, ApiError, INCIDENTIO, Page};
 use crate::incidentio::payload;
 use crate::model::{Change, Error, IncidentKey};
 use crate::port::{Answer, Failure, Request, World};
@@ -32,8 +32,9 @@ use koalr_codec::stored::{self, Fields};
 /// This source's name in every key.
 pub const SOURCE: &str = "incidentio";
 
-fn key(id: &str) -> IncidentKey {
-    IncidentKey { source: SOURCE.into(), id: String::from(id) }
+/// An incident's identity.
+pub(crate) fn key(source: &str, id: &str) -> IncidentKey {
+    IncidentKey { source: source.into(), id: String::from(id) }
 }
 
 /// Keeps a short list sorted and free of repetitions.
@@ -45,7 +46,7 @@ fn insert_once(list: &mut Vec<String>, item: &String) {
 
 /// Reads a value of the plugin's own state into an empty one; false if there is none. One that cannot be read is
 /// an error, not an empty value: starting anew would silently import everything again.
-fn read_state(world: &mut dyn World, name: &str, into: &mut dyn Object) -> Result<bool, Error> {
+pub(crate) fn read_state(world: &mut dyn World, name: &str, into: &mut dyn Object) -> Result<bool, Error> {
     let Some(bytes) = world.state(name)? else {
         return Ok(false);
     };
@@ -55,12 +56,12 @@ fn read_state(world: &mut dyn World, name: &str, into: &mut dyn Object) -> Resul
     }
 }
 
-fn write_state(name: &str, value: &dyn Fields) -> Change {
+pub(crate) fn write_state(name: &str, value: &dyn Fields) -> Change {
     Change::SetState((name.into(), Some(stored::write(value))))
 }
 
 /// One answer of one request.
-fn fetch_one(world: &mut dyn World, request: Request) -> Answer {
+pub(crate) fn fetch_one(world: &mut dyn World, request: Request) -> Answer {
     let answer = world.fetch(&[request]).into_iter().next();
     answer.unwrap_or_else(no_answer)
 }
@@ -76,16 +77,20 @@ object!(OneIncident { "incident" => Object incident });
 fn reread(world: &mut dyn World, id: &str, batch: &mut Batch) -> Result<bool, Error> {
     let now = world.now();
     let what = "the incident";
-    let snapshot = match client::body(what, fetch_one(world, client::incident(id)), now) {
-        Ok(body) => {
-            let mut answer = OneIncident::default();
-            json::read(&body, Slot::Object(&mut answer)).map_err(|why| client::unreadable(what, &why))?;
-            let snapshot = Snapshot::new(answer.incident);
-            Some(snapshot.ok_or_else(|| client::unreadable(what, "it has no identifier or no time"))?)
-        }
-        Err(ApiError::NotFound | ApiError::Forbidden(_)) => None,
-        Err(error) => return Err(error.into()),
-    };
+    let snapshot =
+        match client::body(&INCIDENTIO, what, fetch_one(world, client::incident(id)), now) {
+            Ok(body) => {
+                let mut answer = OneIncident::default();
+                json::read(&body, Slot::Object(&mut answer))
+                    .map_err(|why| client::unreadable(&INCIDENTIO, what, &why))?;
+                let snapshot = Snapshot::new(answer.incident);
+                Some(snapshot.ok_or_else(|| {
+                    client::unreadable(&INCIDENTIO, what, "it has no identifier or no time")
+                })?)
+            }
+            Err(ApiError::NotFound | ApiError::Forbidden(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
     let seen = snapshot.is_some();
     batch.tell(id, |news| {
         news.snapshot = snapshot;

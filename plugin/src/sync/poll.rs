@@ -259,12 +259,17 @@ fn revisit(
         step.fetched += 1;
         visited += 1;
         let as_of = Some(visit.snapshot.active_at);
-        let Visit { updates, items, log, mut participants, unreadable, .. } = visit;
-        let [no_updates, no_items, no_log, no_participants] = unreadable;
+        let Visit { updates, items, log, mut participants, attachments, unreadable, .. } = visit;
+        let [no_updates, no_items, no_log, no_participants, _] = unreadable;
         participants.iter_mut().for_each(|participant| facts::tidy(&mut participant.user));
         // What cannot be read stays as it is stored, and is asked for again when the incident changes.
-        let chronicle =
-            (!(no_updates || no_items || no_log)).then(|| timeline::chronicle(&id, &updates, &items, &log));
+        let chronicle = (!(no_updates || no_items || no_log)).then(|| {
+            let mut told = timeline::chronicle(&id, &updates, &items, &log);
+            for payload::Attachment { resource } in attachments {
+                told.references.extend([resource.external_id, resource.permalink]);
+            }
+            told
+        });
         batch.tell(&id, |news| {
             if !no_updates {
                 (news.updates, news.updates_as_of) = (updates, as_of);
@@ -304,6 +309,9 @@ struct Visit {
     items: Vec<payload::TimelineItem>,
     log: Vec<payload::Activity>,
     participants: Vec<payload::Participant>,
+    attachments: Vec<payload::Attachment>,
+    /// Whether it has attachments, which are then asked for.
+    linked: bool,
     /// Where each of [`LISTS`] goes on; none once it is through.
     left: [Option<Cursor>; LISTS.len()],
     /// Which of them this key is not shown, or nobody can read.
@@ -316,19 +324,28 @@ struct Visit {
 type Cursor = Option<String>;
 
 /// What is read of an incident: the key of each list in its answer, which for the first three is the endpoint's name.
-const LISTS: [&str; 4] =
-    ["incident_updates", "incident_timeline_items", "incident_activity_log_entries", "active"];
+const LISTS: [&str; 5] = [
+    "incident_updates",
+    "incident_timeline_items",
+    "incident_activity_log_entries",
+    "active",
+    "incident_attachments",
+];
+/// The entry of the activity log without which an incident has no attachments.
+const ATTACHED: &str = "incident_attachment_added";
 
 impl Visit {
     /// With all updates, if they are known.
     fn new(snapshot: Snapshot, updates: Option<Vec<payload::Update>>) -> Visit {
         Visit {
             snapshot,
-            left: [updates.is_none().then_some(None), Some(None), Some(None), Some(None)],
+            left: [updates.is_none().then_some(None), Some(None), Some(None), Some(None), None],
             updates: updates.unwrap_or_default(),
             items: Vec::new(),
             log: Vec::new(),
             participants: Vec::new(),
+            attachments: Vec::new(),
+            linked: false,
             unreadable: [false; LISTS.len()],
             postponed: false,
         }
@@ -347,6 +364,7 @@ impl Visit {
                 let id = self.snapshot.id();
                 requests.push(match list {
                     "active" => client::participants(id),
+                    "incident_attachments" => client::attachments(id),
                     list => client::of_incident(list, id, after.as_deref()),
                 });
             }
@@ -365,8 +383,13 @@ impl Visit {
             return Ok(None);
         }
         let mut wait_ms = None;
-        let into: [&mut dyn List; LISTS.len()] =
-            [&mut self.updates, &mut self.items, &mut self.log, &mut self.participants];
+        let into: [&mut dyn List; LISTS.len()] = [
+            &mut self.updates,
+            &mut self.items,
+            &mut self.log,
+            &mut self.participants,
+            &mut self.attachments,
+        ];
         let places = self.left.iter_mut().zip(&mut self.unreadable);
         for ((key, list), (left, unreadable)) in LISTS.into_iter().zip(into).zip(places) {
             if left.is_none() {
@@ -392,12 +415,16 @@ impl Visit {
                 }
             }
         }
+        let [.., attachments] = &mut self.left;
+        if !self.linked && self.log.iter().any(|entry| entry.r#type == ATTACHED) {
+            (self.linked, *attachments) = (true, Some(None));
+        }
         Ok(wait_ms)
     }
 
     /// Whether what was read is as empty as the lists of an incident that this key may not see, or that is gone.
     fn is_suspect(&self) -> bool {
-        let [no_updates, no_items, no_log, _] = self.unreadable;
+        let [no_updates, no_items, no_log, ..] = self.unreadable;
         let empty = self.items.is_empty() && self.log.is_empty();
         no_updates || self.updates.is_empty() || (empty && !no_items && !no_log)
     }

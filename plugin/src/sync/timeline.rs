@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::facts;
-use super::key;
+use super::{SOURCE, key};
 use crate::incidentio::payload::{Activity, TimelineItem, Update};
 use crate::model::{TimelineEvent, Timestamp};
 
@@ -26,7 +26,7 @@ pub fn of_updates(incident: &str, updates: &[Update]) -> Vec<TimelineEvent> {
         };
         let detail = severity.filter(|_| status_changed).map(|s| format!("Severity: {s}"));
         events.push(TimelineEvent {
-            incident: key(incident),
+            incident: key(SOURCE, incident),
             id: format!("update:{}", update.id),
             at: update.created_at.unwrap_or_default(),
             kind: kind.into(),
@@ -48,6 +48,8 @@ pub struct Chronicle {
     pub acknowledged_at: Option<Timestamp>,
     /// When points in the incident's life were last set, by the activity log; each name once.
     pub set: Vec<facts::Set>,
+    /// What else the incident is known by.
+    pub references: Vec<String>,
 }
 
 /// One change is told up to three times: as an update, as the log's entry of that update, and as the curated item
@@ -61,7 +63,7 @@ pub fn chronicle(incident: &str, updates: &[Update], items: &[TimelineItem], log
             && !id.is_empty()
         {
             events.push(TimelineEvent {
-                incident: key(incident),
+                incident: key(SOURCE, incident),
                 id: format!("{prefix}:{id}"),
                 at,
                 kind: kind.into(),
@@ -95,7 +97,7 @@ pub fn chronicle(incident: &str, updates: &[Update], items: &[TimelineItem], log
             add("item", &item.id, item.timestamp, "note", &item.title, item.creator.name());
         }
     }
-    Chronicle { events, acknowledged_at, set }
+    Chronicle { events, acknowledged_at, set, references: Vec::new() }
 }
 
 /// Whether an entry of the activity log tells of an update.
@@ -111,7 +113,7 @@ fn is_update(entry: &Activity, updates: &[Update]) -> bool {
 /// A status change as a delivery tells it, until the updates themselves are read.
 pub fn of_told(incident: &str, told: &facts::Told, status: &str) -> TimelineEvent {
     TimelineEvent {
-        incident: key(incident),
+        incident: key(SOURCE, incident),
         id: format!("told:{}:{}", told.at, told.category),
         at: told.at,
         kind: "status-changed".into(),

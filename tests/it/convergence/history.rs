@@ -6,7 +6,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta};
 use incidentio::model::{Error, Step, Timestamp};
-use incidentio::sync::{backfill, connect, event, poll, rederive};
+use incidentio::sync::{backfill, connect, derive, event, poll, rederive};
 use koalr_simulator::{Account, Change, Event, LifeError, Mode, NewIncident};
 use proptest::collection::vec;
 use proptest::option;
@@ -344,7 +344,9 @@ impl Run {
     fn rederive(shared: &Rc<RefCell<Shared>>) {
         let mut after: Option<String> = None;
         loop {
-            after = rederive::rederive(&mut Native::new(shared), after.as_deref()).unwrap().next;
+            after = rederive::rederive(&mut Native::new(shared), &derive::INCIDENTIO, after.as_deref())
+                .unwrap()
+                .next;
             if after.is_none() {
                 return;
             }

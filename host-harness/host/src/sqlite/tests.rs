@@ -93,6 +93,7 @@ fn incident(id: &str) -> Incident {
         merged_into: None,
         responders: Vec::new(),
         services: Vec::new(),
+        references: Vec::new(),
         updated_at: 1_000,
     }
 }
