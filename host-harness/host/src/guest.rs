@@ -19,7 +19,7 @@ use crate::contract::{
 use crate::egress::Egress;
 use crate::id::OrgId;
 use crate::limits::Limits;
-use crate::port::{Clock, Lease, Store, StoreError};
+use crate::port::{AliasKind, Clock, Lease, Records, Store, StoreError};
 use crate::vault::Secret;
 
 /// Keys that one question may name; the contract's number.
@@ -43,7 +43,10 @@ pub(crate) struct Scope {
     pub(crate) plugin: Arc<str>,
     pub(crate) call: &'static str,
     pub(crate) org: OrgId,
+    pub(crate) records: Arc<dyn Records>,
     pub(crate) store: Arc<dyn Store>,
+    /// Whether names that were given for a move of this plugin's are looked up before those of the directory.
+    pub(crate) imports: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) access: Access,
     /// Values of the secrets that the plugin asks for by name.
@@ -152,7 +155,7 @@ impl imports::storage::Host for GuestState {
         };
         // The first commit of a delivery's call completes it; what follows is mended after it.
         let completes = scope.completes.as_ref().filter(|_| !self.completed);
-        let applied = scope.store.commit(&scope.org, changes, completes).await;
+        let applied = scope.records.commit(&scope.org, changes, completes).await;
         self.completed |= applied.is_ok() && scope.completes.is_some();
         Ok(applied.map_err(Into::into))
     }
@@ -162,7 +165,7 @@ impl imports::storage::Host for GuestState {
             return Ok(Err(StorageError::Invalid(format!("at most {MOST_KEYS} keys at a time"))));
         }
         match self.storage(Access::Read) {
-            Ok(scope) => Ok(scope.store.incidents_by_key(&scope.org, &keys).await.map_err(Into::into)),
+            Ok(scope) => Ok(scope.records.incidents_by_key(&scope.org, &keys).await.map_err(Into::into)),
             Err(refused) => Ok(Err(refused)),
         }
     }
@@ -170,7 +173,7 @@ impl imports::storage::Host for GuestState {
     async fn list_incidents(&mut self, source: String, after: Option<String>, limit: u32) -> Answer<KeyPage> {
         match self.storage(Access::Read) {
             Ok(scope) => {
-                let page = scope.store.incident_keys(&scope.org, &source, after.as_deref(), limit).await;
+                let page = scope.records.incident_keys(&scope.org, &source, after.as_deref(), limit).await;
                 Ok(page.map_err(Into::into))
             }
             Err(refused) => Ok(Err(refused)),
@@ -179,14 +182,14 @@ impl imports::storage::Host for GuestState {
 
     async fn get_state(&mut self, key: String) -> Answer<Option<Vec<u8>>> {
         match self.storage(Access::Read) {
-            Ok(scope) => Ok(scope.store.state(&scope.org, &key).await.map_err(Into::into)),
+            Ok(scope) => Ok(scope.records.state(&scope.org, &key).await.map_err(Into::into)),
             Err(refused) => Ok(Err(refused)),
         }
     }
 
     async fn to_revisit(&mut self, source: String, limit: u32) -> Answer<RevisitPage> {
         match self.storage(Access::Read) {
-            Ok(scope) => Ok(scope.store.to_revisit(&scope.org, &source, limit).await.map_err(Into::into)),
+            Ok(scope) => Ok(scope.records.to_revisit(&scope.org, &source, limit).await.map_err(Into::into)),
             Err(refused) => Ok(Err(refused)),
         }
     }
@@ -203,26 +206,51 @@ impl imports::storage::Host for GuestState {
             Err(refused) => return Ok(Err(refused)),
         };
         if let Some(key) = &scope.only {
-            return Ok(scope.store.sample(&scope.org, key, since, until).await.map_err(Into::into));
+            return Ok(scope.records.sample(&scope.org, key, since, until).await.map_err(Into::into));
         }
         let expected = |ahead: &Ahead| {
             ahead.since == since && ahead.until == until && Some(&ahead.after) == after.as_ref()
         };
         let read = match ahead.filter(expected) {
             Some(ahead) => ahead.page.await.map_err(wasmtime::Error::from)?,
-            None => scope.store.scan_samples(&scope.org, since, until, after.as_deref()).await,
+            None => scope.records.scan_samples(&scope.org, since, until, after.as_deref()).await,
         };
         let page = match read {
             Ok(page) => page,
             Err(error) => return Ok(Err(error.into())),
         };
         if let Some(after) = page.next.clone() {
-            let (store, org, from) = (Arc::clone(&scope.store), scope.org.clone(), after.clone());
+            let (store, org, from) = (Arc::clone(&scope.records), scope.org.clone(), after.clone());
             let read = async move { store.scan_samples(&org, since, until, Some(&from)).await };
             self.ahead = Some(Ahead { since, until, after, page: tokio::spawn(read) });
         }
         Ok(Ok(page))
     }
+}
+
+/// What a person said for a move comes before the directory.
+async fn users(scope: &Scope, emails: &[String]) -> Result<Vec<Option<String>>, StoreError> {
+    let known = scope.store.users_by_email(&scope.org, emails).await?;
+    overridden(scope, AliasKind::Person, emails, known).await
+}
+
+async fn services(scope: &Scope, names: &[ServiceName]) -> Result<Vec<Option<String>>, StoreError> {
+    let known = scope.store.services_by_name(&scope.org, names).await?;
+    let names: Vec<String> = names.iter().map(|service| service.name.clone()).collect();
+    overridden(scope, AliasKind::Service, &names, known).await
+}
+
+async fn overridden(
+    scope: &Scope,
+    kind: AliasKind,
+    names: &[String],
+    known: Vec<Option<String>>,
+) -> Result<Vec<Option<String>>, StoreError> {
+    if !scope.imports {
+        return Ok(known);
+    }
+    let aliased = scope.store.aliased(&scope.org, &scope.plugin, kind, names).await?;
+    Ok(aliased.into_iter().zip(known).map(|(aliased, known)| aliased.or(known)).collect())
 }
 
 impl imports::directory::Host for GuestState {
@@ -231,7 +259,7 @@ impl imports::directory::Host for GuestState {
             return Ok(Err(StorageError::Invalid(format!("at most {MOST_KEYS} addresses at a time"))));
         }
         match self.storage(Access::Read) {
-            Ok(scope) => Ok(scope.store.users_by_email(&scope.org, &emails).await.map_err(Into::into)),
+            Ok(scope) => Ok(users(scope, &emails).await.map_err(Into::into)),
             Err(refused) => Ok(Err(refused)),
         }
     }
@@ -241,7 +269,7 @@ impl imports::directory::Host for GuestState {
             return Ok(Err(StorageError::Invalid(format!("at most {MOST_KEYS} names at a time"))));
         }
         match self.storage(Access::Read) {
-            Ok(scope) => Ok(scope.store.services_by_name(&scope.org, &names).await.map_err(Into::into)),
+            Ok(scope) => Ok(services(scope, &names).await.map_err(Into::into)),
             Err(refused) => Ok(Err(refused)),
         }
     }

@@ -11,8 +11,8 @@ use wasmtime::Store as WasmStore;
 use crate::cache::ModuleCache;
 use crate::call::{CallError, run};
 use crate::contract::{
-    BackfillRequest, Connection, Delivery, GuestError, IncidentKey, Integration, Mapping, MttrQuery,
-    MttrReport, Outcome, Rederived, Rejection, Settings, Severity, Step, Verified,
+    BackfillRequest, BackfillSource, Connection, Delivery, GuestError, IncidentKey, Integration, Mapping,
+    MttrQuery, MttrReport, Outcome, Rederived, Rejection, Settings, Severity, Step, Verified,
 };
 use crate::egress::{Allowed, Client, ClientError, Egress, InvalidOrigin, Origin};
 use crate::engine::{Engine, EngineError};
@@ -22,7 +22,7 @@ use crate::limits::Limits;
 use crate::plugin::{LoadError, Plugin};
 use crate::port::{
     Accepted, Clock, HostService, HostUser, Imported, JobKind, Lease, NewDelivery, Organisation,
-    OrganisationState, OriginMapping, Store, StoreError, SystemClock,
+    OrganisationState, OriginMapping, Records, Store, StoreError, SystemClock,
 };
 use crate::vault::{SealingKey, Secret, Vault, VaultError};
 
@@ -38,6 +38,9 @@ pub enum StartError {
     /// The component cannot be used.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The same of the one that imports history.
+    #[error("of the component that imports: {0}")]
+    Importer(LoadError),
 }
 
 /// Why something that was asked of the host did not happen.
@@ -52,6 +55,9 @@ pub enum HostError {
     /// The plugin did not get to its end.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// What was asked for is another component's business.
+    #[error("no component that imports history was loaded with this host")]
+    NoImporter,
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -129,11 +135,19 @@ pub struct HostBuilder {
     key: SealingKey,
     clock: Arc<dyn Clock>,
     cache: Option<ModuleCache>,
+    importer: Option<Vec<u8>>,
     limits: Limits,
     slots: u32,
 }
 
 impl HostBuilder {
+    /// A second component, which imports history from another tool into the same records. Default: none.
+    #[must_use]
+    pub fn importer(mut self, wasm: Vec<u8>) -> Self {
+        self.importer = Some(wasm);
+        self
+    }
+
     /// Where time comes from. Default: the system.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -166,9 +180,17 @@ impl HostBuilder {
     pub async fn load(self, wasm: &[u8]) -> Result<Host, StartError> {
         let engine = Engine::new(self.slots, &self.limits)?;
         let plugin = Plugin::load(&engine, self.cache.as_ref(), &self.limits, wasm).await?;
+        let importer = match &self.importer {
+            Some(wasm) => {
+                let loaded = Plugin::load(&engine, self.cache.as_ref(), &self.limits, wasm).await;
+                Some(Arc::new(loaded.map_err(StartError::Importer)?))
+            }
+            None => None,
+        };
         Ok(Host {
             engine,
             plugin: Arc::new(plugin),
+            importer,
             vault: Vault::new(self.key, Arc::clone(&self.store)),
             store: self.store,
             clock: self.clock,
@@ -179,11 +201,12 @@ impl HostBuilder {
     }
 }
 
-/// One plugin, run for many organisations. Cheap to clone.
+/// One plugin, run for many organisations, and perhaps an importer of history beside it. Cheap to clone.
 #[derive(Clone)]
 pub struct Host {
     engine: Engine,
     plugin: Arc<Plugin>,
+    importer: Option<Arc<Plugin>>,
     store: Arc<dyn Store>,
     vault: Vault,
     clock: Arc<dyn Clock>,
@@ -196,12 +219,17 @@ impl Host {
     /// A host over this store, its secrets sealed with this key.
     pub fn builder(store: Arc<dyn Store>, key: SealingKey) -> HostBuilder {
         let (clock, limits) = (Arc::new(SystemClock), Limits::default());
-        HostBuilder { store, key, clock, cache: None, limits, slots: 64 }
+        HostBuilder { store, key, clock, cache: None, importer: None, limits, slots: 64 }
     }
 
     /// The plugin.
     pub fn plugin(&self) -> &Plugin {
         &self.plugin
+    }
+
+    /// The component that imports history, if one was loaded.
+    pub fn importer(&self) -> Result<&Arc<Plugin>, HostError> {
+        self.importer.as_ref().ok_or(HostError::NoImporter)
     }
 
     /// The store, for reading what the plugin wrote.
@@ -223,7 +251,8 @@ impl Host {
     /// then polling. A refused credential leaves nothing behind: a new organisation is forgotten, a connected
     /// one goes on with what it had.
     pub async fn connect(&self, org: &OrgId, connect: Connect) -> Result<Connection, HostError> {
-        let origins = self.checked(&connect.origin_map)?;
+        self.check_map(&connect.origin_map)?;
+        let origins = allowed(&self.plugin, &connect.origin_map).map_err(MappingError::Invalid)?;
         let existing = self.store.organisation(org).await?;
         let now = self.clock.now();
         if existing.is_none() {
@@ -351,14 +380,14 @@ impl Host {
         connect: &Connect,
         origins: Vec<Allowed>,
     ) -> Result<Connection, HostError> {
-        let allowed = self.with_credentials(origins, &connect.credentials)?;
+        let allowed = with_credentials(&self.plugin, origins, &connect.credentials)?;
         let revealed = self.revealed(org).await?;
         let settings = &connect.settings;
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_connect(store, settings).await
         };
-        let scope = self.scope(org, "connect", Access::Write, revealed, None);
-        let (answer, _) = self.call(scope, allowed, self.limits.wall, call).await?;
+        let scope = self.scope(&self.plugin, org, "connect", Access::Write, revealed, None);
+        let (answer, _) = self.call(&self.plugin, scope, allowed, self.limits.wall, call).await?;
         answer.map_err(HostError::Plugin)
     }
 
@@ -391,8 +420,8 @@ impl Host {
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_verify_webhook(store, delivery).await
         };
-        let scope = self.scope(org, "verify-webhook", Access::Nothing, revealed, None);
-        Ok(self.call(scope, Vec::new(), self.limits.verify_wall, call).await?.0)
+        let scope = self.scope(&self.plugin, org, "verify-webhook", Access::Nothing, revealed, None);
+        Ok(self.call(&self.plugin, scope, Vec::new(), self.limits.verify_wall, call).await?.0)
     }
 
     /// Verifies a delivery and makes it durable. Once this answers `Ok`, the sender may be told 2xx.
@@ -422,49 +451,79 @@ impl Host {
         delivery: &Delivery,
     ) -> Result<(Outcome, bool), HostError> {
         let (scope, allowed) =
-            self.live(&lease.org, "handle-event", Access::Write, Some(lease.clone())).await?;
+            self.live(&self.plugin, &lease.org, "handle-event", Access::Write, Some(lease.clone())).await?;
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_handle_event(store, delivery).await
         };
-        let (answer, state) = self.call(scope, allowed, self.limits.wall, call).await?;
+        let (answer, state) = self.call(&self.plugin, scope, allowed, self.limits.wall, call).await?;
         Ok((answer.map_err(HostError::Plugin)?, state.has_completed()))
     }
 
     /// One bounded step of catching up. Callers that want the schedule's leases and backoff use
     /// [`Scheduler`](crate::scheduler::Scheduler).
     pub async fn poll(&self, org: &OrgId) -> Result<Step, HostError> {
-        let (scope, allowed) = self.live(org, "poll", Access::Write, None).await?;
+        let (scope, allowed) = self.live(&self.plugin, org, "poll", Access::Write, None).await?;
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_poll(store).await
         };
-        self.call(scope, allowed, self.limits.wall, call).await?.0.map_err(HostError::Plugin)
+        self.call(&self.plugin, scope, allowed, self.limits.wall, call).await?.0.map_err(HostError::Plugin)
     }
 
     /// One bounded part of deriving stored incidents anew, after the one that answered `after`. Makes no request.
     pub async fn rederive(&self, org: &OrgId, after: Option<&str>) -> Result<Rederived, HostError> {
-        let (scope, _) = self.live(org, "rederive", Access::Write, None).await?;
+        // The importer's come last. Between the two is a token that no plugin gives.
+        const IMPORTED: &str = "\0";
+        let (plugin, after) = match (after.and_then(|after| after.strip_prefix(IMPORTED)), &self.importer) {
+            (Some(after), Some(importer)) => (importer, Some(after).filter(|after| !after.is_empty())),
+            _ => (&self.plugin, after),
+        };
+        let (scope, _) = self.live(plugin, org, "rederive", Access::Write, None).await?;
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_rederive(store, after).await
         };
-        self.call(scope, Vec::new(), self.limits.wall, call).await?.0.map_err(HostError::Plugin)
+        let done = self.call(plugin, scope, Vec::new(), self.limits.wall, call).await?.0;
+        let Rederived { updated, next } = done.map_err(HostError::Plugin)?;
+        let next = match (next, &self.importer) {
+            (next, Some(importer)) if Arc::ptr_eq(plugin, importer) => {
+                next.map(|next| format!("{IMPORTED}{next}"))
+            }
+            (None, Some(_)) => Some(IMPORTED.to_owned()),
+            (next, _) => next,
+        };
+        Ok(Rederived { updated, next })
     }
 
     /// One bounded step of importing history.
     pub async fn backfill(&self, org: &OrgId, request: &BackfillRequest) -> Result<Step, HostError> {
-        let (scope, allowed) = self.live(org, "backfill", Access::Write, None).await?;
+        self.backfill_into(org, request, None).await
+    }
+
+    /// The same, with its records kept elsewhere.
+    pub(crate) async fn backfill_into(
+        &self,
+        org: &OrgId,
+        request: &BackfillRequest,
+        records: Option<Arc<dyn Records>>,
+    ) -> Result<Step, HostError> {
+        let plugin = match request.source {
+            BackfillSource::Incidentio => &self.plugin,
+            BackfillSource::Opsgenie(_) | BackfillSource::OpsgenieRecords(_) => self.importer()?,
+        };
+        let (mut scope, allowed) = self.live(plugin, org, "backfill", Access::Write, None).await?;
+        scope.records = records.unwrap_or(scope.records);
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_backfill(store, request).await
         };
-        self.call(scope, allowed, self.limits.wall, call).await?.0.map_err(HostError::Plugin)
+        self.call(plugin, scope, allowed, self.limits.wall, call).await?.0.map_err(HostError::Plugin)
     }
 
     /// A severity on the host's scale, as this organisation's incidents are mapped.
     pub async fn map_severity(&self, org: &OrgId, severity: &Severity) -> Result<Mapping, HostError> {
-        let (scope, _) = self.live(org, "map-severity", Access::Read, None).await?;
+        let (scope, _) = self.live(&self.plugin, org, "map-severity", Access::Read, None).await?;
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_map_severity(store, severity).await
         };
-        self.call(scope, Vec::new(), self.limits.wall, call).await?.0.map_err(HostError::Plugin)
+        self.call(&self.plugin, scope, Vec::new(), self.limits.wall, call).await?.0.map_err(HostError::Plugin)
     }
 
     /// Time to restore. [`calendar`](crate::calendar) makes the edges.
@@ -489,12 +548,12 @@ impl Host {
         query: &MttrQuery,
         only: Option<IncidentKey>,
     ) -> Result<MttrReport, HostError> {
-        let (scope, _) = self.live(org, "compute-mttr", Access::Read, None).await?;
+        let (scope, _) = self.live(&self.plugin, org, "compute-mttr", Access::Read, None).await?;
         let scope = Scope { only, ..scope };
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_compute_mttr(store, query).await
         };
-        self.call(scope, Vec::new(), self.limits.wall, call).await?.0.map_err(HostError::Plugin)
+        self.call(&self.plugin, scope, Vec::new(), self.limits.wall, call).await?.0.map_err(HostError::Plugin)
     }
 
     /// The organisation, or the error that says that there is none.
@@ -513,6 +572,7 @@ impl Host {
 
     async fn call<T, F>(
         &self,
+        plugin: &Plugin,
         scope: Scope,
         allowed: Vec<Allowed>,
         wall: std::time::Duration,
@@ -524,7 +584,7 @@ impl Host {
         let egress = Egress::new(self.client.clone(), allowed, self.limits);
         let state = GuestState::new(Some(scope), egress, self.limits);
         let entered = async |store: &mut WasmStore<GuestState>| {
-            let instance = self.plugin.pre.instantiate_async(&mut *store).await?;
+            let instance = plugin.pre.instantiate_async(&mut *store).await?;
             call(&instance, store).await
         };
         run(&self.engine, self.limits, wall, state, entered).await
@@ -532,6 +592,7 @@ impl Host {
 
     fn scope(
         &self,
+        plugin: &Plugin,
         org: &OrgId,
         call: &'static str,
         access: Access,
@@ -539,10 +600,12 @@ impl Host {
         completes: Option<Lease>,
     ) -> Scope {
         Scope {
-            plugin: Arc::clone(&self.plugin.name),
+            plugin: Arc::clone(&plugin.name),
             call,
             org: org.clone(),
+            records: Arc::clone(&self.store) as Arc<dyn Records>,
             store: Arc::clone(&self.store),
+            imports: self.importer.as_ref().is_some_and(|importer| std::ptr::eq(&**importer, plugin)),
             clock: Arc::clone(&self.clock),
             access,
             revealed,
@@ -554,22 +617,30 @@ impl Host {
     /// Scope and egress of a connected organisation.
     async fn live(
         &self,
+        plugin: &Plugin,
         org: &OrgId,
         call: &'static str,
         access: Access,
         completes: Option<Lease>,
     ) -> Result<(Scope, Vec<Allowed>), HostError> {
         let organisation = self.organisation(org).await?;
-        let scope = self.scope(org, call, access, Vec::new(), completes);
+        let scope = self.scope(plugin, org, call, access, Vec::new(), completes);
         if access != Access::Write {
             return Ok((scope, Vec::new()));
         }
         let mut credentials = Vec::new();
-        for wanted in &self.plugin.descriptor().injected {
-            let values = self.vault.open(org, &wanted.name).await?;
-            credentials.extend(values.into_iter().next().map(|value| (wanted.name.clone(), value)));
+        let mut names: Vec<&str> =
+            plugin.descriptor().injected.iter().map(|wanted| wanted.name.as_str()).collect();
+        names.dedup();
+        for name in names {
+            let values = self.vault.open(org, name).await?;
+            credentials.extend(values.into_iter().next().map(|value| (name.to_owned(), value)));
         }
-        let allowed = self.with_credentials(self.checked(&organisation.origin_map)?, &credentials)?;
+        let allowed = with_credentials(
+            plugin,
+            allowed(plugin, &organisation.origin_map).map_err(MappingError::Invalid)?,
+            &credentials,
+        )?;
         Ok((scope, allowed))
     }
 
@@ -581,47 +652,61 @@ impl Host {
         Ok(revealed)
     }
 
-    /// The plugin's origins, each with what the operator mapped it to.
-    fn checked(&self, map: &[OriginMapping]) -> Result<Vec<Allowed>, MappingError> {
-        let mut allowed: Vec<Allowed> = self.plugin.origins.iter().cloned().map(Allowed::new).collect();
+    /// Refuses a mapping that no plugin has a use for.
+    pub(crate) fn check_map(&self, map: &[OriginMapping]) -> Result<(), MappingError> {
+        let importer = self.importer.iter().flat_map(|importer| &importer.origins);
+        let known: Vec<&Origin> = self.plugin.origins.iter().chain(importer).collect();
         for mapping in map {
-            let (from, to): (Origin, Origin) = (mapping.from.parse()?, mapping.to.parse()?);
-            match allowed.iter_mut().find(|allowed| allowed.origin == from) {
-                Some(allowed) => allowed.mapped_to = Some(to),
-                None => {
-                    let known: Vec<String> = self.plugin.origins.iter().map(ToString::to_string).collect();
-                    return Err(MappingError::Unused { from: mapping.from.clone(), known: known.join(", ") });
-                }
+            let (from, _): (Origin, Origin) = (mapping.from.parse()?, mapping.to.parse()?);
+            if !known.contains(&&from) {
+                let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+                return Err(MappingError::Unused { from: mapping.from.clone(), known: known.join(", ") });
             }
         }
-        Ok(allowed)
+        Ok(())
     }
 
-    /// The same origins with their credentials.
-    fn with_credentials(
-        &self,
-        mut allowed: Vec<Allowed>,
-        credentials: &[(String, Secret)],
-    ) -> Result<Vec<Allowed>, HostError> {
-        for wanted in &self.plugin.descriptor().injected {
-            let Some((_, secret)) = credentials.iter().find(|(name, _)| *name == wanted.name) else {
-                continue;
-            };
-            let text = zeroize::Zeroizing::new(format!("{}{}", wanted.prefix, secret.expose()));
-            let value =
-                HeaderValue::from_str(&text).map_err(|_| HostError::CredentialText(wanted.name.clone()));
-            let mut value = value?;
-            value.set_sensitive(true);
-            // Both were checked when the component was loaded.
-            let header = wanted.header.parse::<HeaderName>().ok();
-            let origin = wanted.origin.parse::<Origin>().ok();
-            let place = allowed.iter_mut().find(|allowed| Some(&allowed.origin) == origin.as_ref());
-            if let (Some(header), Some(place)) = (header, place) {
-                place.headers.push((header, value));
-            }
-        }
-        Ok(allowed)
+    /// Seals secrets, for whoever declared them.
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.vault
     }
+}
+
+/// The plugin's origins, each with what the operator mapped it to.
+fn allowed(plugin: &Plugin, map: &[OriginMapping]) -> Result<Vec<Allowed>, InvalidOrigin> {
+    let mut allowed: Vec<Allowed> = plugin.origins.iter().cloned().map(Allowed::new).collect();
+    for mapping in map {
+        let (from, to): (Origin, Origin) = (mapping.from.parse()?, mapping.to.parse()?);
+        if let Some(allowed) = allowed.iter_mut().find(|allowed| allowed.origin == from) {
+            allowed.mapped_to = Some(to);
+        }
+    }
+    Ok(allowed)
+}
+
+/// The same origins with their credentials.
+fn with_credentials(
+    plugin: &Plugin,
+    mut allowed: Vec<Allowed>,
+    credentials: &[(String, Secret)],
+) -> Result<Vec<Allowed>, HostError> {
+    for wanted in &plugin.descriptor().injected {
+        let Some((_, secret)) = credentials.iter().find(|(name, _)| *name == wanted.name) else {
+            continue;
+        };
+        let text = zeroize::Zeroizing::new(format!("{}{}", wanted.prefix, secret.expose()));
+        let value = HeaderValue::from_str(&text).map_err(|_| HostError::CredentialText(wanted.name.clone()));
+        let mut value = value?;
+        value.set_sensitive(true);
+        // Both were checked when the component was loaded.
+        let header = wanted.header.parse::<HeaderName>().ok();
+        let origin = wanted.origin.parse::<Origin>().ok();
+        let place = allowed.iter_mut().find(|allowed| Some(&allowed.origin) == origin.as_ref());
+        if let (Some(header), Some(place)) = (header, place) {
+            place.headers.push((header, value));
+        }
+    }
+    Ok(allowed)
 }
 
 impl std::fmt::Debug for Host {

@@ -7,6 +7,7 @@
 mod directory;
 mod inbox;
 mod jobs;
+mod migrations;
 mod organisations;
 mod records;
 mod report;
@@ -17,6 +18,7 @@ pub use inbox::{
     NewDelivery,
 };
 pub use jobs::{BackfillWindow, Job, JobKind, JobLease, Jobs, Progress, Release};
+pub use migrations::{Alias, AliasKind, Migration, Migrations, Removed};
 pub use organisations::{Organisation, OrganisationState, Organisations, OriginMapping, Sealed};
 pub use records::{IncidentFilter, IncidentPage, Records};
 pub use report::{Ended, Reports, SyncReport, Unmatched};
@@ -44,8 +46,8 @@ pub enum StoreError {
 }
 
 /// Everything that the host needs of one database.
-pub trait Store: Organisations + Records + Reports + Directory + Inbox + Jobs {}
-impl<T: Organisations + Records + Reports + Directory + Inbox + Jobs> Store for T {}
+pub trait Store: Organisations + Records + Reports + Directory + Inbox + Jobs + Migrations {}
+impl<T: Organisations + Records + Reports + Directory + Inbox + Jobs + Migrations> Store for T {}
 
 /// Where time comes from, so that tests and replays can hold it still.
 pub trait Clock: Send + Sync {

@@ -31,6 +31,7 @@ mod directory;
 mod fault;
 mod inbox;
 mod jobs;
+mod migration;
 mod migrations;
 mod organisations;
 mod readers;

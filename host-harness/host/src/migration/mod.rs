@@ -1,0 +1,314 @@
+//! Moving from Opsgenie: its history is imported once (or again), so that time to restore goes on across the change
+//! of tool.
+//!
+//! [`Host::plan_migration`] rehearses an import and writes nothing; [`Host::run_migration`] imports;
+//! [`Host::undo_migration`] removes exactly what that wrote. An incident that both tools know is counted once: see
+//! [`overlap`]. Opsgenie is asked for nothing but to be read.
+
+pub mod overlap;
+mod plan;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::contract::{
+    BackfillRequest, BackfillSource, GuestError, Incident, Mode, OpsgenieAccount, Problem, Step, Timestamp,
+};
+use crate::host::{Host, HostError};
+use crate::id::OrgId;
+use crate::port::{Alias, Migration, OriginMapping, Records, Removed};
+use crate::rehearsal::Rehearsal;
+use crate::vault::Secret;
+use overlap::Overlap;
+pub use plan::{Effect, Plan, Reason, Row, State};
+
+/// The importer's name, and what its own state's keys begin with.
+const IMPORTER: &str = "opsgenie";
+/// Where imported incidents are kept: incidents, and alerts that stand in for them.
+pub const SOURCES: [&str; 2] = [IMPORTER, "opsgenie-alerts"];
+/// The source that stays.
+const KNOWN: &str = "incidentio";
+/// The name of Opsgenie's API key.
+pub const KEY: &str = "opsgenie-key";
+/// When Opsgenie ends, and data that was not taken out by then: 5 April 2027, by its vendor's announcement.
+pub const END_OF_LIFE: Timestamp = 1_806_883_200_000_000;
+
+const DAY: Timestamp = 86_400_000_000;
+/// Attempts at a step that fails for a reason that passes.
+const ATTEMPTS: u32 = 6;
+
+/// Full days until Opsgenie ends; none once it has.
+pub fn days_left(now: Timestamp) -> Option<u32> {
+    u32::try_from((END_OF_LIFE - now).div_euclid(DAY)).ok()
+}
+
+/// Where history comes from.
+#[derive(Debug, Clone)]
+pub enum History {
+    /// Opsgenie's API.
+    Account {
+        /// Which account, and what of it.
+        account: OpsgenieAccount,
+        /// Created at or after.
+        since: Timestamp,
+        /// Created before.
+        until: Timestamp,
+    },
+    /// Saved records, in pieces; see `opsgenie-records` in the contract.
+    Saved(Vec<Vec<u8>>),
+}
+
+/// What a person gives for a migration. What is absent stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Prepare {
+    /// Opsgenie's API key.
+    pub key: Option<Secret>,
+    /// Development only; replaces mappings of the same origins.
+    pub origin_map: Vec<OriginMapping>,
+    /// What names stand for; replaces all that were given before.
+    pub aliases: Option<Vec<Alias>>,
+    /// Which incidents are the same, by a person's word, as in [`Migration::decisions`]; replaces all of them.
+    pub decisions: Option<Vec<(String, Option<String>)>>,
+    /// From when on incident.io is the record.
+    pub cut_over: Option<Timestamp>,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+pub struct Summary {
+    /// Records read.
+    pub fetched: u64,
+    /// New incidents.
+    pub created: u64,
+    /// Changed incidents.
+    pub updated: u64,
+    /// Requests.
+    pub requests: u64,
+    /// What was left out or lost.
+    pub problems: Vec<Reason>,
+    /// What is known to both tools.
+    pub overlap: Overlap,
+}
+
+/// How a migration stands.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Status {
+    /// What was noted.
+    pub migration: Migration,
+    /// Imported incidents.
+    pub incidents: u64,
+    /// Imported alerts that stand in for incidents.
+    pub alerts: u64,
+    /// Of both, those that are not counted because incident.io knows them.
+    pub duplicates: u64,
+    /// Pairs that a person should decide about.
+    pub to_review: u64,
+    /// From when on incident.io is the record: set by a person, else the creation of its first incident that is not a
+    /// test.
+    pub cut_over: Option<Timestamp>,
+    /// Days until Opsgenie ends; none once it has.
+    pub days_left: Option<u32>,
+}
+
+impl Host {
+    /// Stores what a person gave.
+    pub async fn prepare_migration(&self, org: &OrgId, prepare: Prepare) -> Result<(), HostError> {
+        self.importer()?;
+        let mut organisation = self.organisation(org).await?;
+        if !prepare.origin_map.is_empty() {
+            self.check_map(&prepare.origin_map)?;
+            organisation.origin_map.retain(|kept| prepare.origin_map.iter().all(|new| new.from != kept.from));
+            organisation.origin_map.extend(prepare.origin_map);
+            self.store().put_organisation(&organisation).await?;
+        }
+        if let Some(key) = prepare.key {
+            self.vault().put(org, KEY, &[key]).await?;
+        }
+        let stored = self.store().migration(org, IMPORTER).await?;
+        let mut migration = stored.clone().unwrap_or_default();
+        if let Some(decisions) = prepare.decisions {
+            migration.decisions = decisions.into_iter().collect();
+        }
+        migration.cut_over = prepare.cut_over.or(migration.cut_over);
+        if stored.unwrap_or_default() != migration {
+            self.store().put_migration(org, IMPORTER, &migration).await?;
+        }
+        if let Some(aliases) = prepare.aliases
+            && self.store().put_aliases(org, IMPORTER, &aliases).await?
+        {
+            self.schedule_rederive(org).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether Opsgenie's API key is stored.
+    pub async fn has_migration_key(&self, org: &OrgId) -> Result<bool, HostError> {
+        Ok(!self.vault().open(org, KEY).await?.is_empty())
+    }
+
+    /// What an import would do. Asks Opsgenie, writes nothing.
+    pub async fn plan_migration(
+        &self,
+        org: &OrgId,
+        history: History,
+        told: &mut (dyn FnMut(&Step) + Send),
+    ) -> Result<Plan, HostError> {
+        self.importer()?;
+        let rehearsal = Arc::new(Rehearsal::new(Arc::clone(self.store()) as Arc<dyn Records>, IMPORTER));
+        let into = Some(Arc::clone(&rehearsal) as Arc<dyn Records>);
+        let (summary, problems) = self.import(org, history, true, into, told).await?;
+        let planned = rehearsal.incidents();
+        let stored = self.store().incidents_of(org, &SOURCES).await?;
+        let overlap = self.overlap(org, &planned).await?;
+        let mut plan = plan::plan(&planned, &stored, &problems, overlap);
+        plan.requests = summary.requests;
+        Ok(plan)
+    }
+
+    /// Imports. Goes on where it was interrupted; a second run changes nothing unless Opsgenie did.
+    pub async fn run_migration(
+        &self,
+        org: &OrgId,
+        history: History,
+        told: &mut (dyn FnMut(&Step) + Send),
+    ) -> Result<Summary, HostError> {
+        self.importer()?;
+        let mut migration = self.store().migration(org, IMPORTER).await?.unwrap_or_default();
+        if migration.begun_at.is_none() {
+            // Before anything is written, so that it can be undone.
+            migration.begun_at = Some(self.clock().now());
+            self.store().put_migration(org, IMPORTER, &migration).await?;
+        }
+        let (mut summary, problems) = self.import(org, history, false, None, told).await?;
+        summary.problems =
+            problems.into_iter().map(|problem| Reason::new(&problem.reason, problem.text)).collect();
+        summary.overlap = self.settle_overlap(org).await?;
+        let mut migration = self.store().migration(org, IMPORTER).await?.unwrap_or_default();
+        migration.finished_at = Some(self.clock().now());
+        self.store().put_migration(org, IMPORTER, &migration).await?;
+        Ok(summary)
+    }
+
+    /// Finds what both tools know, and has it counted once.
+    pub async fn settle_overlap(&self, org: &OrgId) -> Result<Overlap, HostError> {
+        let imported = self.store().incidents_of(org, &SOURCES).await?;
+        let overlap = self.overlap(org, &imported).await?;
+        self.store().mark_duplicates(org, &SOURCES, &overlap.duplicates()).await?;
+        Ok(overlap)
+    }
+
+    async fn overlap(&self, org: &OrgId, imported: &[Incident]) -> Result<Overlap, HostError> {
+        let known = self.store().incidents_of(org, &[KNOWN]).await?;
+        let migration = self.store().migration(org, IMPORTER).await?.unwrap_or_default();
+        let decisions: HashMap<_, _> = migration.decisions.into_iter().collect();
+        Ok(overlap::find(imported, &known, &decisions))
+    }
+
+    /// How it stands.
+    pub async fn migration_status(&self, org: &OrgId) -> Result<Status, HostError> {
+        self.organisation(org).await?;
+        let migration = self.store().migration(org, IMPORTER).await?.unwrap_or_default();
+        let imported = self.store().incidents_of(org, &SOURCES).await?;
+        let overlap = self.overlap(org, &imported).await?;
+        let count = |source: &str| imported.iter().filter(|one| one.key.source == source).count() as u64;
+        Ok(Status {
+            incidents: count(SOURCES[0]),
+            alerts: count(SOURCES[1]),
+            duplicates: overlap.linked.len() as u64,
+            to_review: overlap.probable.len() as u64,
+            cut_over: self.cut_over(org).await?,
+            days_left: days_left(self.clock().now()),
+            migration,
+        })
+    }
+
+    /// From when on incident.io is the record; none unless history was imported.
+    pub async fn cut_over(&self, org: &OrgId) -> Result<Option<Timestamp>, HostError> {
+        let Some(migration) = self.store().migration(org, IMPORTER).await? else {
+            return Ok(None);
+        };
+        if migration.cut_over.is_some() || migration.begun_at.is_none() {
+            return Ok(migration.cut_over);
+        }
+        let known = self.store().incidents_of(org, &[KNOWN]).await?;
+        let real = known.iter().filter(|one| !matches!(one.mode, Mode::Test | Mode::Tutorial));
+        Ok(real.map(|one| one.created_at).min())
+    }
+
+    /// Removes what the migration wrote: incidents, timelines, names, decisions, Opsgenie's key.
+    pub async fn undo_migration(&self, org: &OrgId) -> Result<Removed, HostError> {
+        self.organisation(org).await?;
+        Ok(self.store().remove_migration(org, IMPORTER, &SOURCES, &[KEY]).await?)
+    }
+
+    /// Step by step to its end, with patience for what passes.
+    async fn import(
+        &self,
+        org: &OrgId,
+        history: History,
+        dry_run: bool,
+        into: Option<Arc<dyn Records>>,
+        told: &mut (dyn FnMut(&Step) + Send),
+    ) -> Result<(Summary, Vec<Problem>), HostError> {
+        let mut done = (Summary::default(), Vec::new());
+        let request = |source, since, until| BackfillRequest { source, since, until, dry_run };
+        match history {
+            History::Account { mut account, since, until } => {
+                account.alert_ids = self.refers_to_alerts(org).await?;
+                let request = request(BackfillSource::Opsgenie(account), since, until);
+                while self.step(org, &request, into.as_ref(), &mut done, told).await? {}
+            }
+            History::Saved(pieces) => {
+                for piece in pieces {
+                    let request = request(BackfillSource::OpsgenieRecords(piece), 0, 0);
+                    self.step(org, &request, into.as_ref(), &mut done, told).await?;
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    /// One step; true if there is more to do.
+    async fn step(
+        &self,
+        org: &OrgId,
+        request: &BackfillRequest,
+        into: Option<&Arc<dyn Records>>,
+        (summary, problems): &mut (Summary, Vec<Problem>),
+        told: &mut (dyn FnMut(&Step) + Send),
+    ) -> Result<bool, HostError> {
+        let mut attempt = 0;
+        let step = loop {
+            match self.backfill_into(org, request, into.cloned()).await {
+                Ok(step) => break step,
+                Err(HostError::Plugin(GuestError::RateLimited(ms))) => {
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                }
+                Err(HostError::Plugin(GuestError::Unavailable(why))) if attempt + 1 < ATTEMPTS => {
+                    tracing::warn!(org = org.as_str(), "{why}; trying again");
+                    tokio::time::sleep(Duration::from_secs(1 << attempt)).await;
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        summary.fetched += u64::from(step.fetched);
+        summary.created += u64::from(step.created);
+        summary.updated += u64::from(step.updated);
+        summary.requests += u64::from(step.requests);
+        problems.extend(step.problems.iter().cloned());
+        told(&step);
+        if step.more && step.wait_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(step.wait_ms)).await;
+        }
+        Ok(step.more)
+    }
+
+    /// Whether an incident of incident.io refers to an alert of Opsgenie's.
+    async fn refers_to_alerts(&self, org: &OrgId) -> Result<bool, HostError> {
+        let known = self.store().incidents_of(org, &[KNOWN]).await?;
+        let mut references = known.iter().flat_map(|incident| &incident.references);
+        Ok(references.any(|reference| reference.contains("opsgenie")))
+    }
+}

@@ -1,0 +1,95 @@
+//! Moving history from another tool: what a person decided, and what the move wrote.
+
+use std::collections::BTreeMap;
+
+use super::StoreError;
+use crate::contract::{Incident, IncidentKey, Timestamp};
+use crate::id::OrgId;
+
+/// What a person says that a name of the other tool stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AliasKind {
+    /// An address of a person, compared without regard to case.
+    Person,
+    /// A service's name, compared as names of services are; see [`normalised`](super::normalised).
+    Service,
+}
+
+/// A name of the other tool, and whom or what of the host's directory it stands for.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Alias {
+    /// What it names.
+    pub kind: AliasKind,
+    /// The name.
+    pub name: String,
+    /// The user's or catalog entry's id.
+    pub target: String,
+}
+
+/// How an organisation's move from another tool stands.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Migration {
+    /// When records were first written.
+    pub begun_at: Option<Timestamp>,
+    /// When an import last came to its end.
+    pub finished_at: Option<Timestamp>,
+    /// From when on the other tool is the record no more, if a person said so.
+    pub cut_over: Option<Timestamp>,
+    /// Incidents of the other tool, by id, of which a person said that they are known here too (the reference or id
+    /// of that one) or that they are not (none).
+    pub decisions: BTreeMap<String, Option<String>>,
+}
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Removed {
+    /// Incidents, each with its timeline.
+    pub incidents: u64,
+    /// Entries of those timelines.
+    pub events: u64,
+    /// Names of the directory.
+    pub aliases: u64,
+}
+
+/// Moves from other tools, by the name of the plugin that imports.
+#[async_trait::async_trait]
+pub trait Migrations: Send + Sync {
+    /// How the move stands; none if there never was one.
+    async fn migration(&self, org: &OrgId, importer: &str) -> Result<Option<Migration>, StoreError>;
+    /// Notes how it stands.
+    async fn put_migration(
+        &self,
+        org: &OrgId,
+        importer: &str,
+        migration: &Migration,
+    ) -> Result<(), StoreError>;
+    /// Replaces all names that were given for this move. True if that changes any.
+    async fn put_aliases(&self, org: &OrgId, importer: &str, aliases: &[Alias]) -> Result<bool, StoreError>;
+    /// One answer per name, in order.
+    async fn aliased(
+        &self,
+        org: &OrgId,
+        importer: &str,
+        kind: AliasKind,
+        names: &[String],
+    ) -> Result<Vec<Option<String>>, StoreError>;
+    /// All incidents of these sources, withheld ones and duplicates included, by creation.
+    async fn incidents_of(&self, org: &OrgId, sources: &[&str]) -> Result<Vec<Incident>, StoreError>;
+    /// Marks these incidents of the sources as duplicates, and no others. Answers how many marks changed.
+    async fn mark_duplicates(
+        &self,
+        org: &OrgId,
+        sources: &[&str],
+        duplicates: &[IncidentKey],
+    ) -> Result<u64, StoreError>;
+    /// Removes the sources' incidents, the names and the note of the move, the importer's secrets with these names,
+    /// and its own state: all keys that begin with its name.
+    async fn remove_migration(
+        &self,
+        org: &OrgId,
+        importer: &str,
+        sources: &[&str],
+        secrets: &[&str],
+    ) -> Result<Removed, StoreError>;
+}
