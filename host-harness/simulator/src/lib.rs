@@ -1,4 +1,4 @@
-//! A seeded stand-in for incident.io, so that a sync can be built, tested and shown without an account.
+//! Seeded stand-ins for incident.io and, for imports of history, for [`opsgenie`], so that a sync can be built, tested and shown without an account.
 //!
 //! It serves the endpoints a read-only sync calls, with the filters' true defaults, cursors, rate limits and
 //! error bodies, and it sends signed webhooks as its incidents move. The same seed, size and instant always
@@ -28,6 +28,7 @@ mod generate;
 mod json;
 mod limits;
 mod model;
+pub mod opsgenie;
 mod query;
 mod render;
 mod server;

@@ -227,11 +227,16 @@ impl Settings {
     }
 }
 
+/// The address of the person at this position.
+pub(crate) fn address(position: usize, first: &str) -> String {
+    let plain: String = first.to_lowercase().chars().filter(char::is_ascii_alphabetic).collect();
+    format!("{plain}{position}@northwind.example")
+}
+
 fn user(rng: &mut fastrand::Rng, born: DateTime<Utc>, position: usize, first: &str, last: &str) -> User {
     let id = ulid(rng, born);
     let name = format!("{first} {last}");
-    let plain: String = first.to_lowercase().chars().filter(char::is_ascii_alphabetic).collect();
-    let email = format!("{plain}{position}@northwind.example");
+    let email = address(position, first);
     let slack_user_id = format!("U0{}", token(rng, 9));
     let active = position % 11 != 10;
     let role = if position == 0 { "owner" } else { "responder" };
