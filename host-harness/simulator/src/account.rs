@@ -15,7 +15,7 @@ use crate::{
     api::{self, Route},
     generate,
     json::Object,
-    model::{Actor, Change, Incident, LifeError, NewIncident, Stamps, TimelineItem, Update},
+    model::{Actor, Attachment, Change, Incident, LifeError, NewIncident, Stamps, TimelineItem, Update},
     query::Query,
     settings::{Service, Settings, Severity, User, ulid},
     stages::{Stage, Stamp},
@@ -174,6 +174,7 @@ impl Account {
             updates: Vec::new(),
             timeline: Vec::new(),
             paged: None,
+            attachments: Vec::new(),
             deleted: false,
             json: Bytes::new(),
         };
@@ -246,6 +247,17 @@ impl Account {
     pub fn assign(&mut self, id: &str, email: &str, at: DateTime<Utc>) -> Result<Vec<Event>, LifeError> {
         let user = self.user(email)?;
         self.touch(id, at, |incident| incident.lead = Some(user))
+    }
+
+    /// Attaches an alert of Opsgenie's. The activity log tells of it, and the incident keeps its version.
+    pub fn attach_alert(&mut self, id: &str, alert: &str, at: DateTime<Utc>) -> Result<(), LifeError> {
+        let position = self.require(id)?;
+        if let Some(incident) = self.incidents.get_mut(position) {
+            incident.attachments.push(Attachment { at, alert: alert.to_owned() });
+            incident.last_activity_at = incident.last_activity_at.max(at);
+        }
+        self.render(position);
+        Ok(())
     }
 
     /// Hides an incident or shows it again.

@@ -39,6 +39,7 @@ pub(crate) enum Route {
     IncidentTimelineItems,
     IncidentActivity,
     IncidentParticipants,
+    IncidentAttachments,
     Severities,
     IncidentStatuses,
     IncidentTimestamps,
@@ -59,6 +60,7 @@ impl Route {
             "/v2/incident_timeline_items" => Self::IncidentTimelineItems,
             "/v2/incident_activity_log_entries" => Self::IncidentActivity,
             "/v2/incident_participants" => Self::IncidentParticipants,
+            "/v1/incident_attachments" => Self::IncidentAttachments,
             "/v1/severities" => Self::Severities,
             "/v1/incident_statuses" => Self::IncidentStatuses,
             "/v2/incident_timestamps" => Self::IncidentTimestamps,
@@ -87,7 +89,8 @@ impl Route {
             | Self::IncidentUpdates
             | Self::IncidentTimelineItems
             | Self::IncidentActivity
-            | Self::IncidentParticipants => "incidents.view",
+            | Self::IncidentParticipants
+            | Self::IncidentAttachments => "incidents.view",
             Self::Severities => "severities.view",
             Self::IncidentStatuses => "incident_statuses.view",
             Self::IncidentTypes => "incident_types.view",
@@ -214,6 +217,14 @@ impl View<'_> {
                 let incident = position.and_then(|position| self.account.living(position));
                 let incident = incident.filter(|incident| self.sees(incident));
                 incident.map_or_else(no_participants, |incident| incident.participants_json(settings))
+            }
+            Route::IncidentAttachments => {
+                // By an external resource it can be asked as well; nobody here does.
+                let position = self.account.position(query.required("incident_id")?);
+                let incident = position.and_then(|position| self.account.living(position));
+                let incident = incident.filter(|incident| self.sees(incident));
+                let attachments = incident.map(|incident| incident.attachments_json()).unwrap_or_default();
+                Object::new().array("incident_attachments", attachments).close()
             }
             Route::Severities => {
                 Object::new().array("severities", settings.severities.iter().map(|one| &one.json)).close()

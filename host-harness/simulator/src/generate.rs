@@ -304,6 +304,7 @@ fn play(account: &mut Account, plan: &Plan, number: u64, now: DateTime<Utc>) {
         updates: Vec::new(),
         timeline: Vec::new(),
         paged: None,
+        attachments: Vec::new(),
         deleted: false,
         json: Bytes::new(),
     };

@@ -129,6 +129,13 @@ impl Stamps {
     }
 }
 
+/// An alert of Opsgenie's that was attached to an incident.
+#[derive(Debug, Clone)]
+pub(crate) struct Attachment {
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) alert: String,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Incident {
     pub(crate) id: String,
@@ -158,6 +165,7 @@ pub(crate) struct Incident {
     pub(crate) timeline: Vec<TimelineItem>,
     /// When the person on call took the escalation.
     pub(crate) paged: Option<DateTime<Utc>>,
+    pub(crate) attachments: Vec<Attachment>,
     pub(crate) deleted: bool,
     pub(crate) json: Bytes,
 }

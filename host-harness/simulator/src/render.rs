@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     account::Account,
     json::{Object, array},
-    model::{Actor, Incident, TimelineItem, Update},
+    model::{Actor, Attachment, Incident, TimelineItem, Update},
     settings::{Part, RolePart, Settings, User},
     stages::Stamp,
 };
@@ -80,11 +80,38 @@ impl Account {
             };
             add(&made("ACK"), at, "escalation_acknowledged", "Escalation acknowledged", content.close());
         }
+        for (number, attachment) in incident.attachments.iter().enumerate() {
+            let id = format!("{}ATT{number}", incident.id.get(..22).unwrap_or(&incident.id));
+            let json = Object::with_capacity(300)
+                .text("id", &id)
+                .text("incident_id", &incident.id)
+                .text("type", "incident_attachment_added")
+                .text("title", "Attached an Opsgenie alert")
+                .time("occurred_at", attachment.at)
+                .time("created_at", attachment.at);
+            entries.push(Entry { at: attachment.at, id, json: json.close() });
+        }
         entries
     }
 }
 
 impl Incident {
+    pub(crate) fn attachments_json(&self) -> Vec<String> {
+        let attachment = |(number, attachment): (usize, &Attachment)| {
+            let permalink =
+                format!("https://northwind.app.opsgenie.example/alert/detail/{}", attachment.alert);
+            let resource = Object::new()
+                .text("external_id", &attachment.alert)
+                .text("permalink", &permalink)
+                .text("resource_type", "opsgenie_alert")
+                .text("title", &self.name)
+                .close();
+            let id = format!("{}RES{number}", self.id.get(..22).unwrap_or(&self.id));
+            Object::new().text("id", &id).text("incident_id", &self.id).raw("resource", &resource).close()
+        };
+        self.attachments.iter().enumerate().map(attachment).collect()
+    }
+
     /// Who takes part: whoever has a role, somebody who helps without one, and somebody who only looks on.
     pub(crate) fn participants_json(&self, settings: &Settings) -> String {
         let of = |user: &User, kind: &str| {

@@ -134,11 +134,14 @@ async fn check_all(check: &mut Check, simulator: &Simulator) {
         for page in client.pages(&format!("/v2/incident_timeline_items?incident_id={id}"), 2).await {
             check.response("/v2/incident_timeline_items", 200, &page);
         }
+        simulator.with_account(|account| account.attach_alert(&id, "70413a06-1489739250", now())).unwrap();
         for page in client.pages(&format!("/v2/incident_activity_log_entries?incident_id={id}"), 2).await {
             check.response("/v2/incident_activity_log_entries", 200, &page);
         }
         let participants = client.get(&format!("/v2/incident_participants?incident_id={id}")).await;
         check.response("/v2/incident_participants", 200, &participants.body);
+        let attachments = client.get(&format!("/v1/incident_attachments?incident_id={id}")).await;
+        check.response("/v1/incident_attachments", 200, &attachments.body);
         let updates = client.get(&format!("/v2/incident_updates?incident_id={id}")).await;
         check.response("/v2/incident_updates", 200, &updates.body);
     }
