@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use wasmparser::{Operator, Parser, Payload};
 use wit_parser::{Resolve, WorldItem};
 
-use crate::support::{Bench, component, root};
+use crate::support::{Bench, component, importer, root};
 
 /// Names of the interfaces that the world imports, those that others of them build on included.
 fn world_imports() -> BTreeSet<String> {
@@ -20,18 +20,20 @@ fn world_imports() -> BTreeSet<String> {
 #[tokio::test]
 async fn the_component_imports_exactly_the_worlds_interfaces() {
     let bench = Bench::new().await;
-    let surface = bench.host.plugin().surface();
-    let (world, own) = (world_imports(), surface.imports.iter().cloned().collect::<BTreeSet<_>>());
-    let too_many: Vec<_> = own.difference(&world).collect();
-    let missing: Vec<_> = world.difference(&own).collect();
-    assert!(
-        too_many.is_empty() && missing.is_empty(),
-        "beyond the world: {too_many:?}; not used: {missing:?}"
-    );
-    for ambient in ["cli", "filesystem", "sockets", "random", "environment"] {
-        assert!(!own.iter().any(|name| name.contains(ambient)), "{ambient} is not for a plugin");
+    for plugin in [bench.host.plugin(), bench.host.importer().unwrap()] {
+        let surface = plugin.surface();
+        let (world, own) = (world_imports(), surface.imports.iter().cloned().collect::<BTreeSet<_>>());
+        let too_many: Vec<_> = own.difference(&world).collect();
+        let missing: Vec<_> = world.difference(&own).collect();
+        assert!(
+            too_many.is_empty() && missing.is_empty(),
+            "beyond the world: {too_many:?}; not used: {missing:?}"
+        );
+        for ambient in ["cli", "filesystem", "sockets", "random", "environment"] {
+            assert!(!own.iter().any(|name| name.contains(ambient)), "{ambient} is not for a plugin");
+        }
+        assert_eq!(surface.exports, ["koalr:integration/connector@0.1.0"]);
     }
-    assert_eq!(surface.exports, ["koalr:integration/connector@0.1.0"]);
 }
 
 /// Bytes that the component may be.
@@ -39,13 +41,14 @@ const LARGEST: usize = 200_000;
 
 #[test]
 fn the_component_is_small() {
-    let wasm = component();
-    let over = wasm.len().saturating_sub(LARGEST);
-    assert!(
-        over == 0,
-        "the component has {} bytes, {over} more than the {LARGEST} that it may have",
-        wasm.len()
-    );
+    for (name, wasm) in [("incidentio", component()), ("opsgenie", importer())] {
+        let over = wasm.len().saturating_sub(LARGEST);
+        assert!(
+            over == 0,
+            "{name} has {} bytes, {over} more than the {LARGEST} that it may have",
+            wasm.len()
+        );
+    }
 }
 
 #[test]
@@ -70,4 +73,9 @@ async fn the_component_says_what_the_product_documents() {
     assert_eq!(descriptor.poll_interval_seconds, 300);
     assert_eq!(descriptor.origins, ["https://api.incident.io"]);
     assert!(!descriptor.revealed.contains(&"api-key".to_string()), "the key is injected, never revealed");
+    // Neither reaches the other's provider, nor sees its own key.
+    let descriptor = bench.host.importer().unwrap().descriptor();
+    assert_eq!(descriptor.origins, ["https://api.opsgenie.com", "https://api.eu.opsgenie.com"]);
+    assert!(descriptor.injected.iter().all(|credential| credential.prefix == "GenieKey "));
+    assert!(descriptor.revealed.is_empty());
 }

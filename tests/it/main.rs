@@ -10,6 +10,7 @@ mod errors;
 mod fixtures;
 mod limits;
 mod mttr;
+mod opsgenie;
 mod peers;
 mod support;
 mod sync;

@@ -53,6 +53,11 @@ pub(crate) fn component() -> Vec<u8> {
     built("incidentio.wasm")
 }
 
+/// The one that imports history from Opsgenie.
+pub(crate) fn importer() -> Vec<u8> {
+    built("opsgenie.wasm")
+}
+
 fn built(file: &str) -> Vec<u8> {
     let path = root().join("target/plugin").join(file);
     std::fs::read(&path).unwrap_or_else(|_| panic!("{} is missing: run `cargo xtask test`", path.display()))
@@ -94,7 +99,7 @@ impl Bench {
         let cache = koalr_host::cache::ModuleCache::new(root().join("target/test-modules"));
         let builder = Host::builder(Arc::clone(&store), SealingKey::generate().unwrap());
         let builder = builder.clock(clock.clone()).limits(limits).slots(8).cache(cache);
-        let host = builder.load(component).await.unwrap();
+        let host = builder.importer(importer()).load(component).await.unwrap();
         Bench { host, store, clock, org: "acme".parse().unwrap(), _directory: directory }
     }
 
