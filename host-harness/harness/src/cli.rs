@@ -43,6 +43,9 @@ pub(crate) enum Verb {
     Incident(Incident),
     /// Compute time to restore.
     Mttr(Mttr),
+    /// Move from another tool: bring its incidents, so that the trend goes on.
+    #[command(subcommand)]
+    Migrate(Migrate),
     /// Send or verify a webhook by hand.
     #[command(subcommand)]
     Webhook(Webhook),
@@ -238,6 +241,105 @@ pub(crate) struct Mttr {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Migrate {
+    /// From Opsgenie, by its API or from saved records.
+    #[command(subcommand)]
+    Opsgenie(Opsgenie),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Opsgenie {
+    /// Say what an import would do. Writes no record.
+    Plan(MigratePlan),
+    /// Import; goes on where an interrupted import ended, and changes nothing when there is nothing new.
+    Run(MigrateRun),
+    /// Show how the migration stands.
+    Status(OneOrg),
+    /// Remove what the migration wrote, and nothing else.
+    Undo(MigrateUndo),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    #[command(flatten)]
+    pub(crate) target: OneOrg,
+    /// Saved records: API answers as JSON, one record a line (NDJSON), or CSV. Without any, the live account is asked.
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Where the live account is kept.
+    #[arg(long, value_enum, required_unless_present = "files", conflicts_with = "files")]
+    pub(crate) region: Option<RegionArg>,
+    /// Environment variable that holds Opsgenie's API key. Default: the key that is stored, else a prompt.
+    #[arg(long, value_name = "VAR", conflicts_with = "files")]
+    pub(crate) api_key_env: Option<String>,
+    /// Alerts in place of incidents, for a plan without incidents. Their times are those of alerts; they are kept as a
+    /// source of their own.
+    #[arg(long)]
+    pub(crate) alerts: bool,
+    /// Created on this UTC day or after. Default: the beginning.
+    #[arg(long, value_name = "DATE", value_parser = date, conflicts_with = "files")]
+    pub(crate) since: Option<NaiveDate>,
+    /// Created before this UTC day. Default: now.
+    #[arg(long, value_name = "DATE", value_parser = date, conflicts_with = "files")]
+    pub(crate) until: Option<NaiveDate>,
+    /// Whom and what names stand for, and which incidents are the same: a CSV of `person,ADDRESS,ADDRESS HERE`,
+    /// `service,NAME,NAME HERE`, `same,#12,INC-34` and `distinct,#12`. Replaces the one given before.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mapping: Option<PathBuf>,
+    /// Zone of the files' times that name none, such as Europe/Berlin.
+    #[arg(long, value_name = "ZONE", requires = "files")]
+    pub(crate) time_zone: Option<chrono_tz::Tz>,
+    /// Format of the files' times, such as '%d/%m/%Y %H:%M'. Default: RFC 3339, or seconds or milliseconds since 1970.
+    #[arg(long, value_name = "FORMAT", requires = "files")]
+    pub(crate) time_format: Option<String>,
+    /// Column of a CSV that a field is in, as in `created=Opened at`. Fields: id, tinyId, title, status, priority,
+    /// created, started, resolved, services, responders, tags, url.
+    #[arg(long, value_name = "FIELD=HEADER", value_parser = column, requires = "files")]
+    pub(crate) column: Vec<(String, String)>,
+    /// For development: send requests for one origin elsewhere. Remembered for this organisation.
+    #[arg(long, value_name = "FROM=TO", value_parser = origin_mapping)]
+    pub(crate) map_origin: Vec<OriginMapping>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigratePlan {
+    #[command(flatten)]
+    pub(crate) history: History,
+    /// Print every row instead of the first of those with a warning.
+    #[arg(long)]
+    pub(crate) rows: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateRun {
+    #[command(flatten)]
+    pub(crate) history: History,
+    /// Import what can be read of files of which a part cannot. Without this, such files are not imported at all.
+    #[arg(long, requires = "files")]
+    pub(crate) skip_bad: bool,
+    /// From this UTC day on incident.io is the record; drawn in the trend. Default: its first incident.
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub(crate) cut_over: Option<NaiveDate>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateUndo {
+    #[command(flatten)]
+    pub(crate) target: OneOrg,
+    /// Do it. Without this, only what would be removed is shown.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RegionArg {
+    /// api.opsgenie.com
+    Us,
+    /// api.eu.opsgenie.com
+    Eu,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Webhook {
     /// Sign a file and post it.
     Send(WebhookSend),
@@ -301,6 +403,9 @@ pub(crate) struct Simulate {
     /// Environment variable that holds the secret to sign webhooks with.
     #[arg(long, value_name = "VAR", requires = "webhook_url")]
     pub(crate) webhook_secret_env: Option<String>,
+    /// Also run a simulated Opsgenie, with as many incidents of the year before.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) opsgenie: Option<SocketAddr>,
     /// Seconds between two moves of the account, where webhooks are sent.
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub(crate) every: u64,
@@ -407,6 +512,11 @@ fn origin_mapping(text: &str) -> Result<OriginMapping, String> {
     Ok(OriginMapping { from: from.into(), to: to.into() })
 }
 
+fn column(text: &str) -> Result<(String, String), String> {
+    let (field, header) = text.split_once('=').ok_or("write FIELD=HEADER, as in created=Opened")?;
+    Ok((field.into(), header.into()))
+}
+
 fn severity_override(text: &str) -> Result<(String, PriorityArg), String> {
     let example = "write NAME=PRIORITY, as in SEV-1=P1";
     let (name, priority) = text.rsplit_once('=').ok_or(example)?;
@@ -437,6 +547,10 @@ mod tests {
             "mttr --db f --org acme --since 2026-01-01 --until 2026-02-01 --bucket month --time-zone Europe/Berlin --json",
             "webhook send --url http://h/ --secret-env S body.json",
             "inspect plugin.wasm --json",
+            "migrate opsgenie plan --db f --org acme --region eu --api-key-env K --json",
+            "migrate opsgenie run --db f --org acme a.json b.csv --time-zone UTC --column id=Key --skip-bad",
+            "migrate opsgenie status --db f --org acme",
+            "migrate opsgenie undo --db f --org acme --yes",
         ] {
             let parsed = Cli::try_parse_from(std::iter::once("koalr-harness").chain(form.split(' ')));
             assert!(parsed.is_ok(), "{form}: {parsed:?}");
@@ -449,6 +563,7 @@ mod tests {
             "connect --org acme --api-key K",
             "connect --org acme --webhook-secret S",
             "webhook send --secret S f",
+            "migrate opsgenie run --org acme --region us --api-key K",
         ] {
             assert!(
                 Cli::try_parse_from(std::iter::once("koalr-harness").chain(form.split(' '))).is_err(),

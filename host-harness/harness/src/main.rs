@@ -8,6 +8,7 @@ mod cli;
 mod demo;
 mod import;
 mod open;
+mod opsgenie;
 mod progress;
 mod secrets;
 mod server;
@@ -22,7 +23,7 @@ use koalr_host::scheduler::RunError;
 use koalr_host::{CallError, HostError};
 use tracing_subscriber::EnvFilter;
 
-use cli::{Cli, Org, Services, Users, Verb, Webhook};
+use cli::{Cli, Migrate, Opsgenie, Org, Services, Users, Verb, Webhook};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -65,6 +66,12 @@ async fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Incidents(options) => verbs::show::incidents(options).await,
         Verb::Incident(options) => verbs::show::incident(options).await,
         Verb::Mttr(options) => verbs::mttr::run(options).await,
+        Verb::Migrate(Migrate::Opsgenie(verb)) => match verb {
+            Opsgenie::Plan(options) => verbs::migrate::plan(options).await,
+            Opsgenie::Run(options) => verbs::migrate::run(options).await,
+            Opsgenie::Status(options) => verbs::migrate::status(options).await,
+            Opsgenie::Undo(options) => verbs::migrate::undo(options).await,
+        },
         Verb::Webhook(Webhook::Send(options)) => verbs::webhook::send(options).await,
         Verb::Webhook(Webhook::Verify(options)) => verbs::webhook::verify(options).await,
         Verb::Simulate(options) => verbs::simulate::run(options).await,

@@ -14,6 +14,9 @@ use crate::cli::Database;
 /// The component that was built with this program.
 pub(crate) const BUILT_IN: &[u8] = include_bytes!(env!("KOALR_PLUGIN"));
 
+/// The one that imports history from Opsgenie.
+pub(crate) const IMPORTER: &[u8] = include_bytes!(env!("KOALR_IMPORTER"));
+
 /// The bytes of a component file, or of the built-in one.
 pub(crate) fn component(path: Option<&Path>) -> Result<Vec<u8>> {
     match path {
@@ -49,7 +52,7 @@ async fn with_component(database: &Database, store: SqliteStore) -> Result<Host>
         PathBuf::from(name)
     };
     let key = SealingKey::load_or_create(&database.key_file.clone().unwrap_or_else(beside))?;
-    let mut builder = Host::builder(Arc::new(store), key);
+    let mut builder = Host::builder(Arc::new(store), key).importer(IMPORTER.to_vec());
     if let Some(directory) = cache_directory() {
         builder = builder.cache(ModuleCache::new(directory));
     }

@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use koalr_host::contract::Step;
 use koalr_host::scheduler::Event;
 
 /// Plain lines come no more often than this.
@@ -38,18 +39,11 @@ impl Progress {
     pub(crate) fn observe(&self, event: &Event) {
         match event {
             Event::Step { progress, totals } => {
-                let total = progress.total.unwrap_or(progress.done).max(progress.done);
                 let message = format!(
                     "{} requests, {} created, {} updated",
                     totals.requests, totals.created, totals.updated
                 );
-                if let Some(bar) = &self.bar {
-                    bar.set_length(total);
-                    bar.set_position(progress.done);
-                    bar.set_message(message);
-                } else if total > 0 {
-                    self.line(&format!("{}: {} of {total}, {message}", self.what, progress.done), false);
-                }
+                self.moved(progress.done, progress.total, message);
             }
             Event::Waiting(wait) if wait.as_millis() >= 1_000 => {
                 let message = format!("waiting {} s, as the provider asks", wait.as_secs());
@@ -59,6 +53,27 @@ impl Progress {
                 }
             }
             Event::Waiting(_) => {}
+        }
+    }
+
+    /// A step of what no scheduler runs.
+    pub(crate) fn step(&self, step: &Step) {
+        let message = match step.wait_ms {
+            wait if wait >= 1_000 => format!("waiting {} s, as the provider asks", wait / 1_000),
+            _ => String::new(),
+        };
+        self.moved(step.done, step.total, message);
+    }
+
+    fn moved(&self, done: u64, total: Option<u64>, message: String) {
+        let total = total.unwrap_or(done).max(done);
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            bar.set_position(done);
+            bar.set_message(message);
+        } else if total > 0 {
+            let message = if message.is_empty() { message } else { format!(", {message}") };
+            self.line(&format!("{}: {done} of {total}{message}", self.what), false);
         }
     }
 

@@ -12,6 +12,7 @@ use koalr_host::contract::{
 };
 use serde::Serialize;
 
+pub(crate) mod migration;
 pub(crate) mod report;
 
 /// RFC 3339 in UTC, with as many digits as the instant has.

@@ -3,6 +3,7 @@
 pub(crate) mod connect;
 pub(crate) mod directory;
 pub(crate) mod inspect;
+pub(crate) mod migrate;
 pub(crate) mod mttr;
 pub(crate) mod report;
 pub(crate) mod serve;

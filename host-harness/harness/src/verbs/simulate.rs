@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
+use koalr_simulator::opsgenie::{Opsgenie, OpsgenieOptions};
 use koalr_simulator::{Change, Keys, Mode, NewIncident, Options, RateLimits, Simulator, WebhookTarget};
 
 use crate::cli::Simulate;
@@ -29,6 +30,21 @@ pub(crate) async fn run(options: Simulate) -> Result<()> {
         println!("  any API key is accepted");
     }
     println!("  connect with --map-origin https://api.incident.io={}", simulator.base_url());
+    let opsgenie = match options.opsgenie {
+        Some(listen) => {
+            // It ends where the other begins, less two weeks in which both were in use.
+            let end = Utc::now() - TimeDelta::days(76);
+            let before = OpsgenieOptions::new(options.incidents, options.seed, end);
+            let opsgenie = Opsgenie::start(OpsgenieOptions { listen, ..before }).await?;
+            println!("Simulated Opsgenie with {} incidents on {}", options.incidents, opsgenie.base_url());
+            println!(
+                "  migrate with --region us --map-origin https://api.opsgenie.com={}",
+                opsgenie.base_url()
+            );
+            Some(opsgenie)
+        }
+        None => None,
+    };
     if moves {
         let every = Duration::from_secs(options.every.max(1));
         println!("  an incident moves every {} s, and a signed webhook tells of it", every.as_secs());
@@ -38,6 +54,9 @@ pub(crate) async fn run(options: Simulate) -> Result<()> {
         }
     } else {
         tokio::signal::ctrl_c().await?;
+    }
+    if let Some(opsgenie) = opsgenie {
+        opsgenie.stop();
     }
     simulator.stop().await;
     Ok(())

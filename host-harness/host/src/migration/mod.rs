@@ -17,7 +17,7 @@ use crate::contract::{
 };
 use crate::host::{Host, HostError};
 use crate::id::OrgId;
-use crate::port::{Alias, Migration, OriginMapping, Records, Removed};
+use crate::port::{Alias, Migration, OriginMapping, Records, Removed, UnderWay};
 use crate::rehearsal::Rehearsal;
 use crate::vault::Secret;
 use overlap::Overlap;
@@ -175,17 +175,29 @@ impl Host {
     ) -> Result<Summary, HostError> {
         self.importer()?;
         let mut migration = self.store().migration(org, IMPORTER).await?.unwrap_or_default();
-        if migration.begun_at.is_none() {
-            // Before anything is written, so that it can be undone.
-            migration.begun_at = Some(self.clock().now());
-            self.store().put_migration(org, IMPORTER, &migration).await?;
+        // Before anything is written, so that it can be undone.
+        migration.begun_at.get_or_insert_with(|| self.clock().now());
+        let mut history = history;
+        if let History::Account { account, since, until } = &mut history {
+            let what = format!("{:?}{}", account.region, if account.alerts { " alerts" } else { "" });
+            match &migration.under_way {
+                // Up to then, as it began; what came after is another run's.
+                Some(cut_off)
+                    if cut_off.what == what && cut_off.since == *since && cut_off.until <= *until =>
+                {
+                    *until = cut_off.until;
+                }
+                _ => migration.under_way = Some(UnderWay { what, since: *since, until: *until }),
+            }
         }
+        self.store().put_migration(org, IMPORTER, &migration).await?;
         let (mut summary, problems) = self.import(org, history, false, None, told).await?;
         summary.problems =
             problems.into_iter().map(|problem| Reason::new(&problem.reason, problem.text)).collect();
         summary.overlap = self.settle_overlap(org).await?;
         let mut migration = self.store().migration(org, IMPORTER).await?.unwrap_or_default();
         migration.finished_at = Some(self.clock().now());
+        migration.under_way = None;
         self.store().put_migration(org, IMPORTER, &migration).await?;
         Ok(summary)
     }

@@ -34,11 +34,24 @@ pub struct Migration {
     pub begun_at: Option<Timestamp>,
     /// When an import last came to its end.
     pub finished_at: Option<Timestamp>,
+    /// The import that is under way or was cut off. Another run of the same goes on with it.
+    pub under_way: Option<UnderWay>,
     /// From when on the other tool is the record no more, if a person said so.
     pub cut_over: Option<Timestamp>,
     /// Incidents of the other tool, by id, of which a person said that they are known here too (the reference or id
     /// of that one) or that they are not (none).
     pub decisions: BTreeMap<String, Option<String>>,
+}
+
+/// An import that has not come to its end.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct UnderWay {
+    /// What is imported, in the importer's words.
+    pub what: String,
+    /// Created at or after. Microseconds.
+    pub since: Timestamp,
+    /// Created before.
+    pub until: Timestamp,
 }
 
 /// What was removed.
