@@ -141,6 +141,16 @@ pub(crate) fn svg(of: &Report<'_>) -> String {
             draw.text(x + pitch / 2.0, BOTTOM + 18.0, "middle", FAINT, &label(bucket));
         }
     }
+    if let Some(at) = asked.cut_over
+        && let Some((place, bucket)) =
+            report.trend.iter().enumerate().find(|(_, bucket)| (bucket.since..bucket.until).contains(&at))
+    {
+        let part = (at - bucket.since) as f64 / (bucket.until - bucket.since).max(1) as f64;
+        let x = LEFT + pitch * (place as f64 + part);
+        draw.line((x, TOP), (x, STRIP_BOTTOM), INK, " stroke-dasharray=\"4 3\"");
+        let (anchor, aside) = if x > f64::midpoint(LEFT, RIGHT) { ("end", -6.0) } else { ("start", 6.0) };
+        draw.text(x + aside, TOP + 16.0, anchor, INK, "incident.io from here on");
+    }
     draw.line((LEFT, STRIP_BOTTOM), (RIGHT, STRIP_BOTTOM), GRID, "");
     draw.text(LEFT - 8.0, STRIP_TOP + 10.0, "end", FAINT, &format!("{most}"));
     draw.text(LEFT - 8.0, STRIP_BOTTOM, "end", FAINT, "n 0");
@@ -291,6 +301,7 @@ mod tests {
             bucket: BucketSize::Day,
             clock: "created",
             now: DAY * 2,
+            cut_over: Some(DAY),
         };
         svg(&Report { report, acknowledge: None, before: Before::Nothing, asked })
     }

@@ -267,7 +267,7 @@ pub(crate) struct History {
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Where the live account is kept.
-    #[arg(long, value_enum, required_unless_present = "files", conflicts_with = "files")]
+    #[arg(long, value_enum, conflicts_with = "files")]
     pub(crate) region: Option<RegionArg>,
     /// Environment variable that holds Opsgenie's API key. Default: the key that is stored, else a prompt.
     #[arg(long, value_name = "VAR", conflicts_with = "files")]

@@ -342,3 +342,63 @@ async fn the_demo_tells_the_whole_story() {
         assert!(said.contains(expected), "{expected} is missing:\n{said}");
     }
 }
+
+/// From a plan over saved records with a bad line, to a drawn trend, to nothing left of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_from_opsgenie_by_hand() {
+    let simulator = account(40).await;
+    let desk = Desk::new();
+    desk.connect(&simulator).await;
+    desk.json("backfill --db k.db --org acme --json").await;
+    let own = desk.json("incidents --db k.db --org acme --json").await["total"].as_u64().unwrap();
+    std::fs::write(
+        desk.path("old.csv"),
+        "Incident ID,Created at,Status,Title,Resolved at,Colour\n\
+         o-1,2025-03-01T10:00:00Z,closed,One,2025-03-01T11:00:00Z,red\n\
+         o-2,first of May,closed,Two,,\n\
+         o-3,2025-04-02T10:00:00Z,resolved,Three,2025-04-02T13:00:00Z,\n",
+    )
+    .unwrap();
+    let migrate = |verb: &str| format!("migrate opsgenie {verb} --db k.db --org acme");
+    let plan = desk.json(&format!("{} old.csv --json", migrate("plan"))).await;
+    assert_eq!((&plan["ready"], &plan["warning"], &plan["blocked"]), (&2.into(), &0.into(), &1.into()));
+    assert_eq!((&plan["bad_rows"][0]["line"], &plan["bad_rows"][0]["column"]), (&3.into(), &2.into()));
+    let shown = desk.run(&format!("{} old.csv", migrate("plan"))).await;
+    assert!(text(&shown.stdout).contains("old.csv:3:2: `first of May`"), "{}", text(&shown.stdout));
+    assert!(text(&shown.stderr).contains("nothing is read from the columns Colour"));
+
+    let refused = desk.run(&format!("{} old.csv", migrate("run"))).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("nothing was imported"), "{}", text(&refused.stderr));
+    let count = async || desk.json("incidents --db k.db --org acme --json").await["total"].as_u64().unwrap();
+    assert_eq!(count().await, own);
+    let run = desk.json(&format!("{} old.csv --skip-bad --cut-over 2025-04-01 --json", migrate("run"))).await;
+    assert_eq!(
+        (&run["created"], &run["after"]["count"]),
+        (&2.into(), &(run["before"]["count"].as_u64().unwrap() + 2).into())
+    );
+    let again = desk.json(&format!("{} old.csv --skip-bad --json", migrate("run"))).await;
+    assert_eq!((&again["created"], &again["updated"]), (&0.into(), &0.into()));
+
+    let mttr = "mttr --db k.db --org acme --since 2025-03-01 --until 2025-05-01 --bucket month";
+    let report = desk.json(&format!("{mttr} --svg trend.svg --json")).await;
+    assert_eq!(report["cut_over"], "2025-04-01T00:00:00Z");
+    let medians: Vec<_> =
+        report["trend"].as_array().unwrap().iter().map(|one| &one["median_seconds"]).collect();
+    assert_eq!(medians, [3_600.0, 10_800.0]);
+    assert_eq!(report["trend"][0]["by_source"]["opsgenie"], 1);
+    let drawn = std::fs::read_to_string(desk.path("trend.svg")).unwrap();
+    assert!(
+        drawn.starts_with("<svg ") && drawn.contains("incident.io from here on") && drawn.contains("2025-03")
+    );
+
+    let status = text(&desk.run(&migrate("status")).await.stdout);
+    assert!(status.contains("2025-04-01 00:00") && status.contains("5 April 2027"), "{status}");
+    let asked = desk.run(&migrate("undo")).await;
+    assert!(text(&asked.stdout).contains("Repeat with --yes"));
+    assert_eq!(count().await, own + 2);
+    assert_eq!(desk.json(&format!("{} --yes --json", migrate("undo"))).await["incidents"], 2);
+    assert_eq!(count().await, own);
+    let missing = desk.run(&migrate("plan")).await;
+    assert!(text(&missing.stderr).contains("--region us or --region eu"), "{}", text(&missing.stderr));
+}

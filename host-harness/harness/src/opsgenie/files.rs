@@ -11,6 +11,8 @@ use chrono::{DateTime, LocalResult, NaiveDateTime, SecondsFormat, TimeZone, Utc}
 use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 
+use super::Lines;
+
 /// How to read what a file does not tell by itself.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reading {
@@ -94,6 +96,8 @@ pub(crate) struct Saved {
     pub(crate) incidents: Vec<Value>,
     pub(crate) alerts: Vec<Value>,
     pub(crate) bad: Vec<BadRow>,
+    /// Of each table, the columns that nothing is read from.
+    pub(crate) unused: Vec<String>,
 }
 
 /// Reads one file.
@@ -127,6 +131,7 @@ fn form(file: &str, start: &str) -> Form {
     match () {
         () if name.ends_with(".ndjson") || name.ends_with(".jsonl") => Form::Lines,
         () if name.ends_with(".csv") || name.ends_with(".tsv") => Form::Table,
+        () if name.ends_with(".json") => Form::Documents,
         () if json && start.trim_end().lines().count() > 1 && whole_line() => Form::Lines,
         () if json => Form::Documents,
         () => Form::Table,
@@ -227,6 +232,7 @@ impl Saved {
         self.incidents.extend(other.incidents);
         self.alerts.extend(other.alerts);
         self.bad.extend(other.bad);
+        self.unused.extend(other.unused);
     }
 
     /// How many incidents and alerts.
@@ -286,9 +292,9 @@ const FIELDS: [(&str, &[&str]); 12] = [
     ("status", &["status"]),
     ("priority", &["priority"]),
     ("created", &["createdat", "created"]),
-    ("started", &["impactstartdate", "startedat"]),
-    ("resolved", &["impactenddate", "resolvedat"]),
-    ("services", &["services", "impactedservices"]),
+    ("started", &["impactstartdate", "startedat", "started"]),
+    ("resolved", &["impactenddate", "resolvedat", "resolved"]),
+    ("services", &["impactedservices", "services"]),
     ("responders", &["responders"]),
     ("tags", &["tags"]),
     ("url", &["url"]),
@@ -358,17 +364,25 @@ fn table(file: &str, text: &str, reading: &Reading, saved: &mut Saved) -> Result
         Ok(header) => Columns::find(file, &header.clone(), reading)?,
         Err(_) => return Err(FileError::Empty(file.to_owned())),
     };
-    let wide = reader.headers().map_or(0, csv::StringRecord::len);
+    let header = reader.headers().cloned().unwrap_or_default();
+    let wide = header.len();
+    let unused = header.iter().enumerate().filter(|(at, _)| !columns.0.values().any(|used| used == at));
+    let unused: Vec<&str> = unused.map(|(_, name)| name).collect();
+    if !unused.is_empty() {
+        saved.unused.push(format!("{file}: nothing is read from the columns {}", unused.join(", ")));
+    }
+    // These tables have no comments.
+    let mut lines = Lines::new(text, '\0');
     for row in reader.records() {
         let row = match row {
             Ok(row) => row,
             Err(error) => {
-                let line = error.position().map(csv::Position::line);
+                let line = lines.of(error.position());
                 saved.bad(file, line, None, error.to_string());
                 continue;
             }
         };
-        let line = row.position().map(csv::Position::line);
+        let line = lines.of(row.position());
         if row.len() != wide {
             let reason = format!("the line has {} fields and the header {wide}; check its quotes", row.len());
             saved.bad(file, line, Some(row.len() as u64), reason);
@@ -568,6 +582,7 @@ mod tests {
         assert_eq!(one["impactedServices"], json!(["a", "b"]));
         assert_eq!(one["responders"], json!([{"type": "user", "username": "x@example.com"}]));
         assert_eq!(one.get("updatedAt"), None);
+        assert_eq!(saved.unused, ["x.csv: nothing is read from the columns updatedAt"]);
         let told = bad(&saved);
         assert_eq!((saved.incidents.len(), told.len()), (1, 3));
         assert!(told[0].starts_with("x.csv:4:2: `yesterday` is no time"), "{told:?}");

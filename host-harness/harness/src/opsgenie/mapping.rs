@@ -4,6 +4,7 @@
 //! and what of the host's directory a name stands for; `same,#12,INC-34` says that two incidents are one, and
 //! `distinct,#12,` that they are not.
 
+use super::Lines;
 use koalr_host::contract::ServiceName;
 use koalr_host::id::OrgId;
 use koalr_host::port::{Alias, AliasKind, Directory, StoreError};
@@ -49,11 +50,12 @@ pub(crate) fn read(text: &str) -> Result<Mapping, MappingError> {
         .comment(Some(b'#'))
         .from_reader(text.as_bytes());
     let mut mapping = Mapping::default();
+    let mut lines = Lines::new(text, '#');
     for row in reader.records() {
         let row = row.map_err(|problem| {
-            error(problem.position().map_or(0, csv::Position::line), problem.to_string())
+            error(lines.of(problem.position()).unwrap_or_default(), problem.to_string())
         })?;
-        let number = row.position().map_or(0, csv::Position::line);
+        let number = lines.of(row.position()).unwrap_or_default();
         let field = |at: usize| row.get(at).unwrap_or_default().to_owned();
         let (kind, from, to) = (field(0), field(1), field(2));
         if kind.is_empty() && from.is_empty() || kind == "kind" {

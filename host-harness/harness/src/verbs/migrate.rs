@@ -204,7 +204,7 @@ async fn prepared(
     let (history, bad) = match (saved, options.region) {
         (Some(mut saved), _) => (History::Saved(saved.pieces(PIECE)), std::mem::take(&mut saved.bad)),
         (None, Some(region)) => (live(options, region, host.clock().now()), Vec::new()),
-        (None, None) => bail!("name files, or the region of the live account"),
+        (None, None) => bail!("name saved files, or the live account's region: --region us or --region eu"),
     };
     Ok((host, history, bad))
 }
@@ -237,6 +237,10 @@ fn read_files(options: &cli::History) -> Result<Saved> {
     let mut saved = Saved::default();
     for path in &options.files {
         saved.merge(files::read(&path.display().to_string(), &read(path)?, &reading)?);
+    }
+    // A column that somebody counts on must not be passed over without a word.
+    for unused in &saved.unused {
+        eprintln!("{}", crate::view::printable(unused));
     }
     if saved.records() == 0 && saved.bad.is_empty() {
         bail!("the files hold no incident and no alert");

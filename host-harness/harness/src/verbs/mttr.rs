@@ -9,6 +9,7 @@ use koalr_host::Host;
 use koalr_host::calendar::{self, BucketSize};
 use koalr_host::contract::{ClockEnd, ClockStart, MttrQuery};
 use koalr_host::id::OrgId;
+use koalr_host::migration::SOURCES;
 use koalr_host::port::JobKind;
 
 use super::connect::priority;
@@ -76,7 +77,14 @@ pub(crate) async fn answer(host: &Host, options: &cli::Mttr) -> Result<String> {
             }
         },
         before: before(host, org, &query, since, until, zone).await?,
-        asked: Asked { organisation: org.as_str(), zone, bucket, clock, now },
+        asked: Asked {
+            organisation: org.as_str(),
+            zone,
+            bucket,
+            clock,
+            now,
+            cut_over: host.cut_over(org).await?,
+        },
     };
     if let Some(path) = &options.svg {
         std::fs::write(path, chart::svg(&of)).with_context(|| format!("cannot write {}", path.display()))?;
@@ -108,6 +116,9 @@ async fn before(
     let edges = calendar::edges(first, since, BucketSize::Month, zone)?;
     let import = host.store().job(org, JobKind::Backfill).await?;
     let imported = import.and_then(|job| job.window).map(|window| window.since);
+    // Another tool's history may reach further back.
+    let history = host.store().incidents_of(org, &SOURCES).await?;
+    let imported = imported.into_iter().chain(history.first().map(|first| first.created_at)).min();
     match (edges.first(), imported) {
         (Some(first), Some(imported)) if imported <= *first => {}
         _ => return Ok(Before::NotImported),

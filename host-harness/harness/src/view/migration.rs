@@ -111,7 +111,8 @@ pub(crate) fn plan(org: &OrgId, plan: &Plan, bad: &[BadRow], days_left: Option<u
 }
 
 fn name(row: &Row) -> String {
-    printable(row.reference.as_ref().filter(|name| !name.is_empty()).unwrap_or(&row.id))
+    let names = row.reference.iter().chain([&row.id]);
+    printable(names.filter(|name| !name.is_empty()).map(String::as_str).next().unwrap_or("(no name)"))
 }
 
 fn unmatched(what: &str, kind: &str, names: &[Unmatched]) -> String {
@@ -178,7 +179,7 @@ pub(crate) fn summary(
     let Summary { fetched, created, updated, requests, .. } = summary;
     let mut text = format!(
         "Imported {org}'s history from Opsgenie: {fetched} records read in {requests} requests; {created} new, \
-         {updated} updated.\n"
+         {updated} written again for a change or their timeline.\n"
     );
     if *created == 0 && *updated == 0 {
         text.push_str("Everything was stored already.\n");

@@ -100,6 +100,8 @@ pub(crate) struct ReportView<'a> {
     by_priority: Vec<SliceView<'a>>,
     by_service: Vec<SliceView<'a>>,
     by_source: Vec<SliceView<'a>>,
+    /// From when on incident.io is the record; null unless another tool's history was imported.
+    cut_over: Option<String>,
     excluded: Vec<ExclusionView<'a>>,
     population: u64,
     open: u64,
@@ -114,6 +116,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) bucket: BucketSize,
     pub(crate) clock: &'static str,
     pub(crate) now: Timestamp,
+    /// From when on incident.io is the record, where history of another tool was imported.
+    pub(crate) cut_over: Option<Timestamp>,
 }
 
 impl Asked<'_> {
@@ -203,6 +207,7 @@ pub(crate) fn document<'a>(of: &'a Report<'a>) -> ReportView<'a> {
         by_priority: report.by_priority.iter().map(slice).collect(),
         by_service: report.by_service.iter().map(slice).collect(),
         by_source: report.by_source.iter().map(slice).collect(),
+        cut_over: asked.cut_over.map(instant),
         excluded: excluded.collect(),
         population: report.population,
         open: report.open,
@@ -254,6 +259,11 @@ fn bars(values: &[Option<f64>]) -> String {
         }
     };
     values.iter().map(bar).collect()
+}
+
+/// Whether there are shares to tell.
+fn several(report: &MttrReport) -> bool {
+    report.by_source.len() > 1
 }
 
 /// The most bars on one line.
@@ -314,6 +324,12 @@ pub(crate) fn csv(of: &Report<'_>) -> anyhow::Result<String> {
             &bucket.statistics,
             true,
         )?;
+        // Each source's share of it, where there is more than one.
+        for (slice, count) in report.by_source.iter().zip(&bucket.by_source).filter(|_| several(report)) {
+            let share = Statistics { count: *count, durations: None };
+            let span = [instant(bucket.since), instant(bucket.until), String::new()];
+            row("bucket-source", &slice.label, span, &share, false)?;
+        }
     }
     let slices =
         [("priority", &report.by_priority), ("service", &report.by_service), ("source", &report.by_source)];
@@ -402,9 +418,25 @@ pub(crate) fn text(of: &Report<'_>) -> String {
         }
         let mut row = vec![label];
         row.extend(cells(&bucket.statistics));
+        if several(report) {
+            row.extend(
+                bucket.by_source.iter().map(|count| if *count == 0 { "-".into() } else { count.to_string() }),
+            );
+        }
+        if asked.cut_over.is_some_and(|at| (bucket.since..bucket.until).contains(&at)) {
+            row.push("incident.io from here on".into());
+        }
         row
     });
-    text.push_str(&format!("{}\n", figure_table("Restored in", trend.collect())));
+    let rows: Vec<Vec<String>> = trend.collect();
+    let sources = report.by_source.iter().filter(|_| several(report)).map(|slice| slice.label.as_str());
+    let mut headers: Vec<&str> = std::iter::once("Restored in").chain(FIGURES).chain(sources).collect();
+    let shares = 7..headers.len();
+    if rows.iter().any(|row| row.len() > headers.len()) {
+        headers.push("");
+    }
+    let right: Vec<usize> = (1..=5).chain(shares).collect();
+    text.push_str(&format!("{}\n", table(&headers, &right, rows)));
     for (name, slices) in [("Priority", &report.by_priority), ("Source", &report.by_source)] {
         if !slices.is_empty() {
             text.push_str(&format!("\n{}\n", figure_table(name, slice_rows(slices.iter()))));
