@@ -1,12 +1,19 @@
-//! Makes a built component smaller: binaryen's `wasm-opt` for its code, and no custom sections.
+//! Makes a built component smaller: binaryen's `wasm-opt` for its code, short names between its modules, and no custom
+//! sections.
+
+mod names;
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use names::Names;
+
 const CUSTOM: u8 = 0;
 const CORE_MODULE: u8 = 1;
+const CORE_INSTANCES: u8 = 2;
+const ALIASES: u8 = 6;
 
 /// What rustc's wasm32-wasip2 target uses, and SIMD.
 const FEATURES: [&str; 7] = [
@@ -19,24 +26,33 @@ const FEATURES: [&str; 7] = [
     "--enable-reference-types",
 ];
 
-/// The component with each of its modules optimised for size, and without its custom sections: names for a
-/// debugger, which the linker adds after it has stripped.
+/// The component with each of its modules optimised for size, its inner names short, and without its custom sections:
+/// names for a debugger, which the linker adds after it has stripped.
 pub(crate) fn smaller(component: &[u8], scratch: &Path) -> Result<Vec<u8>> {
     let no_component = "the linker's result is no component";
     let (preamble, mut rest) = component.split_at_checked(8).context(no_component)?;
     let mut kept = preamble.to_vec();
+    let mut names = None;
     while let [id, after_id @ ..] = rest {
         let (size, header) = read_leb128(after_id).context(no_component)?;
-        let (section, next) = rest.split_at_checked(1 + header + size).context(no_component)?;
-        match (*id, section.get(1 + header..)) {
-            (CUSTOM, _) => {}
-            (CORE_MODULE, Some(module)) => {
-                let module = optimised(module, scratch)?;
-                kept.push(CORE_MODULE);
-                write_leb128(&mut kept, module.len());
-                kept.extend_from_slice(&module);
+        let (_, after_header) = after_id.split_at_checked(header).context(no_component)?;
+        let (content, next) = after_header.split_at_checked(size).context(no_component)?;
+        let odd =
+            || format!("the linker wired the component in an unexpected way, in a section of kind {id}");
+        let content = match (*id, &mut names) {
+            (CUSTOM, _) => None,
+            // The first is ours; those after it are the linker's own.
+            (CORE_MODULE, None) => {
+                let new = names.insert(Names::default());
+                Some(new.of_module(&optimised(content, scratch)?).with_context(odd)?)
             }
-            _ => kept.extend_from_slice(section),
+            (CORE_MODULE, Some(_)) => Some(optimised(content, scratch)?),
+            (CORE_INSTANCES, Some(names)) => Some(names.of_instances(content).with_context(odd)?),
+            (ALIASES, Some(names)) => Some(names.of_aliases(content).with_context(odd)?),
+            _ => Some(content.to_vec()),
+        };
+        if let Some(content) = content {
+            names::section(&mut kept, *id, &content);
         }
         rest = next;
     }
