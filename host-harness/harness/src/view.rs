@@ -178,6 +178,7 @@ pub(crate) struct IncidentView<'a> {
     merged_into: Option<KeyView<'a>>,
     responders: Vec<ResponderView<'a>>,
     services: Vec<ServiceView<'a>>,
+    references: &'a [String],
     updated_at: String,
 }
 
@@ -214,6 +215,7 @@ pub(crate) fn incident(record: &Incident) -> IncidentView<'_> {
         merged_into: record.merged_into.as_ref().map(key),
         responders: responders.collect(),
         services: services.collect(),
+        references: &record.references,
         updated_at: instant(record.updated_at),
     }
 }

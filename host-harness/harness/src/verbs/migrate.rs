@@ -130,7 +130,7 @@ pub(crate) async fn status(options: OneOrg) -> Result<()> {
     let host = open::host(&options.database).await?;
     let status = host.migration_status(&options.org).await?;
     if options.json.json {
-        return print_json(&status);
+        return print_json(&view::document(&options.org, &status));
     }
     print!("{}", view::status(&options.org, &status));
     Ok(())

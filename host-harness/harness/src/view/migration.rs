@@ -7,7 +7,9 @@ use koalr_host::migration::overlap::{Overlap, Pair};
 use koalr_host::migration::{Effect, Plan, Reason, Row, State, Status, Summary};
 use koalr_host::port::Unmatched;
 
-use super::{duration, printable, short_instant, table};
+use serde::Serialize;
+
+use super::{duration, instant, printable, short_instant, table};
 use crate::opsgenie::files::BadRow;
 use crate::verbs::migrate::Figure;
 
@@ -202,6 +204,38 @@ pub(crate) fn summary(
     ));
     text.push_str("`migrate opsgenie undo` removes what was imported.\n");
     text
+}
+
+/// How it stands, as a JSON document.
+#[derive(Debug, Serialize)]
+pub(crate) struct StatusView<'a> {
+    organisation: &'a str,
+    incidents: u64,
+    alerts: u64,
+    duplicates: u64,
+    to_review: u64,
+    begun_at: Option<String>,
+    finished_at: Option<String>,
+    /// Whether an import was begun and is not through.
+    under_way: bool,
+    cut_over: Option<String>,
+    days_left: Option<u32>,
+}
+
+pub(crate) fn document<'a>(org: &'a OrgId, status: &Status) -> StatusView<'a> {
+    let Status { incidents, alerts, duplicates, to_review, days_left, .. } = *status;
+    StatusView {
+        organisation: org.as_str(),
+        incidents,
+        alerts,
+        duplicates,
+        to_review,
+        begun_at: status.migration.begun_at.map(instant),
+        finished_at: status.migration.finished_at.map(instant),
+        under_way: status.migration.under_way.is_some(),
+        cut_over: status.cut_over.map(instant),
+        days_left,
+    }
 }
 
 /// How it stands.

@@ -38,6 +38,16 @@ const DAY: Timestamp = 86_400_000_000;
 /// Attempts at a step that fails for a reason that passes.
 const ATTEMPTS: u32 = 6;
 
+fn rfc3339<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    maybe_rfc3339(&Some(*at), serializer)
+}
+
+fn maybe_rfc3339<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    let time = at.and_then(chrono::DateTime::<chrono::Utc>::from_timestamp_micros);
+    let text = time.map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true));
+    serde::Serialize::serialize(&text, serializer)
+}
+
 /// Full days until Opsgenie ends; none once it has.
 pub fn days_left(now: Timestamp) -> Option<u32> {
     u32::try_from((END_OF_LIFE - now).div_euclid(DAY)).ok()
@@ -92,7 +102,7 @@ pub struct Summary {
 }
 
 /// How a migration stands.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Status {
     /// What was noted.
     pub migration: Migration,

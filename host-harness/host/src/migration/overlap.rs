@@ -22,7 +22,8 @@ pub struct Pair {
     pub imported_reference: Option<String>,
     /// Its title.
     pub title: String,
-    /// When it was created there. Microseconds.
+    /// When it was created there. Microseconds; as JSON, RFC 3339.
+    #[serde(serialize_with = "super::rfc3339")]
     pub created_at: Timestamp,
     /// The one that stays.
     pub known: IncidentKey,

@@ -57,7 +57,8 @@ pub struct Row {
     pub reference: Option<String>,
     /// Its title.
     pub title: String,
-    /// Microseconds.
+    /// Microseconds; as JSON, RFC 3339.
+    #[serde(serialize_with = "super::maybe_rfc3339")]
     pub created_at: Option<Timestamp>,
     /// What becomes of it.
     pub state: State,
