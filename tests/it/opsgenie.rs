@@ -55,7 +55,7 @@ async fn run(bench: &Bench, history: History) -> Result<koalr_host::migration::S
 }
 
 async fn plan(bench: &Bench, history: History) -> Result<koalr_host::migration::Plan, HostError> {
-    bench.host.plan_migration(&bench.org, history, &mut |_: &Step| {}).await
+    bench.host.plan_migration(&bench.org, history, &Prepare::default(), &mut |_: &Step| {}).await
 }
 
 async fn imported(bench: &Bench) -> Vec<Incident> {
@@ -277,6 +277,14 @@ async fn a_wrong_region_a_plan_and_a_missing_right_each_have_their_message() {
             assert!(error.contains(expected), "{error}");
         }
         assert!(imported(&bench).await.is_empty(), "nothing is half-imported");
+        let status = bench.host.migration_status(&bench.org).await.unwrap();
+        assert_eq!((status.migration.begun_at, status.migration.under_way), (None, None));
+        let refused = expected.contains("(eu)");
+        assert_eq!(
+            bench.host.has_migration_key(&bench.org).await.unwrap(),
+            !refused,
+            "a refused key is not kept"
+        );
     }
 }
 
@@ -357,6 +365,57 @@ async fn a_plan_says_what_becomes_of_each_record_and_writes_nothing() {
     opsgenie.replace(content);
     let live = plan(&bench, everything()).await.unwrap();
     assert!(live.rows.iter().all(|row| row.effect == Effect::Unchanged), "{:?}", live.rows);
+}
+
+#[tokio::test]
+async fn a_plan_uses_what_it_is_given_and_keeps_none_of_it() {
+    let simulator = crate::support::account(5, 3).await;
+    let opsgenie = Opsgenie::start(options(30)).await.unwrap();
+    let bench = Bench::connected(&simulator).await;
+    let names = opsgenie.content().users;
+    let alias = |user: &Value| Alias {
+        kind: AliasKind::Person,
+        name: text(user, "username").to_uppercase(),
+        target: "u-7".into(),
+    };
+    let given = Prepare {
+        key: Some(Secret::new(GENIE_KEY.into())),
+        origin_map: vec![OriginMapping {
+            from: "https://api.eu.opsgenie.com".into(),
+            to: opsgenie.base_url(),
+        }],
+        aliases: Some(names.iter().map(alias).collect()),
+        decisions: Some(vec![("#1".into(), None)]),
+        cut_over: Some(7),
+    };
+    let before = bench.host.organisation(&bench.org).await.unwrap();
+    let told = bench.host.plan_migration(&bench.org, everything(), &given, &mut |_: &Step| {}).await.unwrap();
+    assert_eq!((told.rows.len(), told.people.len()), (30, 0));
+    assert_eq!(bench.host.organisation(&bench.org).await.unwrap(), before);
+    assert!(!bench.host.has_migration_key(&bench.org).await.unwrap());
+    assert_eq!(bench.store.migration(&bench.org, "opsgenie").await.unwrap(), None);
+    let wanted = [text(&names[0], "username").to_owned()];
+    let aliased = bench.store.aliased(&bench.org, "opsgenie", AliasKind::Person, &wanted).await.unwrap();
+    assert_eq!(aliased, [None]);
+}
+
+#[tokio::test]
+async fn what_incident_io_comes_to_know_later_is_counted_once_too() {
+    let simulator = crate::support::account(0, 3).await;
+    let bench = Bench::connected(&simulator).await;
+    bench.sync().await;
+    let id = "11111111-0000-4000-8000-000000000001";
+    let record = json!({"id": id, "message": "old", "status": "closed", "createdAt": "2026-11-20T11:00:00Z"});
+    run(&bench, History::Saved(vec![json!({ "incidents": [record] }).to_string().into_bytes()]))
+        .await
+        .unwrap();
+    let new = koalr_simulator::NewIncident { name: "new".into(), ..Default::default() };
+    let incident = simulator.declare(new, now()).unwrap();
+    simulator.with_account(|account| account.attach_alert(&incident, id, now())).unwrap();
+    bench.clock.advance(TimeDelta::minutes(6));
+    bench.run(koalr_host::port::JobKind::Poll).await.unwrap();
+    let samples = bench.store.scan_samples(&bench.org, 0, i64::MAX, None).await.unwrap().samples;
+    assert_eq!(samples.iter().map(|sample| sample.duplicate).collect::<Vec<_>>(), [true, false]);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! The guest names no organisation and could not: the scope is fixed before it runs. What a call may not touch
 //! answers a typed refusal, so that a plugin that tries is told and a plugin that insists gains nothing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
@@ -38,6 +39,16 @@ pub(crate) enum Access {
     Write,
 }
 
+/// What a person said that names stand for, which comes before the directory.
+pub(crate) enum Names {
+    /// Nothing: the plugin is no importer.
+    None,
+    /// What is stored for this importer.
+    Stored,
+    /// This, and nothing that is stored: a rehearsal.
+    Given(HashMap<(AliasKind, String), String>),
+}
+
 /// On whose behalf a call runs, and with what.
 pub(crate) struct Scope {
     pub(crate) plugin: Arc<str>,
@@ -45,8 +56,7 @@ pub(crate) struct Scope {
     pub(crate) org: OrgId,
     pub(crate) records: Arc<dyn Records>,
     pub(crate) store: Arc<dyn Store>,
-    /// Whether names that were given for a move of this plugin's are looked up before those of the directory.
-    pub(crate) imports: bool,
+    pub(crate) names: Names,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) access: Access,
     /// Values of the secrets that the plugin asks for by name.
@@ -228,7 +238,6 @@ impl imports::storage::Host for GuestState {
     }
 }
 
-/// What a person said for a move comes before the directory.
 async fn users(scope: &Scope, emails: &[String]) -> Result<Vec<Option<String>>, StoreError> {
     let known = scope.store.users_by_email(&scope.org, emails).await?;
     overridden(scope, AliasKind::Person, emails, known).await
@@ -246,10 +255,13 @@ async fn overridden(
     names: &[String],
     known: Vec<Option<String>>,
 ) -> Result<Vec<Option<String>>, StoreError> {
-    if !scope.imports {
-        return Ok(known);
-    }
-    let aliased = scope.store.aliased(&scope.org, &scope.plugin, kind, names).await?;
+    let aliased = match &scope.names {
+        Names::None => return Ok(known),
+        Names::Stored => scope.store.aliased(&scope.org, &scope.plugin, kind, names).await?,
+        Names::Given(given) => {
+            names.iter().map(|name| given.get(&(kind, kind.folded(name))).cloned()).collect()
+        }
+    };
     Ok(aliased.into_iter().zip(known).map(|(aliased, known)| aliased.or(known)).collect())
 }
 

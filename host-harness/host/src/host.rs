@@ -3,6 +3,7 @@
 //! One [`Host`] runs one plugin for many organisations over one store. Every method names the organisation it
 //! acts for; none keeps anything about it in memory between calls, so several processes can share a store.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
@@ -16,12 +17,12 @@ use crate::contract::{
 };
 use crate::egress::{Allowed, Client, ClientError, Egress, InvalidOrigin, Origin};
 use crate::engine::{Engine, EngineError};
-use crate::guest::{Access, GuestState, Scope};
+use crate::guest::{Access, GuestState, Names, Scope};
 use crate::id::{DeliveryId, OrgId};
 use crate::limits::Limits;
 use crate::plugin::{LoadError, Plugin};
 use crate::port::{
-    Accepted, Clock, HostService, HostUser, Imported, JobKind, Lease, NewDelivery, Organisation,
+    Accepted, AliasKind, Clock, HostService, HostUser, Imported, JobKind, Lease, NewDelivery, Organisation,
     OrganisationState, OriginMapping, Records, Store, StoreError, SystemClock,
 };
 use crate::vault::{SealingKey, Secret, Vault, VaultError};
@@ -199,6 +200,15 @@ impl HostBuilder {
             arrivals: Arc::default(),
         })
     }
+}
+
+/// What a rehearsal uses in the place of what is stored.
+pub(crate) struct Trial {
+    pub(crate) records: Arc<dyn Records>,
+    pub(crate) credentials: Vec<(String, Secret)>,
+    pub(crate) origin_map: Vec<OriginMapping>,
+    /// None for those that are stored.
+    pub(crate) names: Option<HashMap<(AliasKind, String), String>>,
 }
 
 /// One plugin, run for many organisations, and perhaps an importer of history beside it. Cheap to clone.
@@ -498,19 +508,33 @@ impl Host {
         self.backfill_into(org, request, None).await
     }
 
-    /// The same, with its records kept elsewhere.
+    /// The same, with nothing of it stored.
     pub(crate) async fn backfill_into(
         &self,
         org: &OrgId,
         request: &BackfillRequest,
-        records: Option<Arc<dyn Records>>,
+        trial: Option<&Trial>,
     ) -> Result<Step, HostError> {
         let plugin = match request.source {
             BackfillSource::Incidentio => &self.plugin,
             BackfillSource::Opsgenie(_) | BackfillSource::OpsgenieRecords(_) => self.importer()?,
         };
-        let (mut scope, allowed) = self.live(plugin, org, "backfill", Access::Write, None).await?;
-        scope.records = records.unwrap_or(scope.records);
+        let (mut scope, mut allowed) = self.live(plugin, org, "backfill", Access::Write, None).await?;
+        if let Some(trial) = trial {
+            scope.records = Arc::clone(&trial.records);
+            if let Some(names) = &trial.names {
+                scope.names = Names::Given(names.clone());
+            }
+            let given = self::allowed(plugin, &trial.origin_map).map_err(MappingError::Invalid)?;
+            for given in with_credentials(plugin, given, &trial.credentials)? {
+                if let Some(place) = allowed.iter_mut().find(|known| known.origin == given.origin) {
+                    place.mapped_to = given.mapped_to.or(place.mapped_to.take());
+                    if !given.headers.is_empty() {
+                        place.headers = given.headers;
+                    }
+                }
+            }
+        }
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_backfill(store, request).await
         };
@@ -605,7 +629,10 @@ impl Host {
             org: org.clone(),
             records: Arc::clone(&self.store) as Arc<dyn Records>,
             store: Arc::clone(&self.store),
-            imports: self.importer.as_ref().is_some_and(|importer| std::ptr::eq(&**importer, plugin)),
+            names: match &self.importer {
+                Some(importer) if std::ptr::eq(&**importer, plugin) => Names::Stored,
+                _ => Names::None,
+            },
             clock: Arc::clone(&self.clock),
             access,
             revealed,

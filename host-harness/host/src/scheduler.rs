@@ -209,6 +209,11 @@ impl Scheduler {
                 }
             }
         };
+        if totals.created + totals.updated > 0
+            && let Err(error) = self.host.resettle_overlap(&job.org).await
+        {
+            tracing::warn!(org = %job.org, "what an earlier tool knows too was not compared: {error}");
+        }
         let now = self.host.clock().now();
         let release = match &ended {
             Ok(()) => Release { run_at: self.next_run(&job, now), error: None, failed: false, progress },

@@ -78,13 +78,13 @@ impl From<&Statistics> for Figure {
 
 pub(crate) async fn plan(options: cli::MigratePlan) -> Result<()> {
     let options_of = &options.history;
-    let (host, history, bad) = prepared(options_of, None).await?;
+    let Given { host, history, bad, prepare } = given(options_of, None).await?;
     let target = &options_of.target;
     let progress = Progress::new("plan", target.json.json);
-    let planned = host.plan_migration(&target.org, history, &mut |step: &Step| progress.step(step)).await;
+    let planned =
+        host.plan_migration(&target.org, history, &prepare, &mut |step: &Step| progress.step(step)).await;
     progress.finish();
     let plan = planned?;
-    derive_anew(&host, &target.org).await?;
     let days_left = days_left(host.clock().now());
     if target.json.json {
         use koalr_host::migration::State;
@@ -104,7 +104,7 @@ pub(crate) async fn plan(options: cli::MigratePlan) -> Result<()> {
 
 pub(crate) async fn run(options: cli::MigrateRun) -> Result<()> {
     let target = &options.history.target;
-    let (host, history, bad) = prepared(&options.history, options.cut_over).await?;
+    let Given { host, history, bad, prepare } = given(&options.history, options.cut_over).await?;
     if !bad.is_empty() && !options.skip_bad {
         eprint!("{}", view::bad_rows(&bad));
         bail!(
@@ -112,6 +112,7 @@ pub(crate) async fn run(options: cli::MigrateRun) -> Result<()> {
             view::places(bad.len())
         );
     }
+    host.prepare_migration(&target.org, prepare).await?;
     let progress = Progress::new("migrate", target.json.json);
     let done = host.run_migration(&target.org, history, &mut |step: &Step| progress.step(step)).await;
     progress.finish();
@@ -165,11 +166,16 @@ pub(crate) async fn undo(options: cli::MigrateUndo) -> Result<()> {
     Ok(())
 }
 
-/// Reads files and mapping before anything is stored, then stores what a person gave.
-async fn prepared(
-    options: &cli::History,
-    cut_over: Option<NaiveDate>,
-) -> Result<(Host, History, Vec<BadRow>)> {
+/// What the options say, and the host.
+struct Given {
+    host: Host,
+    history: History,
+    bad: Vec<BadRow>,
+    prepare: Prepare,
+}
+
+/// Reads files and mapping. Stores nothing.
+async fn given(options: &cli::History, cut_over: Option<NaiveDate>) -> Result<Given> {
     let org = &options.target.org;
     let saved = (!options.files.is_empty()).then(|| read_files(options)).transpose()?;
     let mapped = match &options.mapping {
@@ -200,13 +206,12 @@ async fn prepared(
         decisions: mapped.map(|mapped| mapped.incidents),
         cut_over: cut_over.map(midnight),
     };
-    host.prepare_migration(org, prepare).await?;
     let (history, bad) = match (saved, options.region) {
         (Some(mut saved), _) => (History::Saved(saved.pieces(PIECE)), std::mem::take(&mut saved.bad)),
         (None, Some(region)) => (live(options, region, host.clock().now()), Vec::new()),
         (None, None) => bail!("name saved files, or the live account's region: --region us or --region eu"),
     };
-    Ok((host, history, bad))
+    Ok(Given { host, history, bad, prepare })
 }
 
 fn live(options: &cli::History, region: RegionArg, now: Timestamp) -> History {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::contract::{
     BackfillRequest, BackfillSource, GuestError, Incident, Mode, OpsgenieAccount, Problem, Step, Timestamp,
 };
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, Trial};
 use crate::id::OrgId;
 use crate::port::{Alias, Migration, OriginMapping, Records, Removed, UnderWay};
 use crate::rehearsal::Rehearsal;
@@ -157,20 +157,29 @@ impl Host {
         Ok(!self.vault().open(org, KEY).await?.is_empty())
     }
 
-    /// What an import would do. Asks Opsgenie, writes nothing.
+    /// What an import would do if this were given. Asks Opsgenie, writes nothing: what was given is for the caller to
+    /// give again.
     pub async fn plan_migration(
         &self,
         org: &OrgId,
         history: History,
+        given: &Prepare,
         told: &mut (dyn FnMut(&Step) + Send),
     ) -> Result<Plan, HostError> {
         self.importer()?;
+        self.check_map(&given.origin_map)?;
         let rehearsal = Arc::new(Rehearsal::new(Arc::clone(self.store()) as Arc<dyn Records>, IMPORTER));
-        let into = Some(Arc::clone(&rehearsal) as Arc<dyn Records>);
-        let (summary, problems) = self.import(org, history, true, into, told).await?;
+        let folded = |alias: &Alias| ((alias.kind, alias.kind.folded(&alias.name)), alias.target.clone());
+        let trial = Trial {
+            records: Arc::clone(&rehearsal) as Arc<dyn Records>,
+            credentials: given.key.iter().map(|key| (KEY.to_owned(), key.clone())).collect(),
+            origin_map: given.origin_map.clone(),
+            names: given.aliases.as_ref().map(|aliases| aliases.iter().map(folded).collect()),
+        };
+        let (summary, problems) = self.import(org, history, Some(&trial), told).await?;
         let planned = rehearsal.incidents();
         let stored = self.store().incidents_of(org, &SOURCES).await?;
-        let overlap = self.overlap(org, &planned).await?;
+        let overlap = self.overlap(org, &planned, given.decisions.as_deref()).await?;
         let mut plan = plan::plan(&planned, &stored, &problems, overlap);
         plan.requests = summary.requests;
         Ok(plan)
@@ -201,7 +210,13 @@ impl Host {
             }
         }
         self.store().put_migration(org, IMPORTER, &migration).await?;
-        let (mut summary, problems) = self.import(org, history, false, None, told).await?;
+        let (mut summary, problems) = match self.import(org, history, None, told).await {
+            Ok(done) => done,
+            Err(error) => {
+                self.forget_refused(org, &error).await?;
+                return Err(error);
+            }
+        };
         summary.problems =
             problems.into_iter().map(|problem| Reason::new(&problem.reason, problem.text)).collect();
         summary.overlap = self.settle_overlap(org).await?;
@@ -212,18 +227,55 @@ impl Host {
         Ok(summary)
     }
 
+    /// A key that is refused is not kept, and an import that was refused before it wrote anything was none.
+    async fn forget_refused(&self, org: &OrgId, error: &HostError) -> Result<(), HostError> {
+        let HostError::Plugin(error @ (GuestError::Unauthorized(_) | GuestError::Forbidden(_))) = error
+        else {
+            return Ok(());
+        };
+        if matches!(error, GuestError::Unauthorized(_)) {
+            self.vault().put(org, KEY, &[]).await?;
+        }
+        if self.store().incidents_of(org, &SOURCES).await?.is_empty() {
+            let mut migration = self.store().migration(org, IMPORTER).await?.unwrap_or_default();
+            (migration.begun_at, migration.under_way) = (None, None);
+            self.store().put_migration(org, IMPORTER, &migration).await?;
+        }
+        Ok(())
+    }
+
     /// Finds what both tools know, and has it counted once.
     pub async fn settle_overlap(&self, org: &OrgId) -> Result<Overlap, HostError> {
         let imported = self.store().incidents_of(org, &SOURCES).await?;
-        let overlap = self.overlap(org, &imported).await?;
+        let overlap = self.overlap(org, &imported, None).await?;
         self.store().mark_duplicates(org, &SOURCES, &overlap.duplicates()).await?;
         Ok(overlap)
     }
 
-    async fn overlap(&self, org: &OrgId, imported: &[Incident]) -> Result<Overlap, HostError> {
-        let known = self.store().incidents_of(org, &[KNOWN]).await?;
+    /// The same after incidents changed, if history was imported.
+    pub(crate) async fn resettle_overlap(&self, org: &OrgId) -> Result<(), HostError> {
         let migration = self.store().migration(org, IMPORTER).await?.unwrap_or_default();
-        let decisions: HashMap<_, _> = migration.decisions.into_iter().collect();
+        if migration.begun_at.is_some() {
+            self.settle_overlap(org).await?;
+        }
+        Ok(())
+    }
+
+    /// `decisions` in the place of those that are stored.
+    async fn overlap(
+        &self,
+        org: &OrgId,
+        imported: &[Incident],
+        decisions: Option<&[(String, Option<String>)]>,
+    ) -> Result<Overlap, HostError> {
+        let known = self.store().incidents_of(org, &[KNOWN]).await?;
+        let decisions: HashMap<_, _> = match decisions {
+            Some(given) => given.iter().cloned().collect(),
+            None => {
+                let migration = self.store().migration(org, IMPORTER).await?.unwrap_or_default();
+                migration.decisions.into_iter().collect()
+            }
+        };
         Ok(overlap::find(imported, &known, &decisions))
     }
 
@@ -232,7 +284,7 @@ impl Host {
         self.organisation(org).await?;
         let migration = self.store().migration(org, IMPORTER).await?.unwrap_or_default();
         let imported = self.store().incidents_of(org, &SOURCES).await?;
-        let overlap = self.overlap(org, &imported).await?;
+        let overlap = self.overlap(org, &imported, None).await?;
         let count = |source: &str| imported.iter().filter(|one| one.key.source == source).count() as u64;
         Ok(Status {
             incidents: count(SOURCES[0]),
@@ -269,22 +321,22 @@ impl Host {
         &self,
         org: &OrgId,
         history: History,
-        dry_run: bool,
-        into: Option<Arc<dyn Records>>,
+        trial: Option<&Trial>,
         told: &mut (dyn FnMut(&Step) + Send),
     ) -> Result<(Summary, Vec<Problem>), HostError> {
         let mut done = (Summary::default(), Vec::new());
+        let dry_run = trial.is_some();
         let request = |source, since, until| BackfillRequest { source, since, until, dry_run };
         match history {
             History::Account { mut account, since, until } => {
                 account.alert_ids = self.refers_to_alerts(org).await?;
                 let request = request(BackfillSource::Opsgenie(account), since, until);
-                while self.step(org, &request, into.as_ref(), &mut done, told).await? {}
+                while self.step(org, &request, trial, &mut done, told).await? {}
             }
             History::Saved(pieces) => {
                 for piece in pieces {
                     let request = request(BackfillSource::OpsgenieRecords(piece), 0, 0);
-                    self.step(org, &request, into.as_ref(), &mut done, told).await?;
+                    self.step(org, &request, trial, &mut done, told).await?;
                 }
             }
         }
@@ -296,13 +348,13 @@ impl Host {
         &self,
         org: &OrgId,
         request: &BackfillRequest,
-        into: Option<&Arc<dyn Records>>,
+        trial: Option<&Trial>,
         (summary, problems): &mut (Summary, Vec<Problem>),
         told: &mut (dyn FnMut(&Step) + Send),
     ) -> Result<bool, HostError> {
         let mut attempt = 0;
         let step = loop {
-            match self.backfill_into(org, request, into.cloned()).await {
+            match self.backfill_into(org, request, trial).await {
                 Ok(step) => break step,
                 Err(HostError::Plugin(GuestError::RateLimited(ms))) => {
                     tokio::time::sleep(Duration::from_millis(ms)).await;

@@ -16,6 +16,16 @@ pub enum AliasKind {
     Service,
 }
 
+impl AliasKind {
+    /// A name of this kind as it is compared.
+    pub fn folded(self, name: &str) -> String {
+        match self {
+            AliasKind::Person => name.trim().to_lowercase(),
+            AliasKind::Service => super::normalised(name),
+        }
+    }
+}
+
 /// A name of the other tool, and whom or what of the host's directory it stands for.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Alias {

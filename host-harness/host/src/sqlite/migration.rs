@@ -9,7 +9,7 @@ use super::coding::{from_json, to_json, unsigned};
 use super::fault::{Outcome, Result};
 use crate::contract::{Incident, IncidentKey};
 use crate::id::OrgId;
-use crate::port::{Alias, AliasKind, Migration, Migrations, Removed, normalised};
+use crate::port::{Alias, AliasKind, Migration, Migrations, Removed};
 
 #[async_trait::async_trait]
 impl Migrations for SqliteStore {
@@ -38,8 +38,10 @@ impl Migrations for SqliteStore {
 
     async fn put_aliases(&self, org: &OrgId, importer: &str, aliases: &[Alias]) -> Result<bool> {
         let (org, importer) = (org.clone(), importer.to_owned());
-        let wanted: HashSet<(i64, String, String)> =
-            aliases.iter().map(|alias| (kind(alias.kind), folded(alias), alias.target.clone())).collect();
+        let wanted: HashSet<(i64, String, String)> = aliases
+            .iter()
+            .map(|alias| (kind(alias.kind), alias.kind.folded(&alias.name), alias.target.clone()))
+            .collect();
         self.write(move |connection| {
             let select = "SELECT kind, value, target FROM alias WHERE org = ?1 AND source = ?2";
             let mut select = connection.prepare_cached(select)?;
@@ -69,7 +71,7 @@ impl Migrations for SqliteStore {
         names: &[String],
     ) -> Result<Vec<Option<String>>> {
         let (org, importer) = (org.clone(), importer.to_owned());
-        let names: Vec<String> = names.iter().map(|name| fold(of, name)).collect();
+        let names: Vec<String> = names.iter().map(|name| of.folded(name)).collect();
         self.read(move |connection| {
             let select =
                 "SELECT target FROM alias WHERE org = ?1 AND kind = ?2 AND value = ?3 AND source = ?4";
@@ -187,17 +189,6 @@ fn kind(kind: AliasKind) -> i64 {
         AliasKind::Person => 0,
         AliasKind::Service => 1,
     }
-}
-
-fn fold(kind: AliasKind, name: &str) -> String {
-    match kind {
-        AliasKind::Person => name.trim().to_lowercase(),
-        AliasKind::Service => normalised(name),
-    }
-}
-
-fn folded(alias: &Alias) -> String {
-    fold(alias.kind, &alias.name)
 }
 
 fn owned(names: &[&str]) -> Vec<String> {
