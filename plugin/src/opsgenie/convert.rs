@@ -236,3 +236,149 @@ pub fn chronicle(incident: &IncidentKey, entries: Vec<Entry>, alerts: Vec<String
     }
     told
 }
+
+#[cfg(test)]
+mod tests {
+    use koalr_codec::json::{self, Slot};
+    use koalr_codec::time::parse_rfc3339;
+
+    use super::*;
+    use crate::sync::facts::News;
+    use crate::sync::key;
+
+    fn read(record: &str) -> Record {
+        let mut read = Record::default();
+        json::read(record.as_bytes(), Slot::Object(&mut read)).unwrap();
+        read
+    }
+
+    fn entries(told: &[(&str, &str)]) -> Vec<Entry> {
+        let entry = |(kind, at): &(&str, &str)| Entry {
+            id: format!("{kind}{at}"),
+            kind: (*kind).into(),
+            at: parse_rfc3339(at),
+            ..Entry::default()
+        };
+        told.iter().map(entry).collect()
+    }
+
+    /// The record's times, as instant and rule, once its timeline was read.
+    fn times_of(record: &str, told: &[(&str, &str)]) -> [Option<(String, String)>; 3] {
+        let mut problems = Vec::new();
+        let reader = Reader { alerts: false, roster: &[], now: Timestamp::MAX };
+        let snapshot = reader.snapshot(read(record), &mut problems).unwrap();
+        let news = News {
+            id: snapshot.id().into(),
+            chronicle: Some(chronicle(&key("opsgenie", snapshot.id()), entries(told), Vec::new())),
+            timeline_as_of: Some(snapshot.active_at),
+            snapshot: Some(snapshot),
+            ..News::default()
+        };
+        let facts = Facts::merge(None, &news).unwrap();
+        let (incident, _) =
+            crate::sync::derive::incident(&super::super::INCIDENTS, &facts, &Context::default());
+        let shown = |time: Option<DerivedTime>| {
+            let time = time?;
+            Some((format!("{}", time.at / 1_000), time.rule))
+        };
+        [incident.started_at, incident.acknowledged_at, incident.resolved_at].map(shown)
+    }
+
+    fn ms(at: &str) -> String {
+        format!("{}", parse_rfc3339(at).unwrap() / 1_000)
+    }
+
+    const T: [&str; 6] = [
+        "2024-05-01T10:00:00Z",
+        "2024-05-01T10:05:00Z",
+        "2024-05-01T11:00:00Z",
+        "2024-05-01T12:00:00Z",
+        "2024-05-01T13:00:00Z",
+        "2024-05-01T14:00:00Z",
+    ];
+
+    fn record(status: &str, more: &str) -> String {
+        format!(
+            r#"{{"id":"i","message":"m","status":"{status}","createdAt":"{}","updatedAt":"{}"{more}}}"#,
+            T[0], T[5]
+        )
+    }
+
+    fn resolved(record: &str, told: &[(&str, &str)]) -> Option<(String, String)> {
+        let [_, _, resolved] = times_of(record, told);
+        resolved
+    }
+
+    #[test]
+    fn the_end_is_by_the_first_rule_that_gives_one() {
+        let told = [
+            ("IncidentOpened", T[0]),
+            ("IncidentResolved", T[2]),
+            ("IncidentResolved", T[3]),
+            ("IncidentClosed", T[4]),
+        ];
+        let by = |at: &str, rule: &str| Some((ms(at), rule.into()));
+        let with_end = record("closed", &format!(r#","impactEndDate":"{}""#, T[1]));
+        assert_eq!(resolved(&with_end, &told), by(T[1], "impact-end"));
+        let from_file = record("closed", &format!(r#","resolvedAt":"{}""#, T[1]));
+        assert_eq!(resolved(&from_file, &told), by(T[1], "file-resolved"));
+        assert_eq!(resolved(&record("closed", ""), &told), by(T[3], "timeline-resolved"));
+        let closed_only = [("IncidentOpened", T[0]), ("IncidentClosed", T[4]), ("IncidentClosed", T[5])];
+        assert_eq!(resolved(&record("closed", ""), &closed_only), by(T[4], "timeline-closed"));
+        // Never the last update, and never while it is open.
+        assert_eq!(resolved(&record("closed", ""), &[]), None);
+        let reopened = record("open", &format!(r#","impactEndDate":"{}""#, T[1]));
+        assert_eq!(resolved(&reopened, &told), None);
+    }
+
+    #[test]
+    fn what_was_before_the_last_opening_is_no_end() {
+        let told = [
+            ("IncidentOpened", T[0]),
+            ("IncidentResolved", T[1]),
+            ("IncidentClosed", T[2]),
+            ("IncidentReopened", T[3]),
+            ("IncidentClosed", T[4]),
+        ];
+        assert_eq!(resolved(&record("closed", ""), &told), Some((ms(T[4]), "timeline-closed".into())));
+    }
+
+    #[test]
+    fn resolving_acknowledges_and_that_is_no_acknowledgement() {
+        let end = record("closed", &format!(r#","impactEndDate":"{}""#, T[3]));
+        let acknowledged = |at| {
+            let [_, acknowledged, _] = times_of(&end, &[("ResponderAlertAcked", at)]);
+            acknowledged
+        };
+        assert_eq!(acknowledged(T[1]), Some((ms(T[1]), "timeline-acked".into())));
+        assert_eq!(acknowledged(T[3]), None);
+        assert_eq!(acknowledged(T[4]), None);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_told_or_dated_is_left_out_for_a_reason() {
+        let reader = Reader { alerts: true, roster: &[], now: parse_rfc3339(T[5]).unwrap() };
+        let reason = |record: &str| {
+            let mut problems = Vec::new();
+            let stands = reader.snapshot(read(record), &mut problems).is_some();
+            (stands, problems.pop().map(|problem| problem.reason))
+        };
+        assert_eq!(reason(r#"{"createdAt":"2024-05-01T10:00:00Z"}"#), (false, Some("no-identifier".into())));
+        assert_eq!(reason(r#"{"id":"a"}"#), (false, Some("no-creation-time".into())));
+        let closing = |ms: u64| record("closed", &format!(r#","report":{{"closeTime":{ms}}}"#));
+        assert_eq!(reason(&closing(4 * 3_600_000)), (true, None));
+        assert_eq!(reason(&closing(5 * 3_600_000)), (true, Some("close-time-refused".into())));
+        assert_eq!(reason(&record("wondering", "")), (true, None));
+    }
+
+    #[test]
+    fn priorities_stay_but_for_the_one_that_this_scale_lacks() {
+        let of = |name: &str| {
+            let severity = model::Severity { id: Some(name.into()), name: name.into(), rank: None };
+            mapping(Some(&severity), &Context::default()).priority
+        };
+        let expected = [Priority::P1, Priority::P2, Priority::P3, Priority::P4, Priority::P4].map(Some);
+        assert_eq!(["P1", "P2", "P3", "P4", "P5"].map(of), expected);
+        assert_eq!(of("P9"), None);
+    }
+}

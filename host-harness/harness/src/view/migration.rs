@@ -66,6 +66,14 @@ pub(crate) fn plan(org: &OrgId, plan: &Plan, bad: &[BadRow], days_left: Option<u
         effect(Effect::Changed),
         effect(Effect::Unchanged),
     ));
+    if plan.requests > 0 {
+        // A team's key sees a part of the account, and the service does not say so.
+        text.push_str(&format!(
+            "  {} found in Opsgenie; a key of a team's integration sees that team's only and does not say so: compare\n  \
+             the number with what Opsgenie shows\n",
+            plan.rows.len()
+        ));
+    }
     for Reason { code, text: why } in &plan.notices {
         text.push_str(&format!("  {code}: {}\n", printable(why)));
     }
