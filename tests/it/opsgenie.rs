@@ -190,8 +190,12 @@ async fn an_import_that_is_cut_off_goes_on_and_loses_nothing() {
         for _ in 0..enough {
             steps.recv().await.unwrap();
         }
+        let busy = cut.host.undo_migration(&cut.org).await.unwrap_err();
+        assert!(matches!(busy, HostError::MigrationBusy), "nobody undoes what is under way: {busy}");
         importing.abort();
         assert!(importing.await.is_err());
+        // A killed process's lease runs out.
+        cut.clock.advance(TimeDelta::minutes(1));
     }
     run(&cut, everything()).await.unwrap();
     assert_eq!(imported(&cut).await, imported(&clean).await);

@@ -93,6 +93,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
     match host {
         Some(HostError::Plugin(GuestError::Unauthorized(_) | GuestError::Forbidden(_))) => ExitCode::from(3),
         Some(HostError::Plugin(GuestError::RateLimited(_) | GuestError::Unavailable(_))) => ExitCode::from(4),
+        Some(HostError::MigrationBusy) => ExitCode::from(4),
         Some(HostError::Call(CallError::Saturated(_) | CallError::TimedOut(_))) => ExitCode::from(4),
         _ => ExitCode::FAILURE,
     }

@@ -59,6 +59,11 @@ pub enum HostError {
     /// What was asked for is another component's business.
     #[error("no component that imports history was loaded with this host")]
     NoImporter,
+    /// Somebody else runs or undoes this migration, or was killed while at it, a moment ago.
+    #[error(
+        "another process works on this migration, or ended in the middle of it less than half a minute ago; try again then"
+    )]
+    MigrationBusy,
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -56,7 +56,7 @@ fn more(count: usize) -> String {
 pub(crate) fn plan(org: &OrgId, plan: &Plan, bad: &[BadRow], days_left: Option<u32>, all: bool) -> String {
     let effect = |effect: Effect| plan.rows.iter().filter(|row| row.effect == effect).count();
     let mut text =
-        format!("Plan of {org}'s move from Opsgenie. Nothing is imported yet.\n{}\n\n", deadline(days_left));
+        format!("Plan of {org}'s move from Opsgenie. Nothing was written.\n{}\n\n", deadline(days_left));
     text.push_str(&format!(
         "  {} ready, {} with a warning, {} blocked\n  {} are new, {} change, {} are stored as they are\n",
         plan.count(State::Ready),

@@ -17,7 +17,7 @@ use crate::contract::{
 };
 use crate::host::{Host, HostError, Trial};
 use crate::id::OrgId;
-use crate::port::{Alias, Migration, OriginMapping, Records, Removed, UnderWay};
+use crate::port::{Alias, Clock, Migration, OriginMapping, Records, Removed, Store, StoreError, UnderWay};
 use crate::rehearsal::Rehearsal;
 use crate::vault::Secret;
 use overlap::Overlap;
@@ -35,6 +35,10 @@ pub const KEY: &str = "opsgenie-key";
 pub const END_OF_LIFE: Timestamp = 1_806_883_200_000_000;
 
 const DAY: Timestamp = 86_400_000_000;
+/// How long a killed process keeps others from the migration. Microseconds.
+const LEASE: Timestamp = 30_000_000;
+/// How often a living one renews that.
+const BEAT: Duration = Duration::from_secs(10);
 /// Attempts at a step that fails for a reason that passes.
 const ATTEMPTS: u32 = 6;
 
@@ -82,6 +86,38 @@ pub struct Prepare {
     pub decisions: Option<Vec<(String, Option<String>)>>,
     /// From when on incident.io is the record.
     pub cut_over: Option<Timestamp>,
+}
+
+/// A lease of a migration.
+struct Hold {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    org: OrgId,
+    token: i64,
+}
+
+impl Hold {
+    /// Renews the lease for as long as this is waited for. Ends only when it was lost.
+    async fn keep(&mut self) -> HostError {
+        loop {
+            tokio::time::sleep(BEAT).await;
+            let until = self.clock.now().saturating_add(LEASE);
+            match self.store.renew_migration(&self.org, IMPORTER, self.token, until).await {
+                Ok(()) => {}
+                Err(StoreError::Conflict) => return HostError::MigrationBusy,
+                // It passes, or the import fails on it too.
+                Err(error) => tracing::warn!("the migration's lease was not renewed: {error}"),
+            }
+        }
+    }
+
+    /// Gives it back. What fails here passes by itself, when the lease runs out.
+    async fn release(&self) {
+        let given_back = self.store.renew_migration(&self.org, IMPORTER, self.token, Timestamp::MIN).await;
+        if let Err(error) = given_back {
+            tracing::warn!("the migration's lease was not given back: {error}");
+        }
+    }
 }
 
 /// What an import did.
@@ -193,6 +229,21 @@ impl Host {
         told: &mut (dyn FnMut(&Step) + Send),
     ) -> Result<Summary, HostError> {
         self.importer()?;
+        let mut hold = self.hold_migration(org).await?;
+        let done = tokio::select! {
+            done = self.import_all(org, history, told) => done,
+            lost = hold.keep() => Err(lost),
+        };
+        hold.release().await;
+        done
+    }
+
+    async fn import_all(
+        &self,
+        org: &OrgId,
+        history: History,
+        told: &mut (dyn FnMut(&Step) + Send),
+    ) -> Result<Summary, HostError> {
         let mut migration = self.store().migration(org, IMPORTER).await?.unwrap_or_default();
         // Before anything is written, so that it can be undone.
         migration.begun_at.get_or_insert_with(|| self.clock().now());
@@ -313,7 +364,19 @@ impl Host {
     /// Removes what the migration wrote: incidents, timelines, names, decisions, Opsgenie's key.
     pub async fn undo_migration(&self, org: &OrgId) -> Result<Removed, HostError> {
         self.organisation(org).await?;
-        Ok(self.store().remove_migration(org, IMPORTER, &SOURCES, &[KEY]).await?)
+        let hold = self.hold_migration(org).await?;
+        let removed = self.store().remove_migration(org, IMPORTER, &SOURCES, &[KEY]).await;
+        hold.release().await;
+        Ok(removed?)
+    }
+
+    /// Keeps others from running or undoing the same migration at the same time.
+    async fn hold_migration(&self, org: &OrgId) -> Result<Hold, HostError> {
+        let (store, clock) = (Arc::clone(self.store()), Arc::clone(self.clock()));
+        let now = clock.now();
+        let token = store.lease_migration(org, IMPORTER, now.saturating_add(LEASE), now).await?;
+        let token = token.ok_or(HostError::MigrationBusy)?;
+        Ok(Hold { store, clock, org: org.clone(), token })
     }
 
     /// Step by step to its end, with patience for what passes.

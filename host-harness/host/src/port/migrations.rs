@@ -78,6 +78,23 @@ pub struct Removed {
 /// Moves from other tools, by the name of the plugin that imports.
 #[async_trait::async_trait]
 pub trait Migrations: Send + Sync {
+    /// Leases the move until then; none while somebody else works on it. The token is what the lease is renewed and
+    /// given back by.
+    async fn lease_migration(
+        &self,
+        org: &OrgId,
+        importer: &str,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<i64>, StoreError>;
+    /// Renews the lease until then, or gives it back with a time that is past; `Conflict` when it was lost.
+    async fn renew_migration(
+        &self,
+        org: &OrgId,
+        importer: &str,
+        token: i64,
+        until: Timestamp,
+    ) -> Result<(), StoreError>;
     /// How the move stands; none if there never was one.
     async fn migration(&self, org: &OrgId, importer: &str) -> Result<Option<Migration>, StoreError>;
     /// Notes how it stands.

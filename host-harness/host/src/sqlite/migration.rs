@@ -6,13 +6,46 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
 use super::coding::{from_json, to_json, unsigned};
-use super::fault::{Outcome, Result};
-use crate::contract::{Incident, IncidentKey};
+use super::fault::{Fault, Outcome, Result};
+use crate::contract::{Incident, IncidentKey, Timestamp};
 use crate::id::OrgId;
 use crate::port::{Alias, AliasKind, Migration, Migrations, Removed};
 
 #[async_trait::async_trait]
 impl Migrations for SqliteStore {
+    async fn lease_migration(
+        &self,
+        org: &OrgId,
+        importer: &str,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<i64>> {
+        let (org, importer) = (org.clone(), importer.to_owned());
+        self.write(move |connection| {
+            let upsert = "INSERT INTO migration_lease (org, source, token, leased_until) VALUES (?1, ?2, 1, ?3)
+                ON CONFLICT (org, source) DO UPDATE SET token = token + 1, leased_until = excluded.leased_until
+                WHERE leased_until <= ?4 RETURNING token";
+            let mut upsert = connection.prepare_cached(upsert)?;
+            let values = params![org.as_str(), importer, until, now];
+            Ok(upsert.query_row(values, |row| row.get(0)).optional()?)
+        })
+        .await
+    }
+
+    async fn renew_migration(&self, org: &OrgId, importer: &str, token: i64, until: Timestamp) -> Result<()> {
+        let (org, importer) = (org.clone(), importer.to_owned());
+        self.note(move |connection| {
+            let update =
+                "UPDATE migration_lease SET leased_until = ?4 WHERE org = ?1 AND source = ?2 AND token = ?3";
+            let values = params![org.as_str(), importer, token, until];
+            match connection.prepare_cached(update)?.execute(values)? {
+                0 => Err(Fault::conflict()),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
     async fn migration(&self, org: &OrgId, importer: &str) -> Result<Option<Migration>> {
         let (org, importer) = (org.clone(), importer.to_owned());
         self.read(move |connection| {

@@ -18,3 +18,12 @@ CREATE TABLE alias (
     target TEXT NOT NULL,                   -- the user's or service's id
     PRIMARY KEY (org, kind, value, source)
 ) WITHOUT ROWID, STRICT;
+
+-- Who works on a move now. A row of its own, because a move that was undone leaves none.
+CREATE TABLE migration_lease (
+    org          TEXT NOT NULL REFERENCES organisation ON DELETE CASCADE,
+    source       TEXT NOT NULL,
+    token        INTEGER NOT NULL,
+    leased_until INTEGER NOT NULL,
+    PRIMARY KEY (org, source)
+) WITHOUT ROWID, STRICT;
