@@ -46,9 +46,11 @@ pub(crate) enum Verb {
     /// Move from another tool: bring its incidents, so that the trend goes on.
     #[command(subcommand)]
     Migrate(Migrate),
-    /// Send or verify a webhook by hand.
+    /// Send, verify or replay a webhook by hand.
     #[command(subcommand)]
     Webhook(Webhook),
+    /// List webhooks that arrived, newest first, and what became of them.
+    Deliveries(Deliveries),
     /// Run a simulated incident.io.
     Simulate(Simulate),
     /// Say what a component is, imports and exports.
@@ -345,6 +347,8 @@ pub(crate) enum Webhook {
     Send(WebhookSend),
     /// Verify a file with the organisation's stored secret.
     Verify(WebhookVerify),
+    /// Apply deliveries again that were given up or done.
+    Replay(WebhookReplay),
 }
 
 #[derive(Debug, Args)]
@@ -375,6 +379,37 @@ pub(crate) struct WebhookVerify {
     /// Body: the bytes as received, or - for standard input.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WebhookReplay {
+    #[command(flatten)]
+    pub(crate) target: OneOrg,
+    /// Message ids, as `deliveries` lists them.
+    #[arg(value_name = "ID", required_unless_present = "dead")]
+    pub(crate) ids: Vec<String>,
+    /// All that were given up.
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) dead: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Deliveries {
+    #[command(flatten)]
+    pub(crate) target: OneOrg,
+    /// Only those that wait, are done, or were given up.
+    #[arg(long, value_enum)]
+    pub(crate) state: Option<StateArg>,
+    /// At most so many. Default: 50, with --json all.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StateArg {
+    Pending,
+    Done,
+    Dead,
 }
 
 #[derive(Debug, Args)]
@@ -547,6 +582,9 @@ mod tests {
             "mttr --db f --org acme --since 2026-01-01 --until 2026-02-01 --bucket month --time-zone Europe/Berlin --json",
             "webhook send --url http://h/ --secret-env S body.json",
             "inspect plugin.wasm --json",
+            "deliveries --db f --org acme --state dead --limit 5 --json",
+            "webhook replay --db f --org acme msg_1 msg_2",
+            "webhook replay --db f --org acme --dead",
             "migrate opsgenie plan --db f --org acme --region eu --api-key-env K --json",
             "migrate opsgenie run --db f --org acme a.json b.csv --time-zone UTC --column id=Key --skip-bad",
             "migrate opsgenie status --db f --org acme",

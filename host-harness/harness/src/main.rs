@@ -74,6 +74,8 @@ async fn run(verb: Verb) -> anyhow::Result<()> {
         },
         Verb::Webhook(Webhook::Send(options)) => verbs::webhook::send(options).await,
         Verb::Webhook(Webhook::Verify(options)) => verbs::webhook::verify(options).await,
+        Verb::Webhook(Webhook::Replay(options)) => verbs::deliveries::replay(options).await,
+        Verb::Deliveries(options) => verbs::deliveries::list(options).await,
         Verb::Simulate(options) => verbs::simulate::run(options).await,
         Verb::Inspect(options) => verbs::inspect::run(options).await,
         Verb::Users(Users::Import(options)) => verbs::directory::users(options).await,

@@ -402,3 +402,41 @@ async fn a_move_from_opsgenie_by_hand() {
     let missing = desk.run(&migrate("plan")).await;
     assert!(text(&missing.stderr).contains("--region us or --region eu"), "{}", text(&missing.stderr));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrived_is_listed_and_can_be_applied_again() {
+    let simulator = account(10).await;
+    let desk = Desk::new();
+    desk.connect(&simulator).await;
+    std::fs::write(desk.path("body.json"), r#"{"event_type": "public_team.created_v1"}"#).unwrap();
+    let deliveries = "deliveries --db k.db --org acme";
+    {
+        let serving = Serving::start(&desk);
+        let url = format!("{}/webhooks/incidentio/acme", serving.url);
+        desk.json(&format!("webhook send --url {url} --secret-env HOOK_SECRET --id msg_r body.json --json"))
+            .await;
+        let mut looks = 0;
+        while desk.json(&format!("{deliveries} --state done --json")).await["deliveries"]
+            == serde_json::json!([])
+        {
+            looks += 1;
+            assert!(looks < 200, "it is not applied");
+        }
+    }
+    let listed = desk.json(&format!("{deliveries} --json")).await;
+    let one = &listed["deliveries"][0];
+    assert_eq!((&one["id"], &one["event_type"]), (&"msg_r".into(), &"public_team.created_v1".into()));
+    assert!(one["outcome"].as_str().unwrap().starts_with("ignored"), "{one}");
+    assert_eq!(
+        desk.json(&format!("{deliveries} --state dead --json")).await["deliveries"],
+        serde_json::json!([])
+    );
+    let again = desk.json("webhook replay --db k.db --org acme msg_r --json").await;
+    assert_eq!(
+        (&again["deliveries"][0]["state"], &again["deliveries"][0]["attempts"]),
+        (&"done".into(), &1.into())
+    );
+    assert!(text(&desk.run(deliveries).await.stdout).contains("msg_r"));
+    let unknown = desk.run("webhook replay --db k.db --org acme msg_x").await;
+    assert!(text(&unknown.stderr).contains("acme has no delivery msg_x"), "{}", text(&unknown.stderr));
+}

@@ -1,6 +1,7 @@
 //! One module for each group of verbs; each opens what it needs, does one thing, and prints it.
 
 pub(crate) mod connect;
+pub(crate) mod deliveries;
 pub(crate) mod directory;
 pub(crate) mod inspect;
 pub(crate) mod migrate;
