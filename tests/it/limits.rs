@@ -105,6 +105,84 @@ async fn recursion_without_an_end() {
     assert!(matches!(error, CallError::Trapped(_)), "{error}");
 }
 
+#[tokio::test]
+async fn calling_the_host_without_an_end() {
+    for misdeed in ["storm", "commit-storm"] {
+        let limits = Limits { wall: Duration::from_millis(400), ..Limits::default() };
+        let error = asked_for(misdeed, limits).await;
+        let stopped = matches!(error, CallError::TimedOut(_) | CallError::ComputeExceeded(_));
+        assert!(stopped, "{misdeed}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_or_an_answer_of_any_length() {
+    for misdeed in ["long-list", "long-answer"] {
+        let limits = Limits { hostcall_bytes: 8 << 20, ..Limits::default() };
+        let error = asked_for(misdeed, limits).await;
+        assert!(matches!(error, CallError::Trapped(_)), "{misdeed}: {error}");
+    }
+}
+
+/// What a guest answers that was asked for this and got to its end.
+async fn answered(misdeed: &str) -> String {
+    let bench = Bench::with_guest(Limits::default()).await;
+    let mut connect = Connect { credentials: vec![], ..connect_with("", "") };
+    connect.secrets.clear();
+    connect.origin_map.clear();
+    connect.settings.service_fields = vec![misdeed.to_string()];
+    match bench.host.connect(&bench.org, connect).await.unwrap_err() {
+        HostError::Plugin(koalr_host::contract::GuestError::Invalid(answer)) => answer,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn state_without_an_end() {
+    let answer = answered("state-flood").await;
+    assert!(answer.starts_with("71 stored, then ") && answer.contains("QuotaExceeded"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_flood_of_log_messages_is_cut() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    assert_eq!(answered("log-flood").await, "done");
+    drop(guard);
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(log.lines().filter(|line| line.contains("flood ")).count(), 200);
+    assert_eq!(log.lines().filter(|line| line.contains("logs too much")).count(), 1);
+}
+
+/// A component that imports one function of an interface.
+fn importing(interface: &str) -> Vec<u8> {
+    let mut import = vec![1, 0, u8::try_from(interface.len()).unwrap()];
+    import.extend(interface.bytes());
+    import.extend([5, 0]);
+    let mut component = b"\0asm\x0d\0\x01\0".to_vec();
+    // The type of an instance with a function `f` of nothing to nothing, and the import.
+    component.extend([7, 14, 1, 0x42, 2, 1, 0x40, 0, 1, 0, 4, 0, 1, b'f', 1, 0]);
+    component.extend([10, u8::try_from(import.len()).unwrap()]);
+    component.extend(import);
+    component
+}
+
+#[tokio::test]
+async fn what_asks_for_more_than_the_world_is_not_loaded() {
+    for interface in
+        ["wasi:cli/environment@0.2.12", "wasi:filesystem/types@0.2.12", "wasi:sockets/tcp@0.2.12"]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let store = koalr_host::sqlite::SqliteStore::open(directory.path().join("k.db")).unwrap();
+        let key = koalr_host::vault::SealingKey::generate().unwrap();
+        let host = koalr_host::Host::builder(Arc::new(store), key).slots(1);
+        let error = host.load(&importing(interface)).await.unwrap_err().to_string();
+        assert!(error.contains("does not fit the world") && error.contains(interface), "{error}");
+    }
+}
+
 /// What is logged while it lives, on this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

@@ -16,6 +16,9 @@ use crate::port::{IncidentFilter, IncidentPage, Lease, Records, StoreError};
 /// Revisions here need only differ from none.
 const REVISION: u64 = 1;
 
+/// What a rehearsal may keep of a guest that would write without an end.
+const MOST_BYTES: usize = 512 << 20;
+
 /// Records of one organisation as a rehearsal sees them.
 pub(crate) struct Rehearsal {
     below: Arc<dyn Records>,
@@ -28,6 +31,8 @@ pub(crate) struct Rehearsal {
 struct Written {
     incidents: BTreeMap<(String, String), Draft>,
     state: BTreeMap<String, Option<Vec<u8>>>,
+    /// All that was ever written.
+    bytes: usize,
 }
 
 struct Draft {
@@ -55,6 +60,15 @@ impl Rehearsal {
     }
 }
 
+/// About what a change takes.
+fn size(change: &Change) -> usize {
+    match change {
+        Change::PutIncident(write) => write.facts.len() * 2 + write.incident.title.len() + 1_000,
+        Change::SetState((key, value)) => key.len() + value.as_ref().map_or(0, Vec::len),
+        Change::PutTimelineEvent(_) | Change::ReplaceTimeline(_) => 0,
+    }
+}
+
 fn place(key: &IncidentKey) -> (String, String) {
     (key.source.clone(), key.id.clone())
 }
@@ -75,6 +89,13 @@ impl Records for Rehearsal {
         let mut known = self.incidents_by_key(org, &keys).await?.into_iter();
         let mut applied = Applied { created: 0, updated: 0, unchanged: 0, stale: 0, events: 0 };
         let mut written = self.written();
+        let bytes: usize = changes.iter().map(size).sum();
+        written.bytes = written.bytes.saturating_add(bytes);
+        if written.bytes > MOST_BYTES {
+            return Err(StoreError::Full(format!(
+                "a plan holds at most {MOST_BYTES} bytes; plan a part of it"
+            )));
+        }
         for change in changes {
             match change {
                 Change::PutIncident(write) => {

@@ -56,6 +56,37 @@ fn misbehave(how: &str) -> String {
             }
         }
         "recurse" => recurse(0).to_string(),
+        "storm" => loop {
+            core::hint::black_box(imports::storage::get_state("anything").is_ok());
+        },
+        "commit-storm" => loop {
+            core::hint::black_box(imports::storage::commit(&[]).is_ok());
+        },
+        "log-flood" => {
+            for number in 0..5_000 {
+                imports::log::log(imports::log::Level::Info, &alloc::format!("flood {number}"), &[]);
+            }
+            "done".to_string()
+        }
+        "long-list" => {
+            let key = || imports::types::IncidentKey { source: "x".to_string(), id: "y".to_string() };
+            let keys: Vec<_> = (0..400_000).map(|_| key()).collect();
+            alloc::format!("{:?}", imports::storage::get_incidents(&keys).is_ok())
+        }
+        "long-answer" => "x".repeat(40 << 20),
+        "state-flood" => {
+            let mut stored = 0;
+            loop {
+                let change = imports::storage::Change::SetState((
+                    alloc::format!("key {stored}"),
+                    Some(alloc::vec![7; 900_000]),
+                ));
+                match imports::storage::commit(&[change]) {
+                    Ok(_) => stored += 1,
+                    Err(why) => return alloc::format!("{stored} stored, then {why:?}"),
+                }
+            }
+        }
         _ => alloc::format!("no such misdeed: {how}"),
     }
 }

@@ -25,6 +25,10 @@ impl Fault {
         Fault::Refused(StoreError::Invalid(text.into()))
     }
 
+    pub(super) fn full(text: impl Into<String>) -> Fault {
+        Fault::Refused(StoreError::Full(text.into()))
+    }
+
     /// A stored value that this version could not have written.
     pub(super) fn damaged(what: &str) -> Fault {
         Fault::Refused(StoreError::Corrupt(format!(

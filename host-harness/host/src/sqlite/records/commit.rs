@@ -17,6 +17,8 @@ use crate::sqlite::inbox;
 
 /// What one key of the plugin's state may hold; the contract's number.
 const STATE_BYTES: usize = 1_000_000;
+/// What all of an organisation's state may take.
+const ALL_STATE_BYTES: i64 = 64_000_000;
 
 pub(super) fn commit(
     connection: &Connection,
@@ -292,6 +294,12 @@ fn set_state(connection: &Connection, org: &OrgId, key: &str, value: Option<&[u8
         return Err(Fault::invalid(format!(
             "a state of {size} bytes is more than the {limit} that one key may hold"
         )));
+    }
+    // Of a value that is long, its length is read and not the value.
+    let others = "SELECT coalesce(sum(length(value)), 0) FROM state WHERE org = ?1 AND key <> ?2";
+    let others: i64 = connection.prepare_cached(others)?.query_row([org.as_str(), key], |row| row.get(0))?;
+    if others.saturating_add(i64::try_from(value.len()).unwrap_or(i64::MAX)) > ALL_STATE_BYTES {
+        return Err(Fault::full(format!("a plugin's state holds at most {ALL_STATE_BYTES} bytes")));
     }
     let upsert = "INSERT INTO state (org, key, value) VALUES (?1, ?2, ?3)
         ON CONFLICT (org, key) DO UPDATE SET value = excluded.value";
