@@ -69,21 +69,26 @@ async fn wall_clock() {
     bench.connect(&simulator.base_url()).await.unwrap();
 }
 
-/// How the call ends of a guest that was asked for this.
-async fn asked_for(misdeed: &str, limits: Limits) -> CallError {
+/// What a call answers of a guest that was asked for this, and that the next call is served.
+async fn told(misdeed: &str, limits: Limits) -> HostError {
     let bench = Bench::with_guest(limits).await;
     let mut connect = Connect { credentials: vec![], ..connect_with("", "") };
     connect.secrets.clear();
     connect.origin_map.clear();
     connect.settings.service_fields = vec![misdeed.to_string()];
-    let error = match bench.host.connect(&bench.org, connect.clone()).await.unwrap_err() {
-        HostError::Call(error) => error,
-        other => panic!("{other}"),
-    };
+    let error = bench.host.connect(&bench.org, connect.clone()).await.unwrap_err();
     connect.settings.service_fields.clear();
     let next = bench.host.connect(&bench.org, connect).await.unwrap_err();
     assert!(matches!(next, HostError::Plugin(_)), "the next call is served: {next}");
     error
+}
+
+/// How the call ends of a guest that was asked for this.
+async fn asked_for(misdeed: &str, limits: Limits) -> CallError {
+    match told(misdeed, limits).await {
+        HostError::Call(error) => error,
+        other => panic!("{other}"),
+    }
 }
 
 #[tokio::test]
@@ -126,12 +131,7 @@ async fn a_list_or_an_answer_of_any_length() {
 
 /// What a guest answers that was asked for this and got to its end.
 async fn answered(misdeed: &str) -> String {
-    let bench = Bench::with_guest(Limits::default()).await;
-    let mut connect = Connect { credentials: vec![], ..connect_with("", "") };
-    connect.secrets.clear();
-    connect.origin_map.clear();
-    connect.settings.service_fields = vec![misdeed.to_string()];
-    match bench.host.connect(&bench.org, connect).await.unwrap_err() {
+    match told(misdeed, Limits::default()).await {
         HostError::Plugin(koalr_host::contract::GuestError::Invalid(answer)) => answer,
         other => panic!("{other}"),
     }
