@@ -241,7 +241,8 @@ async fn the_scheduler_imports_and_then_polls_without_being_asked() {
     let simulator = account(80, 4).await;
     let bench = Bench::connected(&simulator).await;
     let scheduler = Scheduler::new(bench.host.clone());
-    let running = tokio::spawn(async move { scheduler.run().await });
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(async move { scheduler.run(async { drop(stopped.await) }).await });
     loop {
         let done = async |kind| {
             let job = bench.store.job(&bench.org, kind).await.unwrap().unwrap();
@@ -252,7 +253,8 @@ async fn the_scheduler_imports_and_then_polls_without_being_asked() {
         }
         tokio::task::yield_now().await;
     }
-    running.abort();
+    drop(stop);
+    running.await.unwrap();
     let backfill = bench.store.job(&bench.org, JobKind::Backfill).await.unwrap().unwrap();
     assert_eq!(backfill.run_at, None, "an import ends");
     let poll = bench.store.job(&bench.org, JobKind::Poll).await.unwrap().unwrap();

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use koalr_host::contract::Phase;
 use koalr_host::port::{Accepted, DeliveryState, JobKind};
 use koalr_host::worker::InboxWorker;
+use koalr_host::{Limits, ReceiveError};
 use koalr_simulator::{Change, Effect, Fault, HeaderFamily, Mode, NewIncident, Simulator};
 use serde_json::{Value, json};
 
@@ -176,14 +177,21 @@ async fn a_delivery_that_takes_long_does_not_keep_the_others_waiting() {
     let fast = simulator.declare(new_incident(&simulator, false), now()).unwrap();
     simulator.inject(Fault::new("/v2/incidents/", 1, Effect::Hang(Duration::from_secs(600))));
     let worker = InboxWorker::new(bench.host.clone());
-    let working = tokio::spawn(async move { worker.run().await });
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let stopped = async { drop(stopped.await) };
+    let working = tokio::spawn(async move { worker.run(stopped, Duration::ZERO).await });
     deliver(&bench, "msg_1", &event("private_incident.incident_created_v2", &json!({ "id": slow }))).await;
     let asked = || simulator.requests().iter().any(|request| request.path.contains(&slow));
     eventually(async || asked()).await;
     let whole = simulator.raw_incident(&fast).unwrap();
     deliver(&bench, "msg_2", &event("public_incident.incident_created_v2", &whole)).await;
     eventually(async || bench.incident(&fast).await.is_some()).await;
-    working.abort();
+    // Asked to stop, it gives back what it has in hand: the next worker finds it due without a wait.
+    drop(stop);
+    working.await.unwrap();
+    simulator.clear_faults();
+    bench.drain().await;
+    assert!(bench.incident(&slow).await.is_some());
 }
 
 #[tokio::test]
@@ -213,4 +221,78 @@ async fn the_timeline_of_an_incident_that_can_no_longer_be_seen_is_kept() {
     assert!(bench.incident(id).await.unwrap().private);
     let after = bench.store.timeline(&bench.org, &incident.key).await.unwrap();
     assert!(before.iter().all(|event| after.contains(event)), "{after:#?}");
+}
+
+#[tokio::test]
+async fn a_poison_delivery_ends_among_the_dead_and_its_neighbours_do_not_wait() {
+    let simulator = account(10, 6).await;
+    let bench = Bench::connected(&simulator).await;
+    let poison = simulator.declare(new_incident(&simulator, true), now()).unwrap();
+    let failing = Effect::Status { status: 500, body: Value::Null };
+    simulator.inject(Fault::new(&format!("/v2/incidents/{poison}"), u32::MAX, failing));
+    deliver(&bench, "poison", &event("private_incident.incident_created_v2", &json!({ "id": poison }))).await;
+    let mut neighbours = Vec::new();
+    for number in 0..5 {
+        let id = simulator.declare(new_incident(&simulator, false), now()).unwrap();
+        let whole = simulator.raw_incident(&id).unwrap();
+        deliver(&bench, &format!("msg_{number}"), &event("public_incident.incident_created_v2", &whole))
+            .await;
+        neighbours.push(id);
+    }
+    bench.drain().await;
+    for id in &neighbours {
+        assert!(bench.incident(id).await.is_some(), "{id}");
+    }
+    let mut attempts = 0;
+    let dead = loop {
+        bench.clock.advance(TimeDelta::hours(1));
+        let row = bench.drain().await.into_iter().find(|row| row.id.as_str() == "poison").unwrap();
+        assert!(row.attempts > attempts, "it is tried again: {row:?}");
+        attempts = row.attempts;
+        if row.state == DeliveryState::Dead {
+            break row;
+        }
+    };
+    assert!(dead.error.as_deref().unwrap().contains("500"), "{dead:?}");
+    // A person sees to the cause, and has it applied again.
+    simulator.clear_faults();
+    assert!(bench.store.replay(&bench.org, &dead.id, micros(now())).await.unwrap());
+    bench.drain().await;
+    assert!(bench.incident(&poison).await.is_some());
+}
+
+#[tokio::test]
+async fn a_slow_provider_holds_up_the_deliveries_of_its_own_organisation_only() {
+    let simulator = account(10, 6).await;
+    let bench = Bench::connected(&simulator).await;
+    let other: koalr_host::id::OrgId = "umbrella".parse().unwrap();
+    bench.host.connect(&other, connect_with(KEY, &simulator.base_url())).await.unwrap();
+    simulator.inject(Fault::new("/v2/incidents/", u32::MAX, Effect::Hang(Duration::from_secs(600))));
+    for number in 0..200 {
+        let body = event("private_incident.incident_created_v2", &json!({ "id": format!("01SLOW{number}") }));
+        deliver(&bench, &format!("slow_{number}"), &body).await;
+    }
+    let worker = InboxWorker::new(bench.host.clone());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let working =
+        tokio::spawn(async move { worker.run(async { drop(stopped.await) }, Duration::ZERO).await });
+    eventually(async || simulator.requests().iter().any(|request| request.path.contains("01SLOW"))).await;
+    let id = simulator.declare(new_incident(&simulator, false), now()).unwrap();
+    let body = event("public_incident.incident_created_v2", &simulator.raw_incident(&id).unwrap());
+    let delivery = bench.signed("fast", &body, HeaderFamily::Webhook);
+    bench.host.receive(&other, delivery).await.unwrap();
+    eventually(async || bench.store.find_incident(&other, &id).await.unwrap().is_some()).await;
+    drop(stop);
+    working.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_inbox_refuses_and_stores_nothing() {
+    let simulator = account(10, 6).await;
+    let bench = Bench::with_limits(Limits { pending: 0, ..Limits::default() }).await;
+    bench.connect(&simulator.base_url()).await.unwrap();
+    let delivery = bench.signed("msg_1", b"{}", HeaderFamily::Webhook);
+    let refused = bench.host.receive(&bench.org, delivery).await.unwrap_err();
+    assert!(matches!(refused, ReceiveError::Backlog(0)), "{refused}");
+    assert!(bench.drain().await.is_empty());
 }

@@ -6,6 +6,7 @@
 mod chart;
 mod cli;
 mod demo;
+mod door;
 mod import;
 mod open;
 mod opsgenie;

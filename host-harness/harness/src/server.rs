@@ -4,6 +4,7 @@
 //! reason is in the log and in the metrics.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -14,7 +15,7 @@ use axum::routing::{get, post};
 use koalr_host::contract::{Delivery, Header, Rejection};
 use koalr_host::id::OrgId;
 use koalr_host::port::Accepted;
-use koalr_host::{Host, ReceiveError};
+use koalr_host::{CallError, Host, HostError, ReceiveError};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -22,10 +23,18 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::door::{Door, Turned};
+
 /// The largest body that is taken; the sender names about 350 kB as its most.
 const LARGEST_BODY: usize = 512 * 1024;
 /// The largest body that is read, if only to refuse it.
 const LARGEST_DRAINED: usize = 4 * LARGEST_BODY;
+/// How long a body may take to come.
+const BODY_TIME: Duration = Duration::from_secs(10);
+/// When to try again what found the inbox at its bound, no slot free, or a store that does not take it.
+const BACKLOG_WAIT: Duration = Duration::from_secs(60);
+const SATURATED_WAIT: Duration = Duration::from_secs(1);
+const STORE_WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Result {
@@ -61,12 +70,13 @@ impl Metrics {
 #[derive(Clone)]
 struct App {
     host: Host,
+    door: Arc<Door>,
     metrics: Arc<Metrics>,
 }
 
 /// The routes.
 pub(crate) fn router(host: Host) -> Router {
-    let app = App { host, metrics: Arc::new(Metrics::new()) };
+    let app = App { host, door: Arc::new(Door::new()), metrics: Arc::new(Metrics::new()) };
     Router::new()
         .route("/webhooks/{plugin}/{org}", post(webhook))
         .route("/healthz", get(health))
@@ -74,51 +84,131 @@ pub(crate) fn router(host: Host) -> Router {
         .with_state(app)
 }
 
+/// What a webhook's sender is answered, and why, for the metrics.
+struct Answer {
+    status: StatusCode,
+    result: &'static str,
+    /// When the sender should try again.
+    after: Option<Duration>,
+    /// What a person can do about it. A failed verification says nothing.
+    text: &'static str,
+}
+
+impl Answer {
+    fn new(status: StatusCode, result: &'static str, text: &'static str) -> Answer {
+        Answer { status, result, after: None, text }
+    }
+
+    fn later(status: StatusCode, result: &'static str, after: Duration) -> Answer {
+        Answer { status, result, after: Some(after), text: "" }
+    }
+}
+
 async fn webhook(
     State(app): State<App>,
     Path((plugin, org)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    let (status, result) = receive(&app, &plugin, &org, request).await;
-    app.metrics.webhooks.get_or_create(&Result { result }).inc();
-    status.into_response()
+    let answer = receive(&app, &plugin, &org, request).await;
+    app.metrics.webhooks.get_or_create(&Result { result: answer.result }).inc();
+    let mut response = (answer.status, answer.text).into_response();
+    if let Some(after) = answer.after {
+        response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().max(1).into());
+    }
+    response
 }
 
-async fn receive(app: &App, plugin: &str, org: &str, request: Request) -> (StatusCode, &'static str) {
-    let Ok(org) = org.parse::<OrgId>() else { return (StatusCode::NOT_FOUND, "unknown_organisation") };
+async fn receive(app: &App, plugin: &str, org: &str, request: Request) -> Answer {
+    let Ok(org) = org.parse::<OrgId>() else {
+        return Answer::new(StatusCode::NOT_FOUND, "unknown_organisation", "");
+    };
     if plugin != app.host.plugin().descriptor().name {
-        return (StatusCode::NOT_FOUND, "unknown_plugin");
+        return Answer::new(StatusCode::NOT_FOUND, "unknown_plugin", "");
     }
+    let _permit = match app.door.enter(&org, Instant::now()) {
+        Ok(permit) => permit,
+        Err(Turned::TooMany(wait)) => {
+            return Answer::later(StatusCode::TOO_MANY_REQUESTS, "rate_limited", wait);
+        }
+        Err(Turned::Crowded(wait)) => {
+            return Answer::later(StatusCode::SERVICE_UNAVAILABLE, "crowded", wait);
+        }
+    };
     let (parts, body) = request.into_parts();
-    let Some(body) = whole(body, &parts.headers).await else {
-        tracing::warn!(%org, "a webhook is larger than {LARGEST_BODY} bytes or broke off");
-        return (StatusCode::PAYLOAD_TOO_LARGE, "too_large");
+    if !is_json(&parts.headers) {
+        let text = "a webhook is plain JSON: send content-type: application/json and no content-encoding\n";
+        return Answer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", text);
+    }
+    let body = match tokio::time::timeout(BODY_TIME, whole(body, &parts.headers)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(Unread::TooLarge)) => {
+            tracing::warn!(%org, "a webhook is larger than {LARGEST_BODY} bytes");
+            let text = "a webhook has at most 524288 bytes\n";
+            return Answer::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text);
+        }
+        Ok(Err(Unread::BrokeOff)) | Err(_) => {
+            tracing::warn!(%org, "a webhook broke off before its end");
+            return Answer::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "broke_off",
+                "the body did not come to its end\n",
+            );
+        }
     };
     let delivery = Delivery { headers: headers(&parts.headers), body };
     match app.host.receive(&org, delivery).await {
         Ok(received) => {
             let result = if received.accepted == Accepted::New { "accepted" } else { "duplicate" };
             tracing::info!(%org, delivery = received.verified.id, event = received.verified.event_type, result);
-            (StatusCode::NO_CONTENT, result)
+            Answer::new(StatusCode::NO_CONTENT, result, "")
         }
-        Err(ReceiveError::UnknownOrganisation(_)) => {
+        Err(error) => refused(&org, &error),
+    }
+}
+
+/// What a webhook is answered that the host did not take.
+fn refused(org: &OrgId, error: &ReceiveError) -> Answer {
+    match error {
+        ReceiveError::UnknownOrganisation(_) => {
             tracing::warn!(%org, "a webhook for an organisation that is not connected");
-            (StatusCode::NOT_FOUND, "unknown_organisation")
+            Answer::new(StatusCode::NOT_FOUND, "unknown_organisation", "")
         }
-        Err(ReceiveError::Rejected(rejection)) => {
-            let reason = reason(rejection);
+        ReceiveError::Rejected(rejection) => {
+            let reason = reason(*rejection);
             tracing::warn!(%org, reason, "a webhook is refused");
-            (StatusCode::UNAUTHORIZED, reason)
+            Answer::new(StatusCode::UNAUTHORIZED, reason, "")
         }
-        Err(ReceiveError::Unavailable(error)) => {
+        ReceiveError::Backlog(_) => {
             tracing::error!(%org, "a webhook cannot be taken now: {error}");
-            (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+            Answer::later(StatusCode::SERVICE_UNAVAILABLE, "backlog", BACKLOG_WAIT)
+        }
+        ReceiveError::Unavailable(cause) => {
+            tracing::error!(%org, "a webhook cannot be taken now: {error}");
+            let wait = match **cause {
+                HostError::Call(CallError::Saturated(_)) => SATURATED_WAIT,
+                _ => STORE_WAIT,
+            };
+            Answer::later(StatusCode::SERVICE_UNAVAILABLE, "unavailable", wait)
         }
     }
 }
 
-/// The whole body, or none if it is too large or broke off.
-async fn whole(body: Body, headers: &HeaderMap) -> Option<Vec<u8>> {
+/// The sender writes JSON, uncompressed; a request that does not say what it is may be that.
+fn is_json(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_ascii_lowercase());
+    let json = text(header::CONTENT_TYPE)
+        .is_none_or(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "application/json"));
+    json && text(header::CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity")
+}
+
+/// Why there is no body.
+enum Unread {
+    TooLarge,
+    BrokeOff,
+}
+
+/// The whole body, if it is not too large.
+async fn whole(body: Body, headers: &HeaderMap) -> std::result::Result<Vec<u8>, Unread> {
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if let Some(length) = declared.filter(|length| *length > LARGEST_BODY) {
@@ -126,9 +216,19 @@ async fn whole(body: Body, headers: &HeaderMap) -> Option<Vec<u8>> {
         if length <= LARGEST_DRAINED {
             let _ = axum::body::to_bytes(body, LARGEST_DRAINED).await;
         }
-        return None;
+        return Err(Unread::TooLarge);
     }
-    axum::body::to_bytes(body, LARGEST_BODY).await.ok().map(Vec::from)
+    let read = axum::body::to_bytes(body, LARGEST_BODY).await;
+    read.map(Vec::from).map_err(|error| {
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = cause {
+            if error.is::<http_body_util::LengthLimitError>() {
+                return Unread::TooLarge;
+            }
+            cause = error.source();
+        }
+        Unread::BrokeOff
+    })
 }
 
 /// As received, but for what may hold somebody's credentials.
@@ -177,5 +277,32 @@ async fn metrics(State(app): State<App>) -> Response {
                 .into_response()
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use koalr_host::port::StoreError;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_taken_now_is_to_be_sent_again_and_when() {
+        let org = "acme".parse().unwrap();
+        let unavailable = |error: StoreError| ReceiveError::Unavailable(Box::new(error.into()));
+        for (error, status, after) in [
+            (ReceiveError::Backlog(9), 503, Some(BACKLOG_WAIT)),
+            (unavailable(StoreError::Full("the disk is full".into())), 503, Some(STORE_WAIT)),
+            (unavailable(StoreError::Unavailable("read-only".into())), 503, Some(STORE_WAIT)),
+            (unavailable(StoreError::Corrupt("damaged".into())), 503, Some(STORE_WAIT)),
+            (ReceiveError::Rejected(Rejection::TooOld), 401, None),
+            (ReceiveError::Rejected(Rejection::BadSignature), 401, None),
+            (ReceiveError::Rejected(Rejection::NoSecret), 401, None),
+            (ReceiveError::UnknownOrganisation("acme".parse().unwrap()), 404, None),
+        ] {
+            let answer = refused(&org, &error);
+            assert_eq!((answer.status.as_u16(), answer.after), (status, after), "{error}");
+            assert!(answer.text.is_empty(), "the sender is not told why");
+        }
     }
 }

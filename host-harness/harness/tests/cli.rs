@@ -440,3 +440,35 @@ async fn what_arrived_is_listed_and_can_be_applied_again() {
     let unknown = desk.run("webhook replay --db k.db --org acme msg_x").await;
     assert!(text(&unknown.stderr).contains("acme has no delivery msg_x"), "{}", text(&unknown.stderr));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_webhook_is_told_so_and_what_is_not_genuine_is_not_told_why() {
+    let simulator = account(5).await;
+    let desk = Desk::new();
+    desk.connect(&simulator).await;
+    let serving = Serving::start(&desk);
+    let client = reqwest::Client::new();
+    let post = async |path: &str, kind: &str, body: Vec<u8>| {
+        let url = format!("{}/webhooks/{path}", serving.url);
+        let sent = client.post(url).header("content-type", kind).body(body).send().await.unwrap();
+        (sent.status().as_u16(), sent.text().await.unwrap())
+    };
+    let json = "application/json; charset=utf-8";
+    for (path, kind, body, status) in [
+        ("incidentio/acme", "text/plain", b"{}".to_vec(), 415),
+        ("incidentio/acme", json, vec![b' '; 600_000], 413),
+        ("incidentio/acme", json, b"{}".to_vec(), 401),
+        ("incidentio/acme", json, b"\xff\0".to_vec(), 401),
+        ("incidentio/nobody", json, b"{}".to_vec(), 404),
+        ("pagerduty/acme", json, b"{}".to_vec(), 404),
+        ("incidentio/no%20name%2f..", json, b"{}".to_vec(), 404),
+    ] {
+        let (answered, text) = post(path, kind, body).await;
+        assert_eq!(answered, status, "{path}");
+        assert_eq!(text.is_empty(), matches!(status, 401 | 404), "{path}: {text}");
+    }
+    let metrics = client.get(format!("{}/metrics", serving.url)).send().await.unwrap().text().await.unwrap();
+    for label in ["not_json", "too_large", "missing_header", "unknown_organisation", "unknown_plugin"] {
+        assert!(metrics.contains(label), "{label}: {metrics}");
+    }
+}

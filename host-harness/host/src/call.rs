@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wasmtime::{Store, Trap, UpdateDeadline};
 
-use crate::engine::{Engine, Saturated, TICK};
+use crate::engine::{Engine, Lane, Saturated, TICK};
 use crate::guest::GuestState;
 use crate::limits::Limits;
 
@@ -38,7 +38,7 @@ pub enum CallError {
 pub(crate) async fn run<T, F>(
     engine: &Engine,
     limits: Limits,
-    wall: Duration,
+    (lane, wall): (Lane, Duration),
     state: GuestState,
     call: F,
 ) -> Result<(T, GuestState), CallError>
@@ -46,7 +46,7 @@ where
     F: AsyncFnOnce(&mut Store<GuestState>) -> wasmtime::Result<T>,
 {
     // Before the store and dropped after it: the store holds the slot.
-    let _permit = engine.admit(limits.admission).await?;
+    let _permit = engine.admit(lane, limits.admission).await?;
     let mut store = Store::new(engine.wasmtime(), state);
     store.limiter(|state| &mut state.ceiling);
     store.set_hostcall_fuel(limits.hostcall_bytes);

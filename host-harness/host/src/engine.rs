@@ -32,13 +32,28 @@ pub struct Saturated {
 pub struct Engine {
     inner: wasmtime::Engine,
     slots: Arc<Semaphore>,
+    door: Arc<Semaphore>,
     capacity: u32,
+}
+
+/// Slots beside the others that only webhooks are verified in: a verification takes microseconds, and must not
+/// wait for calls that wait for a provider.
+const DOOR: u32 = 8;
+
+/// Which slots a call may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Those for everything.
+    Work,
+    /// Those for verification.
+    Door,
 }
 
 impl Engine {
     /// An engine with so many slots, each able to hold a guest of `limits.memory_bytes`.
     pub fn new(slots: u32, limits: &Limits) -> Result<Engine, EngineError> {
-        let pooled = wasmtime::Engine::new(&config(Some((slots, limits.memory_bytes))));
+        let pool = (slots.saturating_add(DOOR), limits.memory_bytes);
+        let pooled = wasmtime::Engine::new(&config(Some(pool)));
         let inner = pooled.or_else(|error| {
             // A slot reserves gigabytes of address space, which a container may not grant.
             tracing::warn!("no pool of instance slots, instances are made on demand: {error:#}");
@@ -46,11 +61,11 @@ impl Engine {
         });
         let inner = inner.map_err(EngineError)?;
         spawn_ticker(&inner);
-        let slots_free = Arc::new(Semaphore::new(usize::try_from(slots).unwrap_or(1)));
-        Ok(Engine { inner, slots: slots_free, capacity: slots })
+        let free = |slots| Arc::new(Semaphore::new(usize::try_from(slots).unwrap_or(1)));
+        Ok(Engine { inner, slots: free(slots), door: free(DOOR), capacity: slots })
     }
 
-    /// How many instances can run at a time.
+    /// How many instances can run at a time, those that verify webhooks not counted.
     pub fn slots(&self) -> u32 {
         self.capacity
     }
@@ -60,8 +75,16 @@ impl Engine {
     }
 
     /// Waits for a slot. The permit must outlive the store, because the store holds the slot.
-    pub(crate) async fn admit(&self, patience: Duration) -> Result<OwnedSemaphorePermit, Saturated> {
-        let permit = tokio::time::timeout(patience, Arc::clone(&self.slots).acquire_owned()).await;
+    pub(crate) async fn admit(
+        &self,
+        lane: Lane,
+        patience: Duration,
+    ) -> Result<OwnedSemaphorePermit, Saturated> {
+        let slots = match lane {
+            Lane::Work => &self.slots,
+            Lane::Door => &self.door,
+        };
+        let permit = tokio::time::timeout(patience, Arc::clone(slots).acquire_owned()).await;
         permit.ok().and_then(Result::ok).ok_or(Saturated { waited: patience })
     }
 }

@@ -16,7 +16,7 @@ use crate::contract::{
     MttrQuery, MttrReport, Outcome, Rederived, Rejection, Settings, Severity, Step, Verified,
 };
 use crate::egress::{Allowed, Client, ClientError, Egress, InvalidOrigin, Origin};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Lane};
 use crate::guest::{Access, GuestState, Names, Scope};
 use crate::id::{DeliveryId, OrgId};
 use crate::limits::Limits;
@@ -108,6 +108,11 @@ pub enum ReceiveError {
     /// 401.
     #[error("refused: {0:?}")]
     Rejected(Rejection),
+    /// 503: more waits to be applied than may.
+    #[error(
+        "{0} deliveries wait to be applied, which is as many as may; new ones are refused until they are"
+    )]
+    Backlog(u64),
     /// 503: the sender repeats it.
     #[error(transparent)]
     Unavailable(Box<HostError>),
@@ -175,7 +180,7 @@ impl HostBuilder {
         self
     }
 
-    /// How many calls run at a time. Default 64.
+    /// How many calls run at a time, verification of webhooks not counted. Default 160.
     #[must_use]
     pub fn slots(mut self, slots: u32) -> Self {
         self.slots = slots;
@@ -203,9 +208,13 @@ impl HostBuilder {
             client: Client::new()?,
             limits: self.limits,
             arrivals: Arc::default(),
+            backlog: Arc::default(),
         })
     }
 }
+
+/// Signs nothing: stands in for the secret of an organisation that does not exist.
+const DECOY: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// What a rehearsal uses in the place of what is stored.
 pub(crate) struct Trial {
@@ -228,13 +237,43 @@ pub struct Host {
     client: Client,
     limits: Limits,
     arrivals: Arc<tokio::sync::Notify>,
+    backlog: Arc<Backlog>,
+}
+
+/// How many deliveries waited when they were last counted.
+#[derive(Default)]
+struct Backlog(std::sync::Mutex<(Option<std::time::Instant>, u64)>);
+
+impl Backlog {
+    /// Whether it is time to count again; said to one caller only, so that not all of them count.
+    fn is_stale(&self) -> bool {
+        let mut last = self.lock();
+        let now = std::time::Instant::now();
+        let stale = last.0.is_none_or(|at| now.duration_since(at).as_secs() >= 1);
+        if stale {
+            last.0 = Some(now);
+        }
+        stale
+    }
+
+    fn note(&self, pending: u64) {
+        self.lock().1 = pending;
+    }
+
+    fn pending(&self) -> u64 {
+        self.lock().1
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, (Option<std::time::Instant>, u64)> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 impl Host {
     /// A host over this store, its secrets sealed with this key.
     pub fn builder(store: Arc<dyn Store>, key: SealingKey) -> HostBuilder {
         let (clock, limits) = (Arc::new(SystemClock), Limits::default());
-        HostBuilder { store, key, clock, cache: None, importer: None, limits, slots: 64 }
+        HostBuilder { store, key, clock, cache: None, importer: None, limits, slots: 160 }
     }
 
     /// The plugin.
@@ -255,6 +294,11 @@ impl Host {
     /// The clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
+    }
+
+    /// How many calls run at a time.
+    pub(crate) fn slots(&self) -> u32 {
+        self.engine.slots()
     }
 
     /// Wakes the worker when a delivery arrives in this process.
@@ -402,7 +446,7 @@ impl Host {
             plugin.koalr_integration_connector().call_connect(store, settings).await
         };
         let scope = self.scope(&self.plugin, org, "connect", Access::Write, revealed, None);
-        let (answer, _) = self.call(&self.plugin, scope, allowed, self.limits.wall, call).await?;
+        let (answer, _) = self.call(&self.plugin, scope, allowed, call).await?;
         answer.map_err(HostError::Plugin)
     }
 
@@ -418,7 +462,13 @@ impl Host {
         let unavailable = |error: HostError| ReceiveError::Unavailable(Box::new(error));
         let revealed = match self.store.organisation(org).await {
             Ok(Some(_)) => self.revealed(org).await.map_err(unavailable)?,
-            Ok(None) => return Err(ReceiveError::UnknownOrganisation(org.clone())),
+            Ok(None) => {
+                // The same work as for one that is known, so that the time of the answer tells nothing.
+                let names = self.plugin.descriptor().revealed.iter();
+                let decoys = names.map(|name| (name.clone(), vec![Secret::new(DECOY.into())])).collect();
+                let _ = self.verify_with(org, decoys, delivery).await;
+                return Err(ReceiveError::UnknownOrganisation(org.clone()));
+            }
             Err(error) => return Err(unavailable(error.into())),
         };
         let answer =
@@ -436,11 +486,13 @@ impl Host {
             plugin.koalr_integration_connector().call_verify_webhook(store, delivery).await
         };
         let scope = self.scope(&self.plugin, org, "verify-webhook", Access::Nothing, revealed, None);
-        Ok(self.call(&self.plugin, scope, Vec::new(), self.limits.verify_wall, call).await?.0)
+        let bounds = (Lane::Door, self.limits.verify_wall);
+        Ok(self.call_within(bounds, &self.plugin, scope, Vec::new(), call).await?.0)
     }
 
     /// Verifies a delivery and makes it durable. Once this answers `Ok`, the sender may be told 2xx.
     pub async fn receive(&self, org: &OrgId, delivery: Delivery) -> Result<Received, ReceiveError> {
+        self.check_backlog().await?;
         let verified = self.verify(org, &delivery).await?;
         let Ok(id) = verified.id.parse::<DeliveryId>() else {
             return Err(ReceiveError::Rejected(Rejection::MalformedHeader));
@@ -458,6 +510,21 @@ impl Host {
         Ok(Received { verified, accepted })
     }
 
+    /// Refuses while too much waits. Counted at most once a second, so that the bound may be passed by what arrives
+    /// in that time.
+    async fn check_backlog(&self) -> Result<(), ReceiveError> {
+        let stale = self.backlog.is_stale();
+        let pending = if stale {
+            let depth = self.store.depth().await;
+            let pending = depth.map_err(|error| ReceiveError::Unavailable(Box::new(error.into())))?.pending;
+            self.backlog.note(pending);
+            pending
+        } else {
+            self.backlog.pending()
+        };
+        if pending >= self.limits.pending { Err(ReceiveError::Backlog(pending)) } else { Ok(()) }
+    }
+
     /// Applies a stored delivery. With a lease, the plugin's commit and the delivery's completion are one
     /// transaction; the flag says whether that happened.
     pub(crate) async fn apply(
@@ -470,7 +537,7 @@ impl Host {
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_handle_event(store, delivery).await
         };
-        let (answer, state) = self.call(&self.plugin, scope, allowed, self.limits.wall, call).await?;
+        let (answer, state) = self.call(&self.plugin, scope, allowed, call).await?;
         Ok((answer.map_err(HostError::Plugin)?, state.has_completed()))
     }
 
@@ -481,7 +548,7 @@ impl Host {
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_poll(store).await
         };
-        self.call(&self.plugin, scope, allowed, self.limits.wall, call).await?.0.map_err(HostError::Plugin)
+        self.call(&self.plugin, scope, allowed, call).await?.0.map_err(HostError::Plugin)
     }
 
     /// One bounded part of deriving stored incidents anew, after the one that answered `after`. Makes no request.
@@ -496,7 +563,7 @@ impl Host {
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_rederive(store, after).await
         };
-        let done = self.call(plugin, scope, Vec::new(), self.limits.wall, call).await?.0;
+        let done = self.call(plugin, scope, Vec::new(), call).await?.0;
         let Rederived { updated, next } = done.map_err(HostError::Plugin)?;
         let next = match (next, &self.importer) {
             (next, Some(importer)) if Arc::ptr_eq(plugin, importer) => {
@@ -543,7 +610,7 @@ impl Host {
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_backfill(store, request).await
         };
-        self.call(plugin, scope, allowed, self.limits.wall, call).await?.0.map_err(HostError::Plugin)
+        self.call(plugin, scope, allowed, call).await?.0.map_err(HostError::Plugin)
     }
 
     /// A severity on the host's scale, as this organisation's incidents are mapped.
@@ -552,7 +619,7 @@ impl Host {
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_map_severity(store, severity).await
         };
-        self.call(&self.plugin, scope, Vec::new(), self.limits.wall, call).await?.0.map_err(HostError::Plugin)
+        self.call(&self.plugin, scope, Vec::new(), call).await?.0.map_err(HostError::Plugin)
     }
 
     /// Time to restore. [`calendar`](crate::calendar) makes the edges.
@@ -582,7 +649,7 @@ impl Host {
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_compute_mttr(store, query).await
         };
-        self.call(&self.plugin, scope, Vec::new(), self.limits.wall, call).await?.0.map_err(HostError::Plugin)
+        self.call(&self.plugin, scope, Vec::new(), call).await?.0.map_err(HostError::Plugin)
     }
 
     /// The organisation, or the error that says that there is none.
@@ -604,7 +671,20 @@ impl Host {
         plugin: &Plugin,
         scope: Scope,
         allowed: Vec<Allowed>,
-        wall: std::time::Duration,
+        call: F,
+    ) -> Result<(T, GuestState), CallError>
+    where
+        F: AsyncFnOnce(&Integration, &mut WasmStore<GuestState>) -> wasmtime::Result<T>,
+    {
+        self.call_within((Lane::Work, self.limits.wall), plugin, scope, allowed, call).await
+    }
+
+    async fn call_within<T, F>(
+        &self,
+        bounds: (Lane, std::time::Duration),
+        plugin: &Plugin,
+        scope: Scope,
+        allowed: Vec<Allowed>,
         call: F,
     ) -> Result<(T, GuestState), CallError>
     where
@@ -616,7 +696,7 @@ impl Host {
             let instance = plugin.pre.instantiate_async(&mut *store).await?;
             call(&instance, store).await
         };
-        run(&self.engine, self.limits, wall, state, entered).await
+        run(&self.engine, self.limits, bounds, state, entered).await
     }
 
     fn scope(

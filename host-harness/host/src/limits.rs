@@ -29,6 +29,8 @@ pub struct Limits {
     pub log_messages: u32,
     /// Changes in one commit. Default 20,000.
     pub changes: usize,
+    /// Deliveries that may wait to be applied, over all organisations, before new ones are refused. Default 500,000.
+    pub pending: u64,
     /// How long a call may wait for a free slot. Default 5 s.
     pub admission: Duration,
 }
@@ -48,6 +50,7 @@ impl Default for Limits {
             requests: 1_000,
             log_messages: 200,
             changes: 20_000,
+            pending: 500_000,
             admission: Duration::from_secs(5),
         }
     }

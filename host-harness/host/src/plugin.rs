@@ -14,7 +14,7 @@ use crate::cache::{ModuleCache, hex};
 use crate::call::{CallError, run};
 use crate::contract::{Descriptor, IntegrationPre};
 use crate::egress::{Client, Egress, InvalidOrigin, Origin};
-use crate::engine::Engine;
+use crate::engine::{Engine, Lane};
 use crate::guest::{GuestState, linker};
 use crate::limits::Limits;
 
@@ -93,7 +93,7 @@ impl Plugin {
             let instance = pre.instantiate_async(&mut *store).await?;
             instance.koalr_integration_connector().call_describe(store).await
         };
-        let (descriptor, _) = run(engine, *limits, limits.verify_wall, state, describe).await?;
+        let (descriptor, _) = run(engine, *limits, (Lane::Work, limits.verify_wall), state, describe).await?;
 
         let origins = descriptor.origins.iter().map(|origin| origin.parse());
         let origins = origins.collect::<Result<Vec<Origin>, InvalidOrigin>>()?;

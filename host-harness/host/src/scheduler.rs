@@ -3,7 +3,6 @@
 //! Jobs are rows that a runner leases, so that several processes can share the work and a killed one is
 //! replaced when its lease runs out. The lease is renewed while a runner works, and a runner that lost it stops.
 
-use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,9 +102,11 @@ impl Scheduler {
         Scheduler { host }
     }
 
-    /// Runs due jobs until the process ends or this future is dropped; a job that is cut off goes on with its
-    /// next lease.
-    pub async fn run(&self) {
+    /// Runs due jobs until `stop`, which gives those under way back: what they committed is kept, and the next
+    /// process goes on from there at once. After a kill it does when their leases run out.
+    pub async fn run(&self, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        let (stopping, stopped) = tokio::sync::watch::channel(false);
         let slots = Arc::new(tokio::sync::Semaphore::new(AT_A_TIME as usize));
         let mut running = tokio::task::JoinSet::new();
         loop {
@@ -122,22 +123,29 @@ impl Scheduler {
             for (lease, job) in due {
                 let scheduler = self.clone();
                 let permit = Arc::clone(&slots).acquire_owned().await;
+                let mut stopped = stopped.clone();
                 running.spawn(async move {
                     let _permit = permit;
                     let (org, kind) = (job.org.clone(), job.kind);
-                    if let Err(error) =
-                        scheduler.work(&lease, job, &|_| {}, true, std::pin::pin!(pending())).await
-                    {
-                        tracing::warn!(%org, ?kind, "{error}");
+                    let stop =
+                        std::pin::pin!(async move { drop(stopped.wait_for(|stopped| *stopped).await) });
+                    match scheduler.work(&lease, job, &|_| {}, true, stop).await {
+                        Ok(_) | Err(RunError::Stopped) => {}
+                        Err(error) => tracing::warn!(%org, ?kind, "{error}"),
                     }
                 });
             }
             if idle {
                 let next = self.host.store().next_due().await.ok().flatten();
                 let wait = next.map_or(LOOK_AGAIN, |at| between(self.host.clock().now(), at)).min(LOOK_AGAIN);
-                tokio::time::sleep(wait.max(Duration::from_millis(50))).await;
+                tokio::select! {
+                    () = tokio::time::sleep(wait.max(Duration::from_millis(50))) => {}
+                    () = stop.as_mut() => break,
+                }
             }
         }
+        stopping.send_replace(true);
+        while running.join_next().await.is_some() {}
     }
 
     /// Runs one job now, to the end of its present pass, waiting as long as the provider asks, or until `stop`.

@@ -3,20 +3,19 @@
 //! A failure that may pass is tried again with growing waits; one that will not, or that went on for too long,
 //! is set aside, where the store's port lists and replays it. Nothing is dropped.
 
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use crate::contract::{GuestError, Outcome};
 use crate::host::{Host, HostError};
-use crate::port::{LeasedDelivery, StoreError};
+use crate::id::OrgId;
+use crate::port::{Hands, Lease, LeasedDelivery, StoreError};
 use crate::scheduler::{backoff, later};
 
 /// Longer than any call may take.
 const LEASE: Duration = Duration::from_secs(300);
-/// Deliveries in hand at a time.
-const AT_A_TIME: u32 = 64;
 /// With the waits of [`backoff`], about four hours.
 const MOST_ATTEMPTS: u32 = 20;
 /// How long an idle worker sleeps at most, so that retries and other processes' deliveries are seen.
@@ -37,62 +36,157 @@ enum Verdict {
     Leave,
 }
 
+/// What a worker has in hand.
+#[derive(Default)]
+struct InHand {
+    applying: JoinSet<Result<(), StoreError>>,
+    leases: HashMap<Id, (Lease, Option<Line>)>,
+    /// Deliveries of incidents that one is being applied of: two at a time would get in each other's way.
+    lines: HashMap<Line, VecDeque<LeasedDelivery>>,
+    busy: HashMap<OrgId, u32>,
+}
+
+/// Deliveries of one incident.
+type Line = (OrgId, String);
+
+impl InHand {
+    fn is_empty(&self) -> bool {
+        self.applying.is_empty()
+    }
+
+    /// Most hands wait, for a commit or for the provider. A quarter of the slots is left for other calls, and one
+    /// organisation gets a quarter at most: a slow provider holds up its own deliveries only.
+    fn hands(&self, slots: u32) -> Hands {
+        let quarter = slots.div_ceil(4);
+        let most = slots.saturating_sub(quarter).max(1);
+        let busy = self.busy.values().sum();
+        Hands { free: most.saturating_sub(busy), each: quarter, busy: self.busy.clone() }
+    }
+
+    fn take(&mut self, worker: &InboxWorker, delivery: LeasedDelivery) {
+        let held = self.busy.entry(delivery.lease.org.clone()).or_default();
+        *held = held.saturating_add(1);
+        let line = delivery.incident.clone().map(|incident| (delivery.lease.org.clone(), incident));
+        match line.as_ref().and_then(|line| self.lines.get_mut(line)) {
+            Some(waiting) => waiting.push_back(delivery),
+            None => {
+                if let Some(line) = &line {
+                    self.lines.insert(line.clone(), VecDeque::new());
+                }
+                self.begin(worker, delivery, line);
+            }
+        }
+    }
+
+    fn begin(&mut self, worker: &InboxWorker, delivery: LeasedDelivery, line: Option<Line>) {
+        let (worker, lease) = (worker.clone(), delivery.lease.clone());
+        let task = self.applying.spawn(async move { worker.apply(&delivery).await });
+        self.leases.insert(task.id(), (lease, line));
+    }
+
+    /// The next that ends, if anything is in hand; what waited for it begins.
+    async fn next(&mut self, worker: &InboxWorker) -> Option<Result<(), StoreError>> {
+        let (id, result) = match self.applying.join_next_with_id().await? {
+            Ok((id, result)) => (id, result),
+            // Its lease runs out.
+            Err(error) => (error.id(), Ok(())),
+        };
+        if let Some((lease, line)) = self.leases.remove(&id) {
+            if let Some(held) = self.busy.get_mut(&lease.org) {
+                *held = held.saturating_sub(1);
+            }
+            self.busy.retain(|_, held| *held > 0);
+            if let Some(line) = line {
+                match self.lines.get_mut(&line).and_then(VecDeque::pop_front) {
+                    Some(delivery) => self.begin(worker, delivery, Some(line)),
+                    None => drop(self.lines.remove(&line)),
+                }
+            }
+        }
+        Some(result)
+    }
+
+    /// Lets what is being applied end within the grace, and answers the leases of the rest.
+    async fn end(mut self, grace: Duration) -> Vec<Lease> {
+        let mut unfinished: Vec<Lease> =
+            self.lines.drain().flat_map(|(_, waiting)| waiting).map(|delivery| delivery.lease).collect();
+        let leases = &mut self.leases;
+        let applying = &mut self.applying;
+        let ending = async {
+            while let Some(ended) = applying.join_next_with_id().await {
+                leases.remove(&ended.map_or_else(|error| error.id(), |(id, _)| id));
+            }
+        };
+        if tokio::time::timeout(grace, ending).await.is_err() {
+            self.applying.shutdown().await;
+        }
+        unfinished.extend(self.leases.into_values().map(|(lease, _)| lease));
+        unfinished
+    }
+}
+
 impl InboxWorker {
     /// A worker for this host's inbox.
     pub fn new(host: Host) -> InboxWorker {
         InboxWorker { host }
     }
 
-    /// Works until the process ends or this future is dropped; what is in hand then is due again when its
-    /// lease runs out.
-    pub async fn run(&self) {
-        let mut applying = JoinSet::new();
+    /// Works until `stop`. What is being applied then may end within the grace; the rest is given back, so that
+    /// another process finds it due. After a kill it is due when its lease runs out.
+    pub async fn run(&self, stop: impl Future<Output = ()>, grace: Duration) {
+        let mut stop = std::pin::pin!(stop);
+        let mut in_hand = InHand::default();
         loop {
-            match self.fill(&mut applying).await {
+            match self.fill(&mut in_hand).await {
                 Ok(0) => {}
                 Ok(_) => continue,
                 Err(error) => tracing::warn!("the inbox cannot be worked on: {error}"),
             }
             // One that takes long must not keep the others waiting.
             tokio::select! {
-                Some(ended) = applying.join_next(), if !applying.is_empty() => {
-                    if let Ok(Err(error)) = ended {
+                Some(ended) = in_hand.next(self), if !in_hand.is_empty() => {
+                    if let Err(error) = ended {
                         tracing::warn!("how a delivery ended cannot be noted: {error}");
                     }
                 }
                 () = self.host.arrivals().notified() => {}
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = stop.as_mut() => break,
             }
+        }
+        let unfinished = in_hand.end(grace).await;
+        if !unfinished.is_empty()
+            && let Err(error) = self.host.store().give_back(unfinished).await
+        {
+            tracing::warn!("deliveries in hand were not given back and are due in five minutes: {error}");
         }
     }
 
     /// Applies everything that is due now, and answers how many attempts that were.
     pub async fn drain(&self) -> Result<u64, StoreError> {
-        let mut applying = JoinSet::new();
+        let mut in_hand = InHand::default();
         let mut attempts = 0;
         loop {
-            attempts += self.fill(&mut applying).await?;
-            match applying.join_next().await {
+            attempts += self.fill(&mut in_hand).await?;
+            match in_hand.next(self).await {
                 None => return Ok(attempts),
-                Some(Ok(Err(error))) => return Err(error),
-                Some(_) => {}
+                Some(ended) => ended?,
             }
         }
     }
 
-    /// Starts on as many due deliveries as there are hands free.
-    async fn fill(&self, applying: &mut JoinSet<Result<(), StoreError>>) -> Result<u64, StoreError> {
-        let free = AT_A_TIME.saturating_sub(u32::try_from(applying.len()).unwrap_or(u32::MAX));
-        if free == 0 {
+    /// Takes on as many due deliveries as there are hands free.
+    async fn fill(&self, in_hand: &mut InHand) -> Result<u64, StoreError> {
+        let hands = in_hand.hands(self.host.slots());
+        if hands.free == 0 {
             return Ok(0);
         }
-        let claimed = self.host.store().claim(free, LEASE, self.host.clock().now()).await?;
-        let started = claimed.len() as u64;
+        let claimed = self.host.store().claim(hands, LEASE, self.host.clock().now()).await?;
+        let taken = claimed.len() as u64;
         for delivery in claimed {
-            let worker = self.clone();
-            applying.spawn(async move { worker.apply(Arc::new(delivery)).await });
+            in_hand.take(self, delivery);
         }
-        Ok(started)
+        Ok(taken)
     }
 
     /// Works until no delivery waits, those of other workers and those that are to be tried later included.
@@ -106,7 +200,7 @@ impl InboxWorker {
         }
     }
 
-    async fn apply(&self, delivery: Arc<LeasedDelivery>) -> Result<(), StoreError> {
+    async fn apply(&self, delivery: &LeasedDelivery) -> Result<(), StoreError> {
         let lease = &delivery.lease;
         let result = self.host.apply(lease, &delivery.delivery).await;
         let (store, now) = (self.host.store(), self.host.clock().now());

@@ -35,15 +35,16 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAd
     Ok((listener, address))
 }
 
-/// What a request in hand may still take once the process is asked to stop.
+/// What a request or a delivery in hand may still take once the process is asked to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Serves until the process is asked to stop; requests in hand are answered before.
+/// Serves until the process is asked to stop; requests in hand are answered before, and work in hand is finished or
+/// given back.
 pub(crate) async fn serve(host: Host, listener: TcpListener, scheduled: bool) -> Result<()> {
     let worker = InboxWorker::new(host.clone());
-    let background = tokio::spawn(async move { worker.run().await });
+    let worker = tokio::spawn(async move { worker.run(asked_to_stop(), GRACE).await });
     let scheduler = Scheduler::new(host.clone());
-    let schedule = scheduled.then(|| tokio::spawn(async move { scheduler.run().await }));
+    let schedule = scheduled.then(|| tokio::spawn(async move { scheduler.run(asked_to_stop()).await }));
     let serving = axum::serve(listener, server::router(host)).with_graceful_shutdown(asked_to_stop());
     let overdue = async {
         asked_to_stop().await;
@@ -53,12 +54,12 @@ pub(crate) async fn serve(host: Host, listener: TcpListener, scheduled: bool) ->
         served = serving => served,
         () = overdue => Ok(()),
     };
-    // Both hold leases in the store, which run out: what is cut off here is done by the next process.
-    background.abort();
+    served.context("the server stopped")?;
+    worker.await.context("the inbox's worker failed")?;
     if let Some(schedule) = schedule {
-        schedule.abort();
+        schedule.await.context("the schedule failed")?;
     }
-    served.context("the server stopped")
+    Ok(())
 }
 
 /// Ctrl-C, or the signal that service managers send.

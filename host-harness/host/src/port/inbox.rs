@@ -1,5 +1,6 @@
 //! The durable inbox: deliveries wait here between their acknowledgement and their effect.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::StoreError;
@@ -50,8 +51,21 @@ pub struct LeasedDelivery {
     pub attempt: u32,
     /// For the log.
     pub event_type: String,
+    /// The provider's incident, if the delivery names one.
+    pub incident: Option<String>,
     /// Headers and body as they arrived.
     pub delivery: Delivery,
+}
+
+/// What a worker can take on.
+#[derive(Debug, Clone, Default)]
+pub struct Hands {
+    /// Deliveries altogether.
+    pub free: u32,
+    /// Deliveries of one organisation, those in hand included: a slow one must not fill every hand.
+    pub each: u32,
+    /// What is in hand already, by organisation.
+    pub busy: HashMap<OrgId, u32>,
 }
 
 /// Where a delivery stands.
@@ -112,11 +126,11 @@ pub struct InboxDepth {
 pub trait Inbox: Send + Sync {
     /// Stores a delivery unless one of the same organisation and id is stored; durable on return.
     async fn accept(&self, org: &OrgId, delivery: NewDelivery) -> Result<Accepted, StoreError>;
-    /// Leases up to `limit` deliveries that are due, organisations taking turns, oldest first within one.
-    /// A lease that has run out makes its delivery due again.
+    /// Leases deliveries that are due, organisations taking turns, oldest first within one. A lease that has run
+    /// out makes its delivery due again.
     async fn claim(
         &self,
-        limit: u32,
+        hands: Hands,
         lease_for: Duration,
         now: Timestamp,
     ) -> Result<Vec<LeasedDelivery>, StoreError>;
@@ -124,6 +138,8 @@ pub trait Inbox: Send + Sync {
     async fn finish(&self, lease: &Lease, outcome: &str, now: Timestamp) -> Result<(), StoreError>;
     /// Failed; due again at `run_at`.
     async fn retry(&self, lease: &Lease, error: &str, run_at: Timestamp) -> Result<(), StoreError>;
+    /// Not begun or cut off: due again at once, as if it had not been claimed. Leases lost meanwhile are passed over.
+    async fn give_back(&self, leases: Vec<Lease>) -> Result<(), StoreError>;
     /// Failed for the last time.
     async fn bury(&self, lease: &Lease, error: &str, now: Timestamp) -> Result<(), StoreError>;
     /// Makes a dead or done delivery due again, its attempts counted anew. False if there is none.

@@ -14,7 +14,7 @@ mod report;
 
 pub use directory::{Directory, HostService, HostUser, Imported, normalised};
 pub use inbox::{
-    Accepted, DeliveryFilter, DeliveryRow, DeliveryState, Inbox, InboxDepth, Lease, LeasedDelivery,
+    Accepted, DeliveryFilter, DeliveryRow, DeliveryState, Hands, Inbox, InboxDepth, Lease, LeasedDelivery,
     NewDelivery,
 };
 pub use jobs::{BackfillWindow, Job, JobKind, JobLease, Jobs, Progress, Release};

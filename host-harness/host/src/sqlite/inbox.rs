@@ -24,7 +24,7 @@ use super::fault::{Fault, Outcome, Result};
 use crate::contract::{Delivery, Timestamp};
 use crate::id::{DeliveryId, OrgId};
 use crate::port::{
-    Accepted, DeliveryFilter, DeliveryRow, DeliveryState, Inbox, InboxDepth, Lease, LeasedDelivery,
+    Accepted, DeliveryFilter, DeliveryRow, DeliveryState, Hands, Inbox, InboxDepth, Lease, LeasedDelivery,
     NewDelivery,
 };
 
@@ -41,12 +41,12 @@ impl Inbox for SqliteStore {
         self.write(move |connection| accept(connection, &org, &delivery)).await
     }
 
-    async fn claim(&self, limit: u32, lease_for: Duration, now: Timestamp) -> Result<Vec<LeasedDelivery>> {
+    async fn claim(&self, hands: Hands, lease_for: Duration, now: Timestamp) -> Result<Vec<LeasedDelivery>> {
         // An idle worker asks often; a look at two indexes spares the file a write.
         if !self.read(move |connection| any_due(connection, now)).await? {
             return Ok(Vec::new());
         }
-        self.note(move |connection| claim(connection, limit, lease_end(now, lease_for), now)).await
+        self.note(move |connection| claim(connection, &hands, lease_end(now, lease_for), now)).await
     }
 
     async fn finish(&self, lease: &Lease, outcome: &str, now: Timestamp) -> Result<()> {
@@ -68,6 +68,19 @@ impl Inbox for SqliteStore {
                 WHERE org = ?1 AND id = ?2 AND token = ?3 AND state = 1";
             let (org, id) = (lease.org.as_str(), lease.delivery.as_str());
             held(connection.prepare_cached(update)?.execute(params![org, id, lease.token, error, run_at])?)
+        })
+        .await
+    }
+
+    async fn give_back(&self, leases: Vec<Lease>) -> Result<()> {
+        self.write(move |connection| {
+            let update = "UPDATE delivery SET state = 0, due_at = NULL, attempts = attempts - 1
+                WHERE org = ?1 AND id = ?2 AND token = ?3 AND state = 1";
+            let mut update = connection.prepare_cached(update)?;
+            for lease in &leases {
+                update.execute(params![lease.org.as_str(), lease.delivery.as_str(), lease.token])?;
+            }
+            Ok(())
         })
         .await
     }
@@ -157,27 +170,31 @@ fn any_due(connection: &Connection, now: Timestamp) -> Outcome<bool> {
 
 fn claim(
     connection: &Connection,
-    limit: u32,
+    hands: &Hands,
     until: Timestamp,
     now: Timestamp,
 ) -> Outcome<Vec<LeasedDelivery>> {
     let ready = "UPDATE delivery SET state = 0, due_at = NULL WHERE due_at <= ?1";
     connection.prepare_cached(ready)?.execute([now])?;
 
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let limit = usize::try_from(hands.free).unwrap_or(usize::MAX);
     let mut leased = Vec::new();
-    let mut turns = turns(connection, limit)?;
+    let mut turns = turns(connection, limit, hands)?;
+    let mut busy = hands.busy.clone();
     let mut served = None;
     while leased.len() < limit && !turns.is_empty() {
-        // One each, until there are enough or none has any left.
+        // One each, until there are enough, or none has any left or a hand for it.
         let mut going_on = Vec::with_capacity(turns.len());
         for org in turns {
             if leased.len() == limit {
                 break;
             }
-            if let Some(delivery) = lease_oldest(connection, &org, until)? {
-                leased.push(delivery);
-                served = Some(org.clone());
+            let Some(delivery) = lease_oldest(connection, &org, until)? else { continue };
+            leased.push(delivery);
+            served = Some(org.clone());
+            let held = busy.entry(org.clone()).or_default();
+            *held = held.saturating_add(1);
+            if *held < hands.each {
                 going_on.push(org);
             }
         }
@@ -189,8 +206,9 @@ fn claim(
     Ok(leased)
 }
 
-/// Up to `limit` organisations with something ready, from the one after the last served on, then from the first.
-fn turns(connection: &Connection, limit: usize) -> Outcome<Vec<OrgId>> {
+/// Up to `limit` organisations with something ready, from the one after the last served on, then from the first;
+/// without those that have all the hands that one may have.
+fn turns(connection: &Connection, limit: usize, hands: &Hands) -> Outcome<Vec<OrgId>> {
     let last: String = connection.prepare_cached("SELECT org FROM turn")?.query_row([], |row| row.get(0))?;
     let next = "SELECT org FROM delivery WHERE state = 0 AND org > ?1 ORDER BY org LIMIT 1";
     let mut next = connection.prepare_cached(next)?;
@@ -201,7 +219,10 @@ fn turns(connection: &Connection, limit: usize) -> Outcome<Vec<OrgId>> {
         match next.query_row([&at], |row| row.get::<_, String>(0)).optional()? {
             Some(org) if wrapped && org > last => break,
             Some(org) => {
-                turns.push(org.parse().map_err(|_| Fault::damaged("an organisation"))?);
+                let turn: OrgId = org.parse().map_err(|_| Fault::damaged("an organisation"))?;
+                if hands.busy.get(&turn).is_none_or(|held| *held < hands.each) {
+                    turns.push(turn);
+                }
                 at = org;
             }
             None if wrapped => break,
@@ -215,16 +236,16 @@ fn turns(connection: &Connection, limit: usize) -> Outcome<Vec<OrgId>> {
 }
 
 fn lease_oldest(connection: &Connection, org: &OrgId, until: Timestamp) -> Outcome<Option<LeasedDelivery>> {
-    let oldest = "SELECT n, id, event_type, token, attempts FROM delivery
+    let oldest = "SELECT n, id, event_type, token, attempts, incident FROM delivery
         WHERE org = ?1 AND state = 0 ORDER BY received_at, n LIMIT 1";
     let read = |row: &Row<'_>| {
         let lease =
             Lease { org: org.clone(), delivery: delivery_id(row, 1)?, token: row.get::<_, i64>(3)? + 1 };
         let attempt = row.get::<_, u32>(4)?.saturating_add(1);
-        Ok((row.get::<_, i64>(0)?, lease, row.get(2)?, attempt))
+        Ok((row.get::<_, i64>(0)?, lease, row.get(2)?, attempt, row.get(5)?))
     };
     let found = connection.prepare_cached(oldest)?.query_row([org.as_str()], read).optional()?;
-    let Some((n, lease, event_type, attempt)) = found else {
+    let Some((n, lease, event_type, attempt, incident)) = found else {
         return Ok(None);
     };
     let update = "UPDATE delivery SET state = 1, due_at = ?2, token = ?3, attempts = ?4 WHERE n = ?1";
@@ -233,7 +254,7 @@ fn lease_oldest(connection: &Connection, org: &OrgId, until: Timestamp) -> Outco
     let (headers, body): (Vec<u8>, Vec<u8>) =
         connection.prepare_cached(body)?.query_row([n], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let delivery = Delivery { headers: decode_headers(&headers)?, body };
-    Ok(Some(LeasedDelivery { lease, attempt, event_type, delivery }))
+    Ok(Some(LeasedDelivery { lease, attempt, event_type, incident, delivery }))
 }
 
 fn deliveries(connection: &Connection, org: &OrgId, filter: &DeliveryFilter) -> Outcome<Vec<DeliveryRow>> {

@@ -17,7 +17,7 @@ use crate::contract::{
 };
 use crate::id::OrgId;
 use crate::port::{
-    Inbox, LeasedDelivery, NewDelivery, Organisation, OrganisationState, Organisations, Records,
+    Hands, Inbox, LeasedDelivery, NewDelivery, Organisation, OrganisationState, Organisations, Records,
 };
 
 const LEASE: Duration = Duration::from_micros(100);
@@ -139,10 +139,15 @@ fn counts(created: u32, updated: u32, unchanged: u32, stale: u32, events: u32) -
     Applied { created, updated, unchanged, stale, events }
 }
 
+/// So many hands, whoever's deliveries they get.
+fn hands(free: u32) -> Hands {
+    Hands { free, each: u32::MAX, ..Hands::default() }
+}
+
 /// Accepts one delivery of `acme` and leases it at this time.
 async fn leased(store: &SqliteStore, id: &str, now: Timestamp) -> LeasedDelivery {
     store.accept(&org("acme"), delivery(id, now)).await.unwrap();
-    store.claim(1, LEASE, now).await.unwrap().pop().unwrap()
+    store.claim(hands(1), LEASE, now).await.unwrap().pop().unwrap()
 }
 
 async fn revision(store: &SqliteStore, id: &str) -> Option<u64> {

@@ -2,7 +2,7 @@ use super::*;
 use crate::port::{Accepted, DeliveryFilter, DeliveryState, InboxDepth, StoreError};
 
 async fn claimed(store: &SqliteStore, limit: u32, now: Timestamp) -> Vec<String> {
-    let claimed = store.claim(limit, LEASE, now).await.unwrap();
+    let claimed = store.claim(hands(limit), LEASE, now).await.unwrap();
     claimed.iter().map(|held| format!("{} {}", held.lease.org, held.lease.delivery)).collect()
 }
 
@@ -45,11 +45,40 @@ async fn organisations_take_turns_across_claims() {
 }
 
 #[tokio::test]
+async fn one_organisation_does_not_fill_every_hand() {
+    let store = fixture().await;
+    for number in 0..6 {
+        store.accept(&org("acme"), delivery(&format!("a{number}"), number)).await.unwrap();
+    }
+    store.accept(&org("beta"), delivery("b0", 50)).await.unwrap();
+    let claim = async |busy: u32| {
+        let hands = Hands { free: 9, each: 2, busy: [(org("acme"), busy)].into() };
+        let claimed = store.claim(hands, LEASE, 60).await.unwrap();
+        claimed.iter().map(|held| held.lease.delivery.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(claim(1).await, ["a0", "b0"]);
+    assert!(claim(2).await.is_empty());
+    assert_eq!(claim(0).await, ["a1", "a2"]);
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_given_back_is_due_at_once_and_its_attempt_does_not_count() {
+    let store = fixture().await;
+    let held = leased(&store, "msg_1", 10).await;
+    store.give_back(vec![held.lease.clone()]).await.unwrap();
+    let again = store.claim(hands(1), LEASE, 10).await.unwrap().pop().unwrap();
+    assert_eq!(again.attempt, 1);
+    // The first holder has lost it.
+    store.give_back(vec![held.lease]).await.unwrap();
+    assert!(store.claim(hands(1), LEASE, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_lease_that_ran_out_makes_its_delivery_due_again() {
     let store = fixture().await;
     let first = leased(&store, "msg_1", 10).await;
-    assert!(store.claim(1, LEASE, 109).await.unwrap().is_empty());
-    let second = store.claim(1, LEASE, 110).await.unwrap().pop().unwrap();
+    assert!(store.claim(hands(1), LEASE, 109).await.unwrap().is_empty());
+    let second = store.claim(hands(1), LEASE, 110).await.unwrap().pop().unwrap();
     assert_eq!(second.attempt, 2);
     assert!(second.lease.token > first.lease.token);
     for late in [
@@ -99,12 +128,12 @@ async fn a_dead_delivery_can_be_replayed() {
     store.bury(&held.lease, "malformed", 12).await.unwrap();
     assert_eq!(states(&store).await, [(DeliveryState::Dead, Some("malformed".into()))]);
     assert_eq!(store.depth().await.unwrap(), InboxDepth { pending: 0, dead: 1 });
-    assert!(store.claim(1, LEASE, 9_999).await.unwrap().is_empty());
+    assert!(store.claim(hands(1), LEASE, 9_999).await.unwrap().is_empty());
 
     assert!(!store.replay(&org("beta"), &held.lease.delivery, 20).await.unwrap());
     assert!(store.replay(&acme, &held.lease.delivery, 20).await.unwrap());
     assert!(matches!(store.finish(&held.lease, "late", 21).await, Err(StoreError::Conflict)));
-    let again = store.claim(1, LEASE, 20).await.unwrap().pop().unwrap();
+    let again = store.claim(hands(1), LEASE, 20).await.unwrap().pop().unwrap();
     assert_eq!(again.attempt, 1);
     store.finish(&again.lease, "updated", 22).await.unwrap();
     assert!(store.replay(&acme, &held.lease.delivery, 30).await.unwrap(), "one that is done, too");
@@ -117,7 +146,7 @@ async fn a_list_is_of_one_organisation_newest_first() {
         store.accept(&org("acme"), delivery(id, received_at)).await.unwrap();
     }
     store.accept(&org("beta"), delivery("foreign", 9)).await.unwrap();
-    let held = store.claim(1, LEASE, 10).await.unwrap().pop().unwrap();
+    let held = store.claim(hands(1), LEASE, 10).await.unwrap().pop().unwrap();
     store.bury(&held.lease, "no", 11).await.unwrap();
     let list = async |state, limit| {
         let filter = DeliveryFilter { state, limit };

@@ -112,7 +112,7 @@ async fn a_late_worker_is_refused_and_writes_nothing() {
     let store = fixture().await;
     let acme = org("acme");
     let early = leased(&store, "msg_1", 10).await;
-    let late = store.claim(1, LEASE, 10 + 100).await.unwrap().pop().unwrap();
+    let late = store.claim(hands(1), LEASE, 10 + 100).await.unwrap().pop().unwrap();
     assert!(late.lease.token > early.lease.token);
 
     let refused = store.commit(&acme, vec![put(incident("1"), None)], Some(&early.lease)).await;
@@ -121,7 +121,10 @@ async fn a_late_worker_is_refused_and_writes_nothing() {
 
     store.commit(&acme, vec![put(incident("1"), None)], Some(&late.lease)).await.unwrap();
     assert_eq!(revision(&store, "1").await, Some(1));
-    assert!(store.claim(1, LEASE, 10_000).await.unwrap().is_empty(), "the commit completed the delivery");
+    assert!(
+        store.claim(hands(1), LEASE, 10_000).await.unwrap().is_empty(),
+        "the commit completed the delivery"
+    );
     let second = store.commit(&acme, Vec::new(), Some(&late.lease)).await;
     assert!(matches!(second, Err(StoreError::Conflict)), "{second:?}");
 }
@@ -133,7 +136,7 @@ async fn a_refused_commit_leaves_its_delivery_due() {
     let refused = store.commit(&org("acme"), vec![put(incident("1"), Some(9))], Some(&held.lease)).await;
     assert!(matches!(refused, Err(StoreError::Conflict)));
     store.retry(&held.lease, "conflict", 20).await.unwrap();
-    assert_eq!(store.claim(1, LEASE, 20).await.unwrap()[0].attempt, 2);
+    assert_eq!(store.claim(hands(1), LEASE, 20).await.unwrap()[0].attempt, 2);
 
     let foreign = store.commit(&org("beta"), Vec::new(), Some(&held.lease)).await;
     assert!(matches!(foreign, Err(StoreError::Invalid(_))), "{foreign:?}");

@@ -162,7 +162,7 @@ async fn two_stores_on_one_file_share_the_work() {
     let mut claiming = tokio::task::JoinSet::new();
     for n in 0..40 {
         let store = stores[n % 2].clone();
-        claiming.spawn(async move { store.claim(5, LEASE, 1_000).await.unwrap() });
+        claiming.spawn(async move { store.claim(hands(5), LEASE, 1_000).await.unwrap() });
     }
     let claimed: Vec<LeasedDelivery> = claiming.join_all().await.into_iter().flatten().collect();
     let distinct: std::collections::HashSet<String> =
