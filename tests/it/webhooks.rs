@@ -229,7 +229,7 @@ async fn a_poison_delivery_ends_among_the_dead_and_its_neighbours_do_not_wait() 
     let bench = Bench::connected(&simulator).await;
     let poison = simulator.declare(new_incident(&simulator, true), now()).unwrap();
     let failing = Effect::Status { status: 500, body: Value::Null };
-    simulator.inject(Fault::new(&format!("/v2/incidents/{poison}"), u32::MAX, failing));
+    simulator.inject(Fault::new(format!("/v2/incidents/{poison}"), u32::MAX, failing));
     deliver(&bench, "poison", &event("private_incident.incident_created_v2", &json!({ "id": poison }))).await;
     let mut neighbours = Vec::new();
     for number in 0..5 {

@@ -19,6 +19,7 @@ cargo xtask <verb>
   plugin           build the components: target/plugin/incidentio.wasm and target/plugin/opsgenie.wasm
   demo [--exit]    build everything and run the demo; --exit ends it after the summary
   test             format, clippy with warnings denied, the components, every test
+  soak             the long form of the crash test: over a hundred kills, some minutes
   bench [N]        how long an import of N incidents takes, 10,000 unless told, and time to restore over a hundred
                    times as many
 ";
@@ -40,6 +41,11 @@ fn main() -> Result<()> {
             succeed(&mut run)
         }
         ["test"] => test(),
+        ["soak"] => {
+            components()?;
+            let tests = ["test", "--workspace", "--test", "cli", "--", "--ignored", "a_hundred_kills"];
+            succeed(&mut cargo(&tests))
+        }
         ["bench"] => bench(10_000),
         ["bench", incidents] => bench(incidents.parse().context("N is a number of incidents")?),
         _ => {

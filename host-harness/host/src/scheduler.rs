@@ -12,10 +12,10 @@ use crate::host::{Host, HostError};
 use crate::id::OrgId;
 use crate::port::{Job, JobKind, JobLease, Progress, Release, StoreError};
 
-/// How long the job of a killed runner waits for the next; three renewals may fail before.
-const LEASE: Duration = Duration::from_secs(60);
+/// How long the job of a killed runner waits for the next; two renewals may fail before.
+const LEASE: Duration = Duration::from_secs(30);
 /// How often a lease is renewed while its job is worked on.
-const BEAT: Duration = Duration::from_secs(15);
+const BEAT: Duration = Duration::from_secs(10);
 /// Jobs that one process works on at a time.
 const AT_A_TIME: u32 = 8;
 /// Waits between steps up to this are slept through; longer ones give the lease back.
@@ -76,7 +76,7 @@ pub type Observer<'a> = &'a (dyn Fn(&Event) + Send + Sync);
 pub enum RunError {
     /// Another process, or the scheduler, works on it now.
     #[error(
-        "another process works on this job now; try again when it is done, or a minute after it was killed"
+        "another process works on this job now; try again when it is done, or half a minute after it was killed"
     )]
     Busy,
     /// The caller asked for it.

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
 
 use crate::contract::{GuestError, Outcome};
 use crate::host::{Host, HostError};
@@ -14,8 +15,10 @@ use crate::id::OrgId;
 use crate::port::{Hands, Lease, LeasedDelivery, StoreError};
 use crate::scheduler::{backoff, later};
 
-/// Longer than any call may take.
-const LEASE: Duration = Duration::from_secs(300);
+/// How long the deliveries of a killed worker wait for the next; two renewals may fail before.
+const LEASE: Duration = Duration::from_secs(30);
+/// How often the leases of what is in hand are renewed.
+const BEAT: Duration = Duration::from_secs(10);
 /// With the waits of [`backoff`], about four hours.
 const MOST_ATTEMPTS: u32 = 20;
 /// How long an idle worker sleeps at most, so that retries and other processes' deliveries are seen.
@@ -37,19 +40,29 @@ enum Verdict {
 }
 
 /// What a worker has in hand.
-#[derive(Default)]
 struct InHand {
     applying: JoinSet<Result<(), StoreError>>,
     leases: HashMap<Id, (Lease, Option<Line>)>,
     /// Deliveries of incidents that one is being applied of: two at a time would get in each other's way.
     lines: HashMap<Line, VecDeque<LeasedDelivery>>,
     busy: HashMap<OrgId, u32>,
+    renew_at: Instant,
 }
 
 /// Deliveries of one incident.
 type Line = (OrgId, String);
 
 impl InHand {
+    fn new() -> InHand {
+        InHand {
+            applying: JoinSet::new(),
+            leases: HashMap::new(),
+            lines: HashMap::new(),
+            busy: HashMap::new(),
+            renew_at: Instant::now() + BEAT,
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.applying.is_empty()
     }
@@ -86,7 +99,19 @@ impl InHand {
 
     /// The next that ends, if anything is in hand; what waited for it begins.
     async fn next(&mut self, worker: &InboxWorker) -> Option<Result<(), StoreError>> {
-        let (id, result) = match self.applying.join_next_with_id().await? {
+        let ended = loop {
+            tokio::select! {
+                ended = self.applying.join_next_with_id() => break ended?,
+                () = tokio::time::sleep_until(self.renew_at) => {
+                    self.renew_at = Instant::now() + BEAT;
+                    let (store, now) = (worker.host.store(), worker.host.clock().now());
+                    if let Err(error) = store.renew(self.held(), LEASE, now).await {
+                        tracing::warn!("the leases of deliveries in hand were not renewed: {error}");
+                    }
+                }
+            }
+        };
+        let (id, result) = match ended {
             Ok((id, result)) => (id, result),
             // Its lease runs out.
             Err(error) => (error.id(), Ok(())),
@@ -104,6 +129,11 @@ impl InHand {
             }
         }
         Some(result)
+    }
+
+    fn held(&self) -> Vec<Lease> {
+        let waiting = self.lines.values().flatten().map(|delivery| &delivery.lease);
+        self.leases.values().map(|(lease, _)| lease).chain(waiting).cloned().collect()
     }
 
     /// Lets what is being applied end within the grace, and answers the leases of the rest.
@@ -135,7 +165,7 @@ impl InboxWorker {
     /// another process finds it due. After a kill it is due when its lease runs out.
     pub async fn run(&self, stop: impl Future<Output = ()>, grace: Duration) {
         let mut stop = std::pin::pin!(stop);
-        let mut in_hand = InHand::default();
+        let mut in_hand = InHand::new();
         loop {
             match self.fill(&mut in_hand).await {
                 Ok(0) => {}
@@ -158,13 +188,13 @@ impl InboxWorker {
         if !unfinished.is_empty()
             && let Err(error) = self.host.store().give_back(unfinished).await
         {
-            tracing::warn!("deliveries in hand were not given back and are due in five minutes: {error}");
+            tracing::warn!("deliveries in hand were not given back and are due in half a minute: {error}");
         }
     }
 
     /// Applies everything that is due now, and answers how many attempts that were.
     pub async fn drain(&self) -> Result<u64, StoreError> {
-        let mut in_hand = InHand::default();
+        let mut in_hand = InHand::new();
         let mut attempts = 0;
         loop {
             attempts += self.fill(&mut in_hand).await?;

@@ -138,6 +138,8 @@ pub trait Inbox: Send + Sync {
     async fn finish(&self, lease: &Lease, outcome: &str, now: Timestamp) -> Result<(), StoreError>;
     /// Failed; due again at `run_at`.
     async fn retry(&self, lease: &Lease, error: &str, run_at: Timestamp) -> Result<(), StoreError>;
+    /// Lets these leases run from now. Those lost meanwhile are passed over.
+    async fn renew(&self, leases: Vec<Lease>, lease_for: Duration, now: Timestamp) -> Result<(), StoreError>;
     /// Not begun or cut off: due again at once, as if it had not been claimed. Leases lost meanwhile are passed over.
     async fn give_back(&self, leases: Vec<Lease>) -> Result<(), StoreError>;
     /// Failed for the last time.

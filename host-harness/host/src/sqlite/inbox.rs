@@ -72,6 +72,20 @@ impl Inbox for SqliteStore {
         .await
     }
 
+    async fn renew(&self, leases: Vec<Lease>, lease_for: Duration, now: Timestamp) -> Result<()> {
+        self.note(move |connection| {
+            let update =
+                "UPDATE delivery SET due_at = ?4 WHERE org = ?1 AND id = ?2 AND token = ?3 AND state = 1";
+            let mut update = connection.prepare_cached(update)?;
+            let until = lease_end(now, lease_for);
+            for lease in &leases {
+                update.execute(params![lease.org.as_str(), lease.delivery.as_str(), lease.token, until])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     async fn give_back(&self, leases: Vec<Lease>) -> Result<()> {
         self.write(move |connection| {
             let update = "UPDATE delivery SET state = 0, due_at = NULL, attempts = attempts - 1

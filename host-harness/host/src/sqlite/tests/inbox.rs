@@ -62,6 +62,18 @@ async fn one_organisation_does_not_fill_every_hand() {
 }
 
 #[tokio::test]
+async fn a_renewed_lease_holds_on() {
+    let store = fixture().await;
+    let held = leased(&store, "msg_1", 10).await;
+    store.renew(vec![held.lease.clone()], LEASE, 100).await.unwrap();
+    assert!(store.claim(hands(1), LEASE, 199).await.unwrap().is_empty());
+    assert_eq!(store.claim(hands(1), LEASE, 200).await.unwrap().len(), 1);
+    // The first holder has lost it.
+    store.renew(vec![held.lease], LEASE, 1_000).await.unwrap();
+    assert_eq!(store.claim(hands(1), LEASE, 300).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_delivery_that_is_given_back_is_due_at_once_and_its_attempt_does_not_count() {
     let store = fixture().await;
     let held = leased(&store, "msg_1", 10).await;
