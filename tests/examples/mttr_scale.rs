@@ -106,7 +106,9 @@ async fn main() {
         include_private: true,
     };
     let host = async |limits| {
-        let builder = Host::builder(store.clone(), SealingKey::generate().unwrap()).limits(limits);
+        let builder = Host::builder(store.clone(), SealingKey::generate().unwrap())
+            .limits(limits)
+            .allow(["https://api.incident.io"]);
         builder.load(&wasm).await.unwrap()
     };
     let usual = host(Limits::default()).await;

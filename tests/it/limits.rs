@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use koalr_host::port::JobKind;
 use koalr_host::scheduler::RunError;
-use koalr_host::{CallError, Connect, HostError, Limits};
+use koalr_host::{CallError, HostError, Limits};
 
 use crate::support::*;
 
@@ -69,17 +69,11 @@ async fn wall_clock() {
     bench.connect(&simulator.base_url()).await.unwrap();
 }
 
-/// What a call answers of a guest that was asked for this, and that the next call is served.
+/// What a call answers of a guest that was asked for this; then its next call and a neighbour's are served.
 async fn told(misdeed: &str, limits: Limits) -> HostError {
-    let bench = Bench::with_guest(limits).await;
-    let mut connect = Connect { credentials: vec![], ..connect_with("", "") };
-    connect.secrets.clear();
-    connect.origin_map.clear();
-    connect.settings.service_fields = vec![misdeed.to_string()];
-    let error = bench.host.connect(&bench.org, connect.clone()).await.unwrap_err();
-    connect.settings.service_fields.clear();
-    let next = bench.host.connect(&bench.org, connect).await.unwrap_err();
-    assert!(matches!(next, HostError::Plugin(_)), "the next call is served: {next}");
+    let guest = Guest::new(limits).await;
+    let error = guest.told(&[misdeed]).await;
+    guest.serves_on().await;
     error
 }
 

@@ -20,6 +20,16 @@ use koalr_simulator::{HeaderFamily, Options, Simulator};
 pub(crate) const KEY: &str = "inc_test_key";
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
+/// What components may call; the last two are the misbehaving guest's.
+const ORIGINS: [&str; 5] = [
+    "https://api.incident.io",
+    "https://api.opsgenie.com",
+    "https://api.eu.opsgenie.com",
+    GUESTS_ORIGIN,
+    "https://localhost",
+];
+pub(crate) const GUESTS_ORIGIN: &str = "https://api.guest.example";
+
 /// The instant at which every test takes place.
 pub(crate) fn now() -> DateTime<Utc> {
     "2026-11-20T12:00:00Z".parse().unwrap()
@@ -58,6 +68,16 @@ pub(crate) fn importer() -> Vec<u8> {
     built("opsgenie.wasm")
 }
 
+/// The guest that traps when it is asked what it is.
+pub(crate) fn trap_in_describe() -> Vec<u8> {
+    built("trap_in_describe.wasm")
+}
+
+/// The guest that misbehaves on request.
+pub(crate) fn hostile() -> Vec<u8> {
+    built("koalr_guests.wasm")
+}
+
 fn built(file: &str) -> Vec<u8> {
     let path = root().join("target/plugin").join(file);
     std::fs::read(&path).unwrap_or_else(|_| panic!("{} is missing: run `cargo xtask test`", path.display()))
@@ -87,7 +107,7 @@ impl Bench {
 
     /// With the guest that misbehaves on request in the plugin's place.
     pub(crate) async fn with_guest(limits: Limits) -> Bench {
-        Bench::with(&built("koalr_guests.wasm"), limits).await
+        Bench::with(&hostile(), limits).await
     }
 
     async fn with(component: &[u8], limits: Limits) -> Bench {
@@ -97,7 +117,7 @@ impl Bench {
         let clock = Arc::new(Still(AtomicI64::new(micros(now()))));
         // Compiled once for all tests; the directory is under target/, so it goes with `cargo clean`.
         let cache = koalr_host::cache::ModuleCache::new(root().join("target/test-modules"));
-        let builder = Host::builder(Arc::clone(&store), SealingKey::generate().unwrap());
+        let builder = Host::builder(Arc::clone(&store), SealingKey::generate().unwrap()).allow(ORIGINS);
         let builder = builder.clock(clock.clone()).limits(limits).slots(8).cache(cache);
         let host = builder.importer(importer()).load(component).await.unwrap();
         Bench { host, store, clock, org: "acme".parse().unwrap(), _directory: directory }
@@ -151,6 +171,73 @@ impl Bench {
     /// A delivery as the provider would send it at this instant.
     pub(crate) fn signed(&self, id: &str, body: &[u8], family: HeaderFamily) -> Delivery {
         signed(id, self.clock.now() / 1_000_000, body, family)
+    }
+}
+
+/// A host with the guest that misbehaves on request, for two organisations.
+pub(crate) struct Guest {
+    pub(crate) bench: Bench,
+    pub(crate) neighbour: OrgId,
+    /// Where requests to its origin go.
+    pub(crate) mapped_to: Option<String>,
+}
+
+impl Guest {
+    pub(crate) async fn new(limits: Limits) -> Guest {
+        let guest = Guest {
+            bench: Bench::with_guest(limits).await,
+            neighbour: "umbrella".parse().unwrap(),
+            mapped_to: None,
+        };
+        for org in [&guest.bench.org, &guest.neighbour] {
+            guest.connect(org, &["live"]).await.unwrap();
+        }
+        guest
+    }
+
+    /// Another organisation's, over the store of this bench.
+    pub(crate) async fn over(bench: &Bench, org: &str) -> Guest {
+        let builder = Host::builder(Arc::clone(&bench.store), SealingKey::generate().unwrap());
+        let host = builder.allow(ORIGINS).clock(bench.clock.clone()).slots(2).load(&hostile()).await.unwrap();
+        let bench = Bench {
+            host,
+            store: Arc::clone(&bench.store),
+            clock: Arc::clone(&bench.clock),
+            org: org.parse().unwrap(),
+            _directory: tempfile::tempdir().unwrap(),
+        };
+        let guest = Guest { bench, neighbour: "umbrella".parse().unwrap(), mapped_to: None };
+        guest.serves_on().await;
+        guest
+    }
+
+    async fn connect(&self, org: &OrgId, misdeed: &[&str]) -> Result<Connection, HostError> {
+        let mut connect = connect_with("", "");
+        (connect.credentials, connect.secrets, connect.origin_map) = (vec![], vec![], vec![]);
+        connect.settings.service_fields = misdeed.iter().map(ToString::to_string).collect();
+        let mapping = |to: &String| OriginMapping { from: GUESTS_ORIGIN.into(), to: to.clone() };
+        connect.origin_map = self.mapped_to.iter().map(mapping).collect();
+        self.bench.host.connect(org, connect).await
+    }
+
+    /// How the call ends of a guest that was asked for this, with these arguments.
+    pub(crate) async fn told(&self, misdeed: &[&str]) -> HostError {
+        self.connect(&self.bench.org, misdeed).await.unwrap_err()
+    }
+
+    /// What it answers that got to its end.
+    pub(crate) async fn answered(&self, misdeed: &[&str]) -> String {
+        match self.told(misdeed).await {
+            HostError::Plugin(koalr_host::contract::GuestError::Invalid(answer)) => answer,
+            other => panic!("{other}"),
+        }
+    }
+
+    /// The next call of the same organisation and one of its neighbour's come to their ends.
+    pub(crate) async fn serves_on(&self) {
+        for org in [&self.bench.org, &self.neighbour] {
+            self.connect(org, &["live"]).await.unwrap();
+        }
     }
 }
 

@@ -60,6 +60,7 @@ fn test() -> Result<()> {
     succeed(&mut cargo(&["fmt", "--all", "--check"]))?;
     components()?;
     component("koalr-guests", None)?;
+    component("koalr-guests", Some("trap-in-describe"))?;
     let deny = ["--", "-D", "warnings"];
     // What exists on wasm only is linted there.
     let wasm = ["-p", "incidentio", "-p", "koalr-guests", "--target", TARGET, "--profile", "plugin"];

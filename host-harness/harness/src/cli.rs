@@ -78,6 +78,9 @@ pub(crate) struct Database {
     /// Component to run instead of the built-in one.
     #[arg(long, value_name = "FILE", env = "KOALR_PLUGIN_FILE")]
     pub(crate) plugin: Option<PathBuf>,
+    /// Origin that such a component may call, beside those of the built-in ones: `https://host[:port]`. Repeatable.
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) allow_origin: Vec<String>,
 }
 
 /// Machine-readable output.

@@ -24,7 +24,12 @@ const WEBHOOK_SECRET: &str = "whsec_c2ltdWxhdGVkLXdlYmhvb2stc2lnbmluZy1rZXk=";
 pub(crate) async fn run(options: Demo) -> Result<()> {
     let org: OrgId = "acme".parse()?;
     let directory = tempfile::tempdir().context("no place for the demo's database")?;
-    let database = Database { db: directory.path().join("demo.db"), key_file: None, plugin: None };
+    let database = Database {
+        db: directory.path().join("demo.db"),
+        key_file: None,
+        plugin: None,
+        allow_origin: Vec::new(),
+    };
     // A fixed address first, so that what is printed can be copied; any free one if it is taken.
     let (listener, address) = match serve::listen(options.listen).await {
         Ok(bound) => bound,
@@ -99,7 +104,7 @@ fn heading(text: &str) {
 
 async fn load(database: &Database) -> Result<Host> {
     let store = SqliteStore::open(&database.db)?;
-    let mut builder = Host::builder(Arc::new(store), SealingKey::generate()?);
+    let mut builder = Host::builder(Arc::new(store), SealingKey::generate()?).allow(open::ORIGINS);
     if let Some(directory) = open::cache_directory() {
         builder = builder.cache(ModuleCache::new(directory));
     }

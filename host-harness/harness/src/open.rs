@@ -52,12 +52,17 @@ async fn with_component(database: &Database, store: SqliteStore) -> Result<Host>
         PathBuf::from(name)
     };
     let key = SealingKey::load_or_create(&database.key_file.clone().unwrap_or_else(beside))?;
-    let mut builder = Host::builder(Arc::new(store), key).importer(IMPORTER.to_vec());
+    let builder = Host::builder(Arc::new(store), key).importer(IMPORTER.to_vec());
+    let mut builder = builder.allow(ORIGINS).allow(&database.allow_origin);
     if let Some(directory) = cache_directory() {
         builder = builder.cache(ModuleCache::new(directory));
     }
     Ok(builder.load(&component(database.plugin.as_deref())?).await?)
 }
+
+/// What the components that this program carries may call.
+pub(crate) const ORIGINS: [&str; 3] =
+    ["https://api.incident.io", "https://api.opsgenie.com", "https://api.eu.opsgenie.com"];
 
 /// Where compiled components are kept: the user's cache. None where there is no such place.
 pub(crate) fn cache_directory() -> Option<PathBuf> {

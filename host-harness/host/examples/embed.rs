@@ -28,7 +28,10 @@ async fn main() -> anyhow::Result<()> {
 
     let store = SqliteStore::open("embed.db")?;
     let key = SealingKey::load_or_create("embed.key".as_ref())?;
-    let host = Host::builder(Arc::new(store), key).load(&std::fs::read(wasm)?).await?;
+    let host = Host::builder(Arc::new(store), key)
+        .allow(["https://api.incident.io"])
+        .load(&std::fs::read(wasm)?)
+        .await?;
 
     let org: OrgId = "acme".parse()?;
     let connection = host

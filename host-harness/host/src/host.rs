@@ -147,11 +147,20 @@ pub struct HostBuilder {
     clock: Arc<dyn Clock>,
     cache: Option<ModuleCache>,
     importer: Option<Vec<u8>>,
+    origins: Vec<String>,
     limits: Limits,
     slots: u32,
 }
 
 impl HostBuilder {
+    /// The origins, such as `https://api.incident.io`, that components may call. One that describes itself as calling
+    /// any other is not loaded. Default: none.
+    #[must_use]
+    pub fn allow<T: Into<String>>(mut self, origins: impl IntoIterator<Item = T>) -> Self {
+        self.origins.extend(origins.into_iter().map(Into::into));
+        self
+    }
+
     /// A second component, which imports history from another tool into the same records. Default: none.
     #[must_use]
     pub fn importer(mut self, wasm: Vec<u8>) -> Self {
@@ -190,12 +199,18 @@ impl HostBuilder {
     /// Loads the component and makes the host.
     pub async fn load(self, wasm: &[u8]) -> Result<Host, StartError> {
         let engine = Engine::new(self.slots, &self.limits)?;
-        let plugin = Plugin::load(&engine, self.cache.as_ref(), &self.limits, wasm).await?;
-        let importer = match &self.importer {
-            Some(wasm) => {
-                let loaded = Plugin::load(&engine, self.cache.as_ref(), &self.limits, wasm).await;
-                Some(Arc::new(loaded.map_err(StartError::Importer)?))
+        let allowed = self.origins.iter().map(|origin| origin.parse());
+        let allowed = allowed.collect::<Result<Vec<Origin>, InvalidOrigin>>().map_err(LoadError::Origin)?;
+        let load = async |wasm: &[u8]| -> Result<Plugin, LoadError> {
+            let plugin = Plugin::load(&engine, self.cache.as_ref(), &self.limits, wasm).await?;
+            match plugin.origins.iter().find(|origin| !allowed.contains(origin)) {
+                Some(origin) => Err(LoadError::Forbidden(origin.to_string())),
+                None => Ok(plugin),
             }
+        };
+        let plugin = load(wasm).await?;
+        let importer = match &self.importer {
+            Some(wasm) => Some(Arc::new(load(wasm).await.map_err(StartError::Importer)?)),
             None => None,
         };
         Ok(Host {
@@ -273,7 +288,16 @@ impl Host {
     /// A host over this store, its secrets sealed with this key.
     pub fn builder(store: Arc<dyn Store>, key: SealingKey) -> HostBuilder {
         let (clock, limits) = (Arc::new(SystemClock), Limits::default());
-        HostBuilder { store, key, clock, cache: None, importer: None, limits, slots: 160 }
+        HostBuilder {
+            store,
+            key,
+            clock,
+            cache: None,
+            importer: None,
+            origins: Vec::new(),
+            limits,
+            slots: 160,
+        }
     }
 
     /// The plugin.

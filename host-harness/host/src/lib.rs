@@ -26,7 +26,7 @@ pub mod worker;
 
 pub use call::CallError;
 pub use egress::{ClientError, InvalidOrigin};
-pub use engine::{EngineError, Saturated};
+pub use engine::{Engine, EngineError, Saturated};
 pub use host::{
     Connect, Host, HostBuilder, HostError, MappingError, ReceiveError, Received, StartError, explain,
 };

@@ -17,6 +17,8 @@ pub struct Limits {
     pub hostcall_bytes: usize,
     /// Resources, such as requests and streams, that a guest may hold. Default 1,000.
     pub handles: usize,
+    /// Bytes of one HTTP request's body. Default 1 MiB.
+    pub request_bytes: usize,
     /// Bytes of one HTTP answer. Default 32 MiB.
     pub response_bytes: usize,
     /// Wall clock for one HTTP request, its body included. Default 60 s.
@@ -44,6 +46,7 @@ impl Default for Limits {
             verify_wall: Duration::from_secs(2),
             hostcall_bytes: 32 << 20,
             handles: 1_000,
+            request_bytes: 1 << 20,
             response_bytes: 32 << 20,
             request: Duration::from_secs(60),
             requests_in_flight: 16,

@@ -36,6 +36,11 @@ pub enum LoadError {
     /// What it says of itself makes no sense.
     #[error("the component describes itself wrongly: {0}")]
     Origin(#[from] InvalidOrigin),
+    /// It wants to call what the operator did not allow.
+    #[error(
+        "the component wants to call {0}, which is not allowed here; allow it, or do not run the component"
+    )]
+    Forbidden(String),
     /// An injected credential for an origin that is not listed, or a header that is none.
     #[error(
         "the component describes itself wrongly: the credential `{0}` has no listed origin or no valid header"

@@ -1,4 +1,5 @@
-//! A component of the world that misbehaves on request: `connect` does what its first service field names.
+//! A component of the world that misbehaves on request: `connect` does what its first service field names, with the
+//! other fields as arguments. Once told to `arm`, every other call of that organisation traps.
 //!
 //! It shares the plugin's runtime, so that what a test sees of an allocation or a panic here is what it would see
 //! of the plugin. Everything that it is not asked for, it refuses.
@@ -16,6 +17,7 @@ use alloc::vec::Vec;
 use wit::exports::koalr::integration::connector as contract;
 use wit::koalr::integration as imports;
 
+mod net;
 #[path = "../../../plugin/src/component/runtime.rs"]
 mod runtime;
 
@@ -42,10 +44,17 @@ mod wit {
 
 struct Guest;
 
-fn misbehave(how: &str) -> String {
+fn misbehave(how: &str, with: &[String]) -> String {
     match how {
-        #[allow(clippy::panic, reason = "it is what was asked for")]
-        "panic" => panic!("the guest was asked to panic"),
+        "panic" => trap(),
+        "arm" => {
+            let armed = imports::storage::Change::SetState((ARMED.to_string(), Some(Vec::new())));
+            alloc::format!("{:?}", imports::storage::commit(&[armed]).is_ok())
+        }
+        "spy" => spy(with),
+        "get" => with.iter().map(|url| net::get(url) + "\n").collect(),
+        "hoard-connections" => net::hoard(with.first().map(String::as_str).unwrap_or_default()),
+        "send-without-end" => net::send_without_end(with.first().map(String::as_str).unwrap_or_default()),
         "compute" => loop {
             core::hint::black_box(());
         },
@@ -91,6 +100,50 @@ fn misbehave(how: &str) -> String {
     }
 }
 
+/// Set in the state of an organisation whose calls are to trap.
+const ARMED: &str = "armed";
+
+fn trap_if_armed() {
+    if matches!(imports::storage::get_state(ARMED), Ok(Some(_))) {
+        trap();
+    }
+}
+
+#[allow(clippy::panic, reason = "it is what was asked for")]
+fn trap() -> ! {
+    panic!("the guest was asked to panic")
+}
+
+/// Looks for what other organisations have by every name that might lead there, then writes under those names.
+fn spy(names: &[String]) -> String {
+    let mut found = 0;
+    for name in names {
+        found += u32::from(!matches!(imports::storage::get_state(name), Ok(None) | Err(_)));
+        for (source, id) in [("incidentio", name.as_str()), (name, "01"), (name, name)] {
+            let key = imports::types::IncidentKey { source: source.to_string(), id: id.to_string() };
+            if let Ok(incidents) = imports::storage::get_incidents(&[key]) {
+                found += u32::from(incidents.iter().any(Option::is_some));
+            }
+        }
+        for after in [None, Some(name.as_str())] {
+            for source in ["incidentio", name] {
+                if let Ok(page) = imports::storage::list_incidents(source, after, 100) {
+                    found += u32::from(!page.keys.is_empty());
+                }
+            }
+        }
+        if let Ok(page) = imports::storage::scan_samples(i64::MIN, i64::MAX, Some(name)) {
+            found += u32::from(!page.samples.is_empty());
+        }
+        let users = imports::directory::users_by_email(core::slice::from_ref(name));
+        found += u32::from(users.is_ok_and(|users| users.iter().any(Option::is_some)));
+        found += u32::from(!imports::credentials::reveal(name).is_empty());
+        let written = imports::storage::Change::SetState((name.clone(), Some(b"was here".to_vec())));
+        let _ = imports::storage::commit(&[written]);
+    }
+    alloc::format!("{found} found")
+}
+
 /// Without an end, and not as a loop.
 #[allow(unconditional_recursion, reason = "it is what was asked for")]
 fn recurse(depth: u64) -> u64 {
@@ -98,16 +151,20 @@ fn recurse(depth: u64) -> u64 {
 }
 
 fn nothing<T>() -> Result<T, contract::Error> {
+    trap_if_armed();
     Err(contract::Error::Invalid("this component does nothing useful".to_string()))
 }
 
 impl contract::Guest for Guest {
     fn describe() -> contract::Descriptor {
+        if cfg!(feature = "trap-in-describe") {
+            trap();
+        }
         contract::Descriptor {
             name: "guest".to_string(),
             version: env!("CARGO_PKG_VERSION").to_string(),
             display_name: "Guest".to_string(),
-            origins: Vec::new(),
+            origins: alloc::vec!["https://api.guest.example".to_string(), "https://localhost".to_string()],
             injected: Vec::new(),
             revealed: Vec::new(),
             webhook_events: Vec::new(),
@@ -117,11 +174,24 @@ impl contract::Guest for Guest {
     }
 
     fn connect(settings: contract::Settings) -> Result<contract::Connection, contract::Error> {
-        let how = settings.service_fields.first().map(String::as_str).unwrap_or_default();
-        Err(contract::Error::Invalid(misbehave(how)))
+        let (how, with) =
+            settings.service_fields.split_first().map_or(("", &[][..]), |(how, with)| (how, with));
+        match how {
+            "live" => Ok(contract::Connection {
+                account: "guest".to_string(),
+                account_url: None,
+                key_name: String::new(),
+                roles: Vec::new(),
+                warnings: Vec::new(),
+            }),
+            how => Err(contract::Error::Invalid(misbehave(how, with))),
+        }
     }
 
-    fn verify_webhook(_: contract::Delivery) -> Result<contract::Verified, contract::Rejection> {
+    fn verify_webhook(delivery: contract::Delivery) -> Result<contract::Verified, contract::Rejection> {
+        if delivery.body == b"trap" {
+            trap();
+        }
         Err(contract::Rejection::MalformedBody)
     }
 

@@ -2,11 +2,8 @@
 
 use anyhow::Result;
 use koalr_host::contract::Descriptor;
-use koalr_host::sqlite::SqliteStore;
-use koalr_host::vault::SealingKey;
-use koalr_host::{Host, Surface};
+use koalr_host::{Engine, Limits, Plugin, Surface};
 use serde::Serialize;
-use std::sync::Arc;
 
 use super::print_json;
 use crate::cli::Inspect;
@@ -23,10 +20,9 @@ struct Document<'a> {
 
 pub(crate) async fn run(options: Inspect) -> Result<()> {
     let bytes = open::component(options.plugin.as_deref())?;
-    let directory = tempfile::tempdir()?;
-    let store = SqliteStore::open(directory.path().join("inspect.db"))?;
-    let host = Host::builder(Arc::new(store), SealingKey::generate()?).load(&bytes).await?;
-    let plugin = host.plugin();
+    // It only describes itself, and may call nothing.
+    let limits = Limits::default();
+    let plugin = Plugin::load(&Engine::new(1, &limits)?, None, &limits, &bytes).await?;
     let (descriptor, surface) = (plugin.descriptor(), plugin.surface());
     if options.json.json {
         return print_json(&Document { size: plugin.size(), sha256: plugin.digest(), surface, descriptor });

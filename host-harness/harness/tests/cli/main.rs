@@ -1,6 +1,6 @@
 //! The program as its users run it: real processes, real sockets, files in a directory of their own.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
 
 mod crash;
 

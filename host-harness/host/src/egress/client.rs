@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Limited, combinators::UnsyncBoxBody};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::address::is_public;
+use crate::limits::Limits;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(60);
@@ -50,23 +51,22 @@ impl Client {
         &self,
         request: http::Request<WasiBody>,
         mapped: bool,
-        timeout: Duration,
+        limits: &Limits,
     ) -> Result<http::Response<AnswerBody>, Error> {
-        // An address in place of a name is dialled without the resolver, so it is judged here.
-        let literal = request
-            .uri()
-            .host()
-            .and_then(|host| host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok());
-        if !mapped && literal.is_some_and(|address| !is_public(address)) {
-            return Err(Error::DestinationIpProhibited);
-        }
         let client = if mapped { &self.mapped } else { &self.public };
         let (parts, body) = request.into_parts();
-        // Bodies are capped by the guest's hostcall limit; none of the integrations sends one.
-        let body = body.collect().await?.to_bytes();
+        let body = Limited::new(body, limits.request_bytes).collect().await;
+        let body = body.map_err(|_| Error::HttpRequestBodySize(None))?.to_bytes();
         let request = http::Request::from_parts(parts, reqwest::Body::from(body));
         let mut request = reqwest::Request::try_from(request).map_err(|_| Error::HttpRequestUriInvalid)?;
-        *request.timeout_mut() = Some(timeout);
+        // An address in place of a name is dialled without the resolver, so it is judged here; after the client's own
+        // parser, to which `2130706433` and `0x7f.1` are addresses too.
+        let host = request.url().host_str().unwrap_or_default();
+        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        if !mapped && literal.is_ok_and(|address| !is_public(address)) {
+            return Err(Error::DestinationIpProhibited);
+        }
+        *request.timeout_mut() = Some(limits.request);
         let response = client.execute(request).await.map_err(|error| classify(&error))?;
         let response: http::Response<reqwest::Body> = response.into();
         Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
@@ -133,10 +133,20 @@ mod tests {
     #[tokio::test]
     async fn a_name_or_literal_that_leads_home_is_not_dialled() {
         let client = Client::new().unwrap();
-        for uri in
-            ["http://localhost:9/", "http://127.0.0.1:9/", "http://[::1]:9/", "http://[::ffff:10.0.0.1]:9/"]
-        {
-            let error = client.send(get(uri), false, Duration::from_secs(5)).await.unwrap_err();
+        for uri in [
+            "http://localhost:9/",
+            "http://127.0.0.1:9/",
+            "http://[::1]:9/",
+            "http://[::ffff:10.0.0.1]:9/",
+            "http://169.254.169.254/latest/meta-data/",
+            "http://[fd00:ec2::254]/",
+            "http://2130706433:9/",
+            "http://0177.0.0.1:9/",
+            "http://0x7f.1:9/",
+            "http://127.1:9/",
+            "http://0:9/",
+        ] {
+            let error = client.send(get(uri), false, &Limits::default()).await.unwrap_err();
             assert!(matches!(error, Error::DestinationIpProhibited), "{uri}: {error:?}");
         }
     }
@@ -146,7 +156,7 @@ mod tests {
         let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let client = Client::new().unwrap();
         let error =
-            client.send(get(&format!("http://{closed}/")), true, Duration::from_secs(5)).await.unwrap_err();
+            client.send(get(&format!("http://{closed}/")), true, &Limits::default()).await.unwrap_err();
         assert!(matches!(error, Error::ConnectionRefused), "{error:?}");
     }
 }

@@ -96,7 +96,7 @@ impl WasiHttpHooks for Egress {
             let (request, mapped) = admitted?;
             let _permit = in_flight.acquire().await.map_err(|_| Error::ConnectionLimitReached)?;
             let first_byte = options.and_then(|o| o.first_byte_timeout).unwrap_or(limits.request);
-            let sent = client.send(request, mapped, limits.request);
+            let sent = client.send(request, mapped, &limits);
             let response = tokio::time::timeout(first_byte.min(limits.request), sent).await;
             let response = response.map_err(|_| Error::HttpResponseTimeout)??;
             let cap = limits.response_bytes;

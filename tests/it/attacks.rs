@@ -1,0 +1,317 @@
+//! What a guest tries beyond its limits: others' data, forbidden places, hostile servers, and ends without warning.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use koalr_host::contract::{BackfillSource, ClockEnd, ClockStart, MttrQuery, Severity};
+use koalr_host::port::Store;
+use koalr_host::sqlite::SqliteStore;
+use koalr_host::vault::SealingKey;
+use koalr_host::{CallError, Host, HostError, Limits, LoadError, ReceiveError, StartError};
+use koalr_simulator::HeaderFamily;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::*;
+
+/// A server that answers each connection in its own bad way, by the path that is asked for.
+async fn hostile_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut asked = Vec::new();
+                while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
+                    let mut chunk = [0; 1_024];
+                    match stream.read(&mut chunk).await {
+                        Ok(length) if length > 0 => asked.extend_from_slice(&chunk[..length]),
+                        _ => return,
+                    }
+                }
+                let line = String::from_utf8_lossy(&asked);
+                let path = line.split_whitespace().nth(1).unwrap_or_default().to_string();
+                let _ = misbehave(&mut stream, &path).await;
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+async fn misbehave(stream: &mut TcpStream, path: &str) -> std::io::Result<()> {
+    let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    match path {
+        "/redirect" => {
+            let answer = b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await
+        }
+        "/drip" => {
+            stream.write_all(chunked).await?;
+            loop {
+                stream.write_all(b"1\r\nx\r\n").await?;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        "/endless" => {
+            stream.write_all(chunked).await?;
+            let chunk = [&b"10000\r\n"[..], &[b'x'; 0x10000], b"\r\n"].concat();
+            loop {
+                stream.write_all(&chunk).await?;
+            }
+        }
+        "/endless-headers" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n").await?;
+            loop {
+                stream.write_all(b"x-more: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n").await?;
+            }
+        }
+        "/silence" => std::future::pending().await,
+        _ => stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await,
+    }
+}
+
+async fn guest_with_network(limits: Limits) -> Guest {
+    let mut guest = Guest::new(limits).await;
+    guest.mapped_to = Some(hostile_server().await);
+    guest
+}
+
+#[tokio::test]
+async fn other_organisations_are_not_found_by_any_name() {
+    let simulator = account(20, 3).await;
+    // Records of the neighbour, by the real plugin.
+    let bench = Bench::connected(&simulator).await;
+    bench.sync().await;
+    let victim = bench.org.clone();
+    let guest = Guest::over(&bench, "mallory").await;
+    let records = bench.incidents().await;
+    let before = bench.store.state(&victim, "settings").await.unwrap();
+    let id = records[0].key.id.clone();
+    let org = victim.as_str();
+    let mut names = vec![id.clone(), "settings".into(), "api-key".into(), "webhook-secret".into()];
+    for name in [id.as_str(), "settings"] {
+        for trick in ["/", "\0", ":", "' OR org = '", "%", "\\", "/../", "\u{2044}", "*", ";--"] {
+            names.push(format!("{org}{trick}{name}"));
+            names.push(format!("../{org}{trick}{name}"));
+            names.push(format!("mallory{trick}{org}{trick}{name}"));
+        }
+        names.push(format!("x' UNION SELECT value FROM state WHERE org = '{org}"));
+        names.push(name.to_uppercase());
+    }
+    names.extend(["%", "_%", "*", "", "\0", "' OR '1'='1"].map(String::from));
+    // It writes under each name, and would find what it wrote under one that is tried twice.
+    names.sort();
+    names.dedup();
+    let mut misdeed = vec!["spy"];
+    misdeed.extend(names.iter().map(String::as_str));
+    assert_eq!(guest.answered(&misdeed).await, "0 found");
+    assert_eq!(bench.store.state(&victim, "settings").await.unwrap(), before);
+    assert_eq!(bench.incidents().await, records);
+    guest.serves_on().await;
+}
+
+#[tokio::test]
+async fn no_request_reaches_a_forbidden_place() {
+    let guest = guest_with_network(Limits::default()).await;
+    let home = guest.mapped_to.clone().unwrap().replace("http://", "");
+    let urls = [
+        format!("http://{home}/"),
+        format!("https://{home}/"),
+        "https://127.0.0.1/".into(),
+        "https://10.0.0.1/".into(),
+        "https://192.168.1.1/".into(),
+        "https://169.254.169.254/latest/meta-data/".into(),
+        "https://[::1]/".into(),
+        "https://[::ffff:127.0.0.1]/".into(),
+        "https://[fd00:ec2::254]/".into(),
+        "https://2130706433/".into(),
+        "https://0177.0.0.1/".into(),
+        "https://0x7f.1/".into(),
+        "http://api.guest.example/".into(),
+        "https://api.guest.example:8443/".into(),
+        "https://api.guest.example.evil.example/".into(),
+        "https://api.guest.example@127.0.0.1/".into(),
+        "https://127.0.0.1@api.guest.example/".into(),
+        "https://user:password@api.guest.example/".into(),
+        "https://evil.example/".into(),
+        "file://api.guest.example/etc/passwd".into(),
+        "gopher://api.guest.example/".into(),
+    ];
+    let mut misdeed = vec!["get"];
+    misdeed.extend(urls.iter().map(String::as_str));
+    let answers = guest.answered(&misdeed).await;
+    for (url, answer) in urls.iter().zip(answers.lines()) {
+        let refusals = ["HttpRequestDenied", "HttpRequestUriInvalid", "HttpProtocolError"];
+        assert!(refusals.iter().any(|refusal| answer.contains(refusal)), "{url}: {answer}");
+    }
+    assert_eq!(answers.lines().count(), urls.len());
+    // A name that the operator allows, and that leads to this machine.
+    let answer = guest.answered(&["get", "https://localhost/"]).await;
+    assert!(answer.contains("DestinationIpProhibited"), "{answer}");
+    // What is allowed is reached.
+    assert_eq!(guest.answered(&["get", "https://api.guest.example/"]).await, "200: 2 bytes, then closed\n");
+    guest.serves_on().await;
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_not_followed() {
+    let guest = guest_with_network(Limits::default()).await;
+    let answer = guest.answered(&["get", "https://api.guest.example/redirect"]).await;
+    assert_eq!(answer, "302: 0 bytes, then closed\n");
+}
+
+#[tokio::test]
+async fn answers_that_do_not_end_are_cut_by_time_and_by_size() {
+    let limits = Limits { request: Duration::from_millis(300), response_bytes: 1 << 20, ..Limits::default() };
+    let guest = guest_with_network(limits).await;
+    for (path, end) in
+        [("drip", "broke off"), ("endless", "broke off"), ("endless-headers", "Http"), ("silence", "Timeout")]
+    {
+        let answer = guest.answered(&["get", &format!("https://api.guest.example/{path}")]).await;
+        assert!(answer.contains(end), "{path}: {answer}");
+    }
+    guest.serves_on().await;
+}
+
+#[tokio::test]
+async fn connections_and_bodies_without_end_are_refused() {
+    let guest = guest_with_network(Limits { handles: 50, ..Limits::default() }).await;
+    let error = guest.told(&["hoard-connections", "https://api.guest.example/silence"]).await;
+    assert!(matches!(error, HostError::Call(CallError::Trapped(_))), "{error}");
+
+    let guest = guest_with_network(Limits { wall: Duration::from_secs(2), ..Limits::default() }).await;
+    let answer = guest.told(&["send-without-end", "https://api.guest.example/"]).await;
+    let refused = answer.to_string().contains("then broke off");
+    assert!(refused, "{answer}");
+    guest.serves_on().await;
+}
+
+#[tokio::test]
+async fn a_trap_in_any_export_ends_that_call_only() {
+    let guest = Guest::new(Limits::default()).await;
+    let (host, org) = (&guest.bench.host, &guest.bench.org);
+    guest.told(&["arm"]).await;
+    let trapped = |error: HostError| matches!(error, HostError::Call(CallError::Trapped(_)));
+    let request = guest.bench.backfill_request();
+    assert!(matches!(request.source, BackfillSource::Incidentio));
+    let severity = Severity { id: None, name: "Major".into(), rank: None };
+    let query = MttrQuery {
+        edges: vec![0, 1],
+        start: ClockStart::Created,
+        end: ClockEnd::Resolved,
+        priorities: vec![],
+        services: vec![],
+        sources: vec![],
+        include_private: true,
+    };
+    assert!(trapped(host.poll(org).await.unwrap_err()));
+    assert!(trapped(host.backfill(org, &request).await.unwrap_err()));
+    assert!(trapped(host.rederive(org, None).await.unwrap_err()));
+    assert!(trapped(host.map_severity(org, &severity).await.unwrap_err()));
+    assert!(trapped(host.mttr(org, &query).await.unwrap_err()));
+    assert!(trapped(guest.told(&["panic"]).await));
+    let delivery = guest.bench.signed("msg_1", b"trap", HeaderFamily::Webhook);
+    match host.receive(org, delivery).await.unwrap_err() {
+        ReceiveError::Unavailable(error) => assert!(trapped(*error)),
+        other => panic!("{other}"),
+    }
+    // The neighbour's calls come to their ends, each with the answer of a guest that does nothing.
+    let other = &guest.neighbour;
+    let served = |error: HostError| matches!(error, HostError::Plugin(_));
+    assert!(served(host.poll(other).await.unwrap_err()));
+    assert!(served(host.mttr(other, &query).await.unwrap_err()));
+    guest.serves_on().await;
+}
+
+async fn load(wasm: &[u8], origins: &[&str]) -> Result<Host, StartError> {
+    let directory = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path().join("k.db")).unwrap());
+    let builder = Host::builder(store, SealingKey::generate().unwrap()).slots(1);
+    builder.allow(origins.iter().copied()).load(wasm).await
+}
+
+#[tokio::test]
+async fn a_component_that_traps_when_asked_what_it_is_is_not_loaded() {
+    let error = load(&trap_in_describe(), &[]).await.unwrap_err();
+    assert!(matches!(error, StartError::Load(LoadError::Describe(CallError::Trapped(_)))), "{error}");
+}
+
+#[tokio::test]
+async fn an_origin_that_the_operator_did_not_allow_is_not_had_by_claiming_it() {
+    for allowed in [&[][..], &["https://api.incident.io"], &["http://api.guest.example", "https://localhost"]]
+    {
+        let error = load(&hostile(), allowed).await.unwrap_err().to_string();
+        assert!(error.contains("https://api.guest.example"), "{error}");
+    }
+    load(&hostile(), &[GUESTS_ORIGIN, "https://localhost"]).await.unwrap();
+}
+
+/// Threads of this process and its resident bytes.
+fn footprint() -> (u64, u64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let number = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    (number("Threads:"), number("VmRSS:") * 1_024)
+}
+
+/// Run by the next test in a process of its own, where no other test's memory and threads are counted.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+#[ignore = "run by after_every_attack_memory_and_threads_are_where_they_were"]
+async fn every_attack_again_and_again() {
+    let limits = Limits {
+        compute: Duration::from_millis(50),
+        wall: Duration::from_millis(400),
+        request: Duration::from_millis(100),
+        hostcall_bytes: 8 << 20,
+        handles: 50,
+        ..Limits::default()
+    };
+    let guest = guest_with_network(limits).await;
+    let url = |path: &str| format!("https://api.guest.example/{path}");
+    let paths = [url("drip"), url("endless"), url("endless-headers"), url("silence"), url("redirect")];
+    let mut misdeeds: Vec<Vec<&str>> = [
+        "panic",
+        "compute",
+        "allocate",
+        "recurse",
+        "storm",
+        "commit-storm",
+        "long-list",
+        "long-answer",
+        "log-flood",
+        "state-flood",
+    ]
+    .map(|misdeed| vec![misdeed])
+    .into();
+    misdeeds.extend(paths.iter().map(|url| vec!["get", url]));
+    misdeeds.push(vec!["hoard-connections", &paths[3]]);
+    misdeeds.push(vec!["send-without-end", &paths[3]]);
+    let round = async || {
+        for misdeed in &misdeeds {
+            guest.told(misdeed).await;
+            guest.serves_on().await;
+        }
+        footprint()
+    };
+    // What is made once and kept, such as connections and the allocator's arenas, is there after the second.
+    round().await;
+    let (threads, resident) = round().await;
+    for _ in 0..3 {
+        let now = round().await;
+        assert!(now.0 <= threads, "{} threads, then {}", threads, now.0);
+        assert!(now.1 < resident + (32 << 20), "{resident} bytes, then {}", now.1);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn after_every_attack_memory_and_threads_are_where_they_were() {
+    let test = "attacks::every_attack_again_and_again";
+    let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = alone.args(["--exact", test, "--ignored", "--test-threads=1"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
