@@ -393,6 +393,56 @@ impl ResourceLimiter for Ceiling {
 mod tests {
     use super::*;
 
+    fn compiled(engine: &crate::Engine, text: &str) -> wasmtime::Result<wasmtime::component::Component> {
+        wasmtime::component::Component::new(engine.wasmtime(), wat::parse_str(text).unwrap())
+    }
+
+    /// Loads a component that is not of the world and calls its `run`, bounded like any guest.
+    async fn run_alone(text: &str) -> Result<u32, crate::CallError> {
+        let limits = Limits { compute: std::time::Duration::from_millis(100), ..Limits::default() };
+        let engine = crate::Engine::new(1, &limits).unwrap();
+        let component =
+            wasmtime::component::Component::new(engine.wasmtime(), wat::parse_str(text).unwrap()).unwrap();
+        let state = GuestState::new(
+            None,
+            Egress::new(crate::egress::Client::new().unwrap(), Vec::new(), limits),
+            limits,
+        );
+        let lane = (crate::engine::Lane::Work, limits.wall);
+        let call = async |store: &mut wasmtime::Store<GuestState>| {
+            let instance = Linker::new(engine.wasmtime()).instantiate_async(&mut *store, &component).await?;
+            let run = instance.get_typed_func::<(), (u32,)>(&mut *store, "run")?;
+            Ok(run.call_async(store, ()).await?.0)
+        };
+        crate::call::run(&engine, limits, lane, state, call).await.map(|(answer, _)| answer)
+    }
+
+    #[tokio::test]
+    async fn a_table_does_not_grow_without_an_end() {
+        let component = |first: u32, body: &str| {
+            format!(
+                "(component
+                    (core module $m
+                        (table $t {first} funcref)
+                        (func (export \"run\") (result i32) {body}))
+                    (core instance $i (instantiate $m))
+                    (func (export \"run\") (result u32) (canon lift (core func $i \"run\"))))"
+            )
+        };
+        // Until it is refused; then how far it came.
+        let grow = "(block (loop
+                (br_if 1 (i32.eq (table.grow $t (ref.null func) (i32.const 1000)) (i32.const -1))) (br 0)))
+            (table.size $t)";
+        let reached = run_alone(&component(1, grow)).await.unwrap();
+        assert!((1_000..=100_000).contains(&reached), "{reached}");
+        let forever = "(loop (drop (table.grow $t (ref.null func) (i32.const 1000))) (br 0)) (unreachable)";
+        let error = run_alone(&component(1, forever)).await.unwrap_err();
+        assert!(matches!(error, crate::CallError::ComputeExceeded(_)), "{error}");
+        let engine = crate::Engine::new(1, &Limits::default()).unwrap();
+        let error = compiled(&engine, &component(900_000_000, "(table.size $t)")).err().unwrap();
+        assert!(error.to_string().contains("table does not fit"), "{error}");
+    }
+
     #[test]
     fn a_log_line_stays_one_line_of_bounded_length() {
         assert_eq!(cut("one\ntwo\u{1b}[31m"), "one two [31m");

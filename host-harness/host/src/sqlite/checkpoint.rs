@@ -30,8 +30,11 @@ pub(super) fn watch(writer: &mut Connection, path: &Arc<Path>) -> Result<()> {
 
 fn hook(grown: SyncSender<()>) -> impl FnMut(&mut Wal, i32) -> rusqlite::Result<()> + Send {
     move |log, pages| {
-        if pages >= MOST_PAGES {
-            return log.checkpoint();
+        if pages >= MOST_PAGES
+            && let Err(error) = log.checkpoint()
+        {
+            // What was committed is committed, whatever becomes of the copy: the other thread may be at it.
+            tracing::debug!("the log was not copied by the writer: {error}");
         }
         if pages >= PAGES {
             // One that waits already is enough.

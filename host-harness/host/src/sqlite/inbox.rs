@@ -28,6 +28,9 @@ use crate::port::{
     NewDelivery,
 };
 
+/// Microseconds that no lease and no wait lasts: what is due later than that was noted while the clock was wrong.
+pub(super) const FAR: i64 = 86_400_000_000;
+
 const READY: i64 = 0;
 const LEASED: i64 = 1;
 const WAITING: i64 = 2;
@@ -178,8 +181,9 @@ fn accept(connection: &Connection, org: &OrgId, delivery: &NewDelivery) -> Outco
 
 fn any_due(connection: &Connection, now: Timestamp) -> Outcome<bool> {
     let ready = "SELECT 1 FROM delivery WHERE state = 0 LIMIT 1";
-    let due = "SELECT 1 FROM delivery WHERE due_at <= ?1 LIMIT 1";
-    Ok(connection.prepare_cached(ready)?.exists([])? || connection.prepare_cached(due)?.exists([now])?)
+    let due = "SELECT 1 FROM delivery WHERE due_at <= ?1 OR due_at > ?2 LIMIT 1";
+    let far = now.saturating_add(FAR);
+    Ok(connection.prepare_cached(ready)?.exists([])? || connection.prepare_cached(due)?.exists([now, far])?)
 }
 
 fn claim(
@@ -188,8 +192,8 @@ fn claim(
     until: Timestamp,
     now: Timestamp,
 ) -> Outcome<Vec<LeasedDelivery>> {
-    let ready = "UPDATE delivery SET state = 0, due_at = NULL WHERE due_at <= ?1";
-    connection.prepare_cached(ready)?.execute([now])?;
+    let ready = "UPDATE delivery SET state = 0, due_at = NULL WHERE due_at <= ?1 OR due_at > ?2";
+    connection.prepare_cached(ready)?.execute([now, now.saturating_add(FAR)])?;
 
     let limit = usize::try_from(hands.free).unwrap_or(usize::MAX);
     let mut leased = Vec::new();

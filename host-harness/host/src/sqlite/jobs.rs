@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::SqliteStore;
 use super::coding::{signed, unsigned};
 use super::fault::{Fault, Outcome, Result};
-use super::inbox::lease_end;
+use super::inbox::{FAR, lease_end};
 use crate::contract::Timestamp;
 use crate::id::OrgId;
 use crate::port::{BackfillWindow, Job, JobKind, JobLease, Jobs, Progress, Release};
@@ -50,11 +50,13 @@ impl Jobs for SqliteStore {
         self.note(move |connection| {
             let select =
                 "SELECT job.org, job.kind FROM job CROSS JOIN organisation ON organisation.id = job.org
-                WHERE job.run_at <= ?1 AND (job.leased_until IS NULL OR job.leased_until <= ?1)
+                WHERE (job.run_at <= ?1 OR job.run_at > ?3)
+                    AND (job.leased_until IS NULL OR job.leased_until <= ?1 OR job.leased_until > ?3)
                     AND organisation.state = 1
                 ORDER BY job.run_at, job.org, job.kind LIMIT ?2";
             let mut statement = connection.prepare_cached(select)?;
-            let due = statement.query_map(params![now, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let values = params![now, limit, now.saturating_add(FAR)];
+            let due = statement.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
             let due: Vec<(String, i64)> = due.collect::<rusqlite::Result<_>>()?;
             let mut leased = Vec::with_capacity(due.len());
             for (org, kind) in due {
@@ -76,8 +78,9 @@ impl Jobs for SqliteStore {
     ) -> Result<Option<(JobLease, Job)>> {
         let org = org.clone();
         self.note(move |connection| {
-            let select = "SELECT 1 FROM job WHERE org = ?1 AND kind = ?2 AND leased_until > ?3";
-            let values = params![org.as_str(), encode_kind(kind), now];
+            let select =
+                "SELECT 1 FROM job WHERE org = ?1 AND kind = ?2 AND leased_until > ?3 AND leased_until <= ?4";
+            let values = params![org.as_str(), encode_kind(kind), now, now.saturating_add(FAR)];
             if connection.prepare_cached(select)?.exists(values)? {
                 return Ok(None);
             }

@@ -7,6 +7,7 @@ mod organisations;
 mod records;
 mod scan;
 mod store;
+mod trouble;
 
 use std::time::Duration;
 
