@@ -64,6 +64,9 @@ pub(crate) enum Verb {
     /// Organisations.
     #[command(subcommand)]
     Org(Org),
+    /// The sealing key.
+    #[command(subcommand)]
+    Keys(Keys),
 }
 
 /// Which database, and how to open its secrets.
@@ -492,8 +495,21 @@ pub(crate) enum Org {
         #[command(flatten)]
         json: Json,
     },
+    /// Remove an organisation's secrets and end all work for it; what was synced stays.
+    Disconnect(OneOrg),
     /// List the connected organisations.
     List {
+        #[command(flatten)]
+        database: Database,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Replace the sealing key by a fresh one; a running `serve` goes on with it.
+    Rotate {
         #[command(flatten)]
         database: Database,
         #[command(flatten)]

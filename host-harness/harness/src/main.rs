@@ -24,7 +24,7 @@ use koalr_host::scheduler::RunError;
 use koalr_host::{CallError, HostError};
 use tracing_subscriber::EnvFilter;
 
-use cli::{Cli, Migrate, Opsgenie, Org, Services, Users, Verb, Webhook};
+use cli::{Cli, Keys, Migrate, Opsgenie, Org, Services, Users, Verb, Webhook};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -82,6 +82,8 @@ async fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Users(Users::Import(options)) => verbs::directory::users(options).await,
         Verb::Services(Services::Import(options)) => verbs::directory::services(options).await,
         Verb::Org(Org::Show { org, database, json }) => verbs::report::show(&org, &database, json).await,
+        Verb::Org(Org::Disconnect(options)) => verbs::connect::disconnect(options).await,
+        Verb::Keys(Keys::Rotate { database, json }) => verbs::connect::rotate(&database, json).await,
         Verb::Org(Org::List { database, json }) => verbs::show::organisations(&database, json).await,
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use koalr_host::Host;
 use koalr_host::cache::ModuleCache;
 use koalr_host::sqlite::SqliteStore;
-use koalr_host::vault::SealingKey;
+use koalr_host::vault::Keyring;
 
 use crate::cli::Database;
 
@@ -51,8 +51,8 @@ async fn with_component(database: &Database, store: SqliteStore) -> Result<Host>
         name.push(".key");
         PathBuf::from(name)
     };
-    let key = SealingKey::load_or_create(&database.key_file.clone().unwrap_or_else(beside))?;
-    let builder = Host::builder(Arc::new(store), key).importer(IMPORTER.to_vec());
+    let keys = Keyring::load_or_create(&database.key_file.clone().unwrap_or_else(beside))?;
+    let builder = Host::builder(Arc::new(store), keys).importer(IMPORTER.to_vec());
     let mut builder = builder.allow(ORIGINS).allow(&database.allow_origin);
     if let Some(directory) = cache_directory() {
         builder = builder.cache(ModuleCache::new(directory));

@@ -16,7 +16,7 @@ use koalr_host::id::OrgId;
 use koalr_host::port::{JobKind, OriginMapping};
 use koalr_host::scheduler::Scheduler;
 use koalr_host::sqlite::SqliteStore;
-use koalr_host::vault::{SealingKey, Secret};
+use koalr_host::vault::{Keyring, Secret};
 use koalr_host::{Connect, Host};
 
 #[tokio::main]
@@ -27,8 +27,8 @@ async fn main() -> anyhow::Result<()> {
     let origin_map = arguments.next().map(|to| OriginMapping { from: "https://api.incident.io".into(), to });
 
     let store = SqliteStore::open("embed.db")?;
-    let key = SealingKey::load_or_create("embed.key".as_ref())?;
-    let host = Host::builder(Arc::new(store), key)
+    let keys = Keyring::load_or_create("embed.key".as_ref())?;
+    let host = Host::builder(Arc::new(store), keys)
         .allow(["https://api.incident.io"])
         .load(&std::fs::read(wasm)?)
         .await?;

@@ -25,7 +25,7 @@ use crate::port::{
     Accepted, AliasKind, Clock, HostService, HostUser, Imported, JobKind, Lease, NewDelivery, Organisation,
     OrganisationState, OriginMapping, Records, Store, StoreError, SystemClock,
 };
-use crate::vault::{SealingKey, Secret, Vault, VaultError};
+use crate::vault::{Keyring, RotateError, Secret, Vault, VaultError};
 
 /// The host cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,9 @@ pub enum HostError {
     /// Nobody of this name was ever connected.
     #[error("no organisation {0} is connected; connect it first")]
     UnknownOrganisation(OrgId),
+    /// It was, and is not any more.
+    #[error("the organisation {0} is disconnected; connect it again")]
+    Disconnected(OrgId),
     /// The plugin ran and says why not.
     #[error("{}", explain(.0))]
     Plugin(GuestError),
@@ -143,7 +146,7 @@ pub struct Connect {
 /// How a host is put together. Everything but the store and the sealing key has a default.
 pub struct HostBuilder {
     store: Arc<dyn Store>,
-    key: SealingKey,
+    keys: Keyring,
     clock: Arc<dyn Clock>,
     cache: Option<ModuleCache>,
     importer: Option<Vec<u8>>,
@@ -217,7 +220,7 @@ impl HostBuilder {
             engine,
             plugin: Arc::new(plugin),
             importer,
-            vault: Vault::new(self.key, Arc::clone(&self.store)),
+            vault: Vault::new(self.keys, Arc::clone(&self.store)),
             store: self.store,
             clock: self.clock,
             client: Client::new()?,
@@ -285,12 +288,12 @@ impl Backlog {
 }
 
 impl Host {
-    /// A host over this store, its secrets sealed with this key.
-    pub fn builder(store: Arc<dyn Store>, key: SealingKey) -> HostBuilder {
+    /// A host over this store, its secrets sealed with this key, or with those of a [`Keyring`].
+    pub fn builder(store: Arc<dyn Store>, keys: impl Into<Keyring>) -> HostBuilder {
         let (clock, limits) = (Arc::new(SystemClock), Limits::default());
         HostBuilder {
             store,
-            key,
+            keys: keys.into(),
             clock,
             cache: None,
             importer: None,
@@ -474,6 +477,20 @@ impl Host {
         answer.map_err(HostError::Plugin)
     }
 
+    /// Ends the work for an organisation and removes its secrets. What was synced stays; a new connection goes on
+    /// from there.
+    pub async fn disconnect(&self, org: &OrgId) -> Result<(), HostError> {
+        match self.store.disconnect_organisation(org, self.clock.now()).await? {
+            true => Ok(()),
+            false => Err(HostError::UnknownOrganisation(org.clone())),
+        }
+    }
+
+    /// Seals all organisations' keys with a fresh sealing key; see [`Vault::rotate`].
+    pub async fn rotate_sealing_key(&self) -> Result<u64, RotateError> {
+        self.vault.rotate().await
+    }
+
     /// Replaces the values of a secret that the plugin asks for, such as the webhook's signing secret.
     pub async fn put_secret(&self, org: &OrgId, name: &str, values: &[Secret]) -> Result<(), HostError> {
         self.organisation(org).await?;
@@ -485,8 +502,10 @@ impl Host {
     pub async fn verify(&self, org: &OrgId, delivery: &Delivery) -> Result<Verified, ReceiveError> {
         let unavailable = |error: HostError| ReceiveError::Unavailable(Box::new(error));
         let revealed = match self.store.organisation(org).await {
-            Ok(Some(_)) => self.revealed(org).await.map_err(unavailable)?,
-            Ok(None) => {
+            Ok(Some(known)) if known.state != OrganisationState::Disconnected => {
+                self.revealed(org).await.map_err(unavailable)?
+            }
+            Ok(_) => {
                 // The same work as for one that is known, so that the time of the answer tells nothing.
                 let names = self.plugin.descriptor().revealed.iter();
                 let decoys = names.map(|name| (name.clone(), vec![Secret::new(DECOY.into())])).collect();
@@ -760,6 +779,9 @@ impl Host {
         completes: Option<Lease>,
     ) -> Result<(Scope, Vec<Allowed>), HostError> {
         let organisation = self.organisation(org).await?;
+        if access == Access::Write && organisation.state == OrganisationState::Disconnected {
+            return Err(HostError::Disconnected(org.clone()));
+        }
         let scope = self.scope(plugin, org, call, access, Vec::new(), completes);
         if access != Access::Write {
             return Ok((scope, Vec::new()));

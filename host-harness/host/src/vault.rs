@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
@@ -72,6 +72,9 @@ pub enum KeyError {
         /// Why.
         source: io::Error,
     },
+    /// It was not read from a file, so there is none to write another to.
+    #[error("the sealing key comes from no file: rotate it where it comes from")]
+    NoFile,
     /// The system gives no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(getrandom::Error),
@@ -90,31 +93,121 @@ impl SealingKey {
         let bytes = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| KeyError::Malformed)?);
         bytes.as_slice().try_into().map(SealingKey).map_err(|_| KeyError::Malformed)
     }
+}
 
-    /// The key in this file. A file that does not exist is made, for its owner only.
-    pub fn load_or_create(path: &Path) -> Result<SealingKey, KeyError> {
-        let failed = |source| KeyError::File { path: path.display().to_string(), source };
-        match std::fs::read_to_string(path) {
-            Ok(text) => return SealingKey::from_base64(&Zeroizing::new(text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
+/// The host's sealing keys: the first seals, every one opens. Usually there is one; while a rotation is under way, and
+/// after one that was cut off, the former is there too.
+#[derive(Clone)]
+pub struct Keyring {
+    keys: Arc<RwLock<Vec<SealingKey>>>,
+    /// The file that they come from, a key in base64 on each line. Read again when none of the keys fits: another
+    /// process may have rotated them.
+    file: Option<Arc<Path>>,
+}
+
+impl From<SealingKey> for Keyring {
+    fn from(key: SealingKey) -> Keyring {
+        Keyring { keys: Arc::new(RwLock::new(vec![key])), file: None }
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Keyring {
+    /// The keys in this file. A file that does not exist is made with one key, for its owner only.
+    pub fn load_or_create(path: &Path) -> Result<Keyring, KeyError> {
+        let keyring = Keyring { keys: Arc::default(), file: Some(path.into()) };
+        match keyring.reload() {
+            Err(KeyError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            loaded => return loaded.map(|()| keyring),
         }
         let key = SealingKey::generate()?;
         let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = match options.open(path) {
+        match write_keys(options.write(true).create_new(true), path, std::slice::from_ref(&key)) {
+            Ok(()) => {}
             // Another process was faster: its key counts.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return SealingKey::load_or_create(path);
-            }
-            opened => opened.map_err(failed)?,
-        };
-        let text = Zeroizing::new(STANDARD.encode(key.0));
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-        Ok(key)
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(file_error(path, error)),
+        }
+        keyring.reload().map(|()| keyring)
     }
+
+    fn reload(&self) -> Result<(), KeyError> {
+        let Some(path) = &self.file else { return Ok(()) };
+        let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|error| file_error(path, error))?);
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        let keys = lines.map(SealingKey::from_base64).collect::<Result<Vec<_>, _>>()?;
+        if keys.is_empty() {
+            return Err(KeyError::Malformed);
+        }
+        self.set(keys);
+        Ok(())
+    }
+
+    /// Puts these keys in the file's place, all or nothing.
+    fn replace(&self, keys: Vec<SealingKey>) -> Result<(), KeyError> {
+        let path = self.file.as_ref().ok_or(KeyError::NoFile)?;
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        let beside = Path::new(&beside);
+        let mut options = std::fs::OpenOptions::new();
+        write_keys(options.write(true).create(true).truncate(true), beside, &keys)
+            .and_then(|()| std::fs::rename(beside, path))
+            .and_then(|()| {
+                std::fs::File::open(path.parent().filter(|d| *d != Path::new("")).unwrap_or(Path::new(".")))?
+                    .sync_all()
+            })
+            .map_err(|error| file_error(path, error))?;
+        self.set(keys);
+        Ok(())
+    }
+
+    fn all(&self) -> Vec<SealingKey> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, keys: Vec<SealingKey>) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    fn seal(&self, org: &OrgId, value: &[u8]) -> Result<Sealed, VaultError> {
+        // By the newest key there is, not by one that is about to be forgotten.
+        if let Err(error) = self.reload() {
+            tracing::warn!("the sealing keys were not read again: {error}");
+        }
+        seal(self.all().first().ok_or(VaultError::Sealing)?, org, DATA_KEY, value)
+    }
+
+    fn unseal(&self, org: &OrgId, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let open =
+            |keys: Vec<SealingKey>| keys.iter().find_map(|key| unseal(key, org, DATA_KEY, sealed).ok());
+        if let Some(value) = open(self.all()) {
+            return Ok(value);
+        }
+        if let Err(error) = self.reload() {
+            tracing::warn!("the sealing keys were not read again: {error}");
+        }
+        open(self.all()).ok_or_else(|| VaultError::WrongKey(org.clone()))
+    }
+}
+
+fn file_error(path: &Path, source: io::Error) -> KeyError {
+    KeyError::File { path: path.display().to_string(), source }
+}
+
+fn write_keys(options: &mut std::fs::OpenOptions, path: &Path, keys: &[SealingKey]) -> io::Result<()> {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    let mut file = options.open(path)?;
+    for key in keys {
+        let line = Zeroizing::new(STANDARD.encode(key.0) + "\n");
+        file.write_all(line.as_bytes())?;
+    }
+    file.sync_all()
 }
 
 /// Why a secret cannot be kept or opened.
@@ -131,17 +224,54 @@ pub enum VaultError {
     Sealing,
 }
 
+/// Why the sealing key was not rotated. Whatever was done until then opens as before, and rotating again goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum RotateError {
+    /// The key file.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A data key, or the store.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
 /// Seals, keeps and opens secrets.
 #[derive(Clone)]
 pub struct Vault {
-    key: SealingKey,
+    keys: Keyring,
     store: Arc<dyn Store>,
 }
 
 impl Vault {
     /// A vault that keeps its sealed values in this store.
-    pub fn new(key: SealingKey, store: Arc<dyn Store>) -> Vault {
-        Vault { key, store }
+    pub fn new(keys: impl Into<Keyring>, store: Arc<dyn Store>) -> Vault {
+        Vault { keys: keys.into(), store }
+    }
+
+    /// Seals the data keys of all organisations with a fresh key and forgets the former one; answers how many there
+    /// are. Other processes find the new key in the file when they next need it. One that was cut off is repeated.
+    pub async fn rotate(&self) -> Result<u64, RotateError> {
+        let mut keys = vec![SealingKey::generate()?];
+        keys.extend(self.keys.all());
+        // From here on both open, and only the new one seals.
+        self.keys.replace(keys.clone())?;
+        let count = self.reseal(&keys).await?;
+        keys.truncate(1);
+        self.keys.replace(keys)?;
+        Ok(count)
+    }
+
+    async fn reseal(&self, keys: &[SealingKey]) -> Result<u64, VaultError> {
+        let stored = self.store.data_keys().await?;
+        let mut resealed = Vec::with_capacity(stored.len());
+        let newest = keys.first().ok_or(VaultError::Sealing)?;
+        for (org, former) in stored {
+            let mut opened = keys.iter().filter_map(|key| unseal(key, &org, DATA_KEY, &former).ok());
+            let value = opened.next().ok_or_else(|| VaultError::WrongKey(org.clone()))?;
+            let sealed = seal(newest, &org, DATA_KEY, &value)?;
+            resealed.push((org, former, sealed));
+        }
+        Ok(self.store.replace_data_keys(resealed).await?)
     }
 
     /// Replaces all values of a secret; an empty list removes it.
@@ -172,12 +302,12 @@ impl Vault {
             Some(sealed) => sealed,
             None => {
                 let fresh = SealingKey::generate().map_err(|_| VaultError::Sealing)?;
-                let sealed = seal(&self.key, org, DATA_KEY, &fresh.0)?;
+                let sealed = self.keys.seal(org, &fresh.0)?;
                 // Whoever was first counts.
                 self.store.put_data_key(org, sealed).await?
             }
         };
-        let bytes = unseal(&self.key, org, DATA_KEY, &sealed)?;
+        let bytes = self.keys.unseal(org, &sealed)?;
         bytes.as_slice().try_into().map(SealingKey).map_err(|_| VaultError::WrongKey(org.clone()))
     }
 }
@@ -239,15 +369,68 @@ mod tests {
     fn a_key_file_is_made_once_for_its_owner() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("koalr.key");
-        let made = SealingKey::load_or_create(&path).unwrap();
-        assert_eq!(SealingKey::load_or_create(&path).unwrap().0, made.0);
+        let made = Keyring::load_or_create(&path).unwrap().all();
+        assert_eq!(Keyring::load_or_create(&path).unwrap().all()[0].0, made[0].0);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
         std::fs::write(&path, "too short").unwrap();
-        assert!(matches!(SealingKey::load_or_create(&path), Err(KeyError::Malformed)));
+        assert!(matches!(Keyring::load_or_create(&path), Err(KeyError::Malformed)));
+    }
+
+    #[tokio::test]
+    async fn a_rotated_key_opens_nothing_any_more_and_running_processes_find_the_new_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("koalr.key");
+        let store: Arc<dyn Store> =
+            Arc::new(crate::sqlite::SqliteStore::open(directory.path().join("koalr.db")).unwrap());
+        let vault = || Vault::new(Keyring::load_or_create(&path).unwrap(), Arc::clone(&store));
+        let acme: OrgId = "acme".parse().unwrap();
+        for org in ["acme", "umbrella"] {
+            let organisation = crate::port::Organisation {
+                id: org.parse().unwrap(),
+                state: crate::port::OrganisationState::Live,
+                connection: None,
+                settings: crate::contract::Settings {
+                    severity_overrides: vec![],
+                    service_fields: vec![],
+                    include_private: true,
+                    history_days: None,
+                },
+                origin_map: vec![],
+                created_at: 0,
+                connected_at: None,
+            };
+            store.put_organisation(&organisation).await.unwrap();
+        }
+        let (serving, rotating) = (vault(), vault());
+        serving.put(&acme, "api-key", &[Secret::new("key-1".into())]).await.unwrap();
+        let former = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(rotating.rotate().await.unwrap(), 1);
+        let opened =
+            async |vault: &Vault| vault.open(&acme, "api-key").await.map(|all| all[0].expose().to_string());
+        assert_eq!(opened(&serving).await.unwrap(), "key-1", "it read the file again");
+        let umbrella: OrgId = "umbrella".parse().unwrap();
+        serving.put(&umbrella, "api-key", &[Secret::new("key-2".into())]).await.unwrap();
+        assert_eq!(opened(&vault()).await.unwrap(), "key-1");
+        assert_eq!(vault().open(&umbrella, "api-key").await.unwrap()[0].expose(), "key-2");
+        let old = Vault::new(SealingKey::from_base64(&former).unwrap(), Arc::clone(&store));
+        assert!(matches!(opened(&old).await, Err(VaultError::WrongKey(_))));
+
+        // Cut off between its two writes of the file: both keys are there, and the next rotation ends it.
+        let now = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{}\n{now}", STANDARD.encode([7; 32]))).unwrap();
+        assert_eq!(opened(&vault()).await.unwrap(), "key-1");
+        assert_eq!(vault().rotate().await.unwrap(), 2);
+        assert_eq!(opened(&vault()).await.unwrap(), "key-1");
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
     }
 
     #[test]

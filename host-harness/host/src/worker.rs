@@ -268,7 +268,10 @@ impl InboxWorker {
 
 fn judge(error: &HostError, attempt: u32) -> Verdict {
     match error {
-        HostError::UnknownOrganisation(_) | HostError::Store(StoreError::Conflict) => Verdict::Leave,
+        // Disconnected, it was set aside by that.
+        HostError::UnknownOrganisation(_)
+        | HostError::Disconnected(_)
+        | HostError::Store(StoreError::Conflict) => Verdict::Leave,
         HostError::Plugin(GuestError::Malformed(_) | GuestError::Invalid(_)) => Verdict::Bury,
         _ if attempt >= MOST_ATTEMPTS => Verdict::Bury,
         _ => Verdict::Retry,

@@ -137,6 +137,34 @@ fn webhook_secrets(options: &cli::Connect) -> Result<Vec<Secret>> {
     Ok(all.expose().split(',').map(|secret| Secret::new(secret.to_string())).collect())
 }
 
+/// `org disconnect`.
+pub(crate) async fn disconnect(options: cli::OneOrg) -> Result<()> {
+    let host = open::host(&options.database).await?;
+    host.disconnect(&options.org).await?;
+    if options.json.json {
+        return print_json(
+            &serde_json::json!({ "organisation": options.org.as_str(), "state": "disconnected" }),
+        );
+    }
+    println!("{} is disconnected: its secrets are removed, and its webhooks are answered 404.", options.org);
+    println!("What was synced stays. At incident.io, delete the webhook's endpoint and the API key.");
+    Ok(())
+}
+
+/// `keys rotate`.
+pub(crate) async fn rotate(database: &cli::Database, json: cli::Json) -> Result<()> {
+    let host = open::host(database).await?;
+    let resealed = host.rotate_sealing_key().await?;
+    if json.json {
+        return print_json(&serde_json::json!({ "resealed": resealed }));
+    }
+    println!("The keys of {resealed} organisations are sealed with a fresh sealing key.");
+    println!(
+        "The former one opens nothing any more: backups of the database from before need a backup of it."
+    );
+    Ok(())
+}
+
 pub(crate) fn priority(priority: PriorityArg) -> Priority {
     match priority {
         PriorityArg::P1 => Priority::P1,

@@ -225,6 +225,7 @@ pub(crate) fn state(state: OrganisationState) -> &'static str {
         OrganisationState::Pending => "pending",
         OrganisationState::Live => "live",
         OrganisationState::Refused => "refused",
+        OrganisationState::Disconnected => "disconnected",
     }
 }
 

@@ -474,3 +474,66 @@ async fn what_is_no_webhook_is_told_so_and_what_is_not_genuine_is_not_told_why()
         assert!(metrics.contains(label), "{label}: {metrics}");
     }
 }
+
+/// A webhook by hand, and how it was answered.
+async fn posted(serving: &Serving, secret: &str, message: &str) -> u16 {
+    let body =
+        r#"{"event_type":"public_incident.incident_created_v2","public_incident.incident_created_v2":{}}"#;
+    let timestamp = Utc::now().timestamp();
+    let signature = koalr_simulator::sign(secret, message, timestamp, body.as_bytes()).unwrap();
+    let post = reqwest::Client::new()
+        .post(format!("{}/webhooks/incidentio/acme", serving.url))
+        .header("content-type", "application/json")
+        .header("webhook-id", message)
+        .header("webhook-timestamp", timestamp.to_string())
+        .header("webhook-signature", signature);
+    post.body(body).send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_and_secrets_are_rotated_while_serving_and_removed_by_disconnecting() {
+    const SECOND: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+    let simulator = account(5).await;
+    let desk = Desk::new();
+    desk.connect(&simulator).await;
+    let serving = Serving::start(&desk);
+    assert_eq!(posted(&serving, SECRET, "msg_1").await, 204);
+    let former = std::fs::read(desk.path("k.db.key")).unwrap();
+    assert_eq!(desk.json("keys rotate --db k.db --json").await["resealed"], 1);
+    assert_eq!(posted(&serving, SECRET, "msg_2").await, 204, "it goes on with the new key");
+    std::fs::write(desk.path("former.key"), former).unwrap();
+    let refused = desk.run("poll --db k.db --key-file former.key --org acme").await;
+    assert!(text(&refused.stderr).contains("this is not the sealing key"), "{}", text(&refused.stderr));
+
+    // While the provider's secret is rotated both are genuine; afterwards the new one only.
+    let map = format!("https://api.incident.io={}", simulator.base_url());
+    for (secrets, first, second) in [(format!("{SECRET},{SECOND}"), 204, 204), (SECOND.into(), 401, 204)] {
+        let line =
+            "connect --db k.db --org acme --api-key-env API_KEY --webhook-secret-env HOOK_SECRET --json";
+        let mut command = desk.command(&format!("{line} --map-origin {map}"));
+        let output = command.env("HOOK_SECRET", &secrets).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let message = format!("msg_{}", secrets.len());
+        assert_eq!(posted(&serving, SECRET, &format!("{message}_1")).await, first);
+        assert_eq!(posted(&serving, SECOND, &format!("{message}_2")).await, second);
+    }
+
+    let incidents = async || desk.json("incidents --db k.db --org acme --json").await["total"].clone();
+    desk.run("backfill --db k.db --org acme").await;
+    let before = incidents().await;
+    assert_eq!(desk.json("org disconnect --db k.db --org acme --json").await["state"], "disconnected");
+    assert_eq!(posted(&serving, SECOND, "msg_9").await, 404);
+    let asked = simulator.requests().len();
+    let polled = desk.run("poll --db k.db --org acme").await;
+    assert!(!polled.status.success() && text(&polled.stderr).contains("connect"), "{}", text(&polled.stderr));
+    assert_eq!(simulator.requests().len(), asked, "nothing is asked for it any more");
+    assert_eq!(incidents().await, before, "what was synced stays");
+    let database = rusqlite::Connection::open(desk.path("k.db")).unwrap();
+    for table in ["secret", "data_key", "job"] {
+        let rows: i64 =
+            database.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 0, "{table}");
+    }
+    desk.connect(&simulator).await;
+    assert_eq!(posted(&serving, SECRET, "msg_10").await, 204);
+}

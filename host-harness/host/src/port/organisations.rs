@@ -13,6 +13,8 @@ pub enum OrganisationState {
     Live,
     /// The provider refuses the credential: work stops until a new one is given.
     Refused,
+    /// Somebody disconnected it: its secrets are gone, no work is done for it, and its records stay.
+    Disconnected,
 }
 
 /// For development: requests for one origin go to another base address. The plugin does not know.
@@ -59,6 +61,14 @@ pub trait Organisations: Send + Sync {
     /// Removes the organisation and everything that belongs to it.
     async fn remove_organisation(&self, org: &OrgId) -> Result<(), StoreError>;
 
+    /// In one transaction: the organisation is marked as disconnected; its secrets, data key and jobs are removed;
+    /// deliveries that wait are set aside. False if there is no such organisation.
+    async fn disconnect_organisation(&self, org: &OrgId, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Every data key, by organisation.
+    async fn data_keys(&self) -> Result<Vec<(OrgId, Sealed)>, StoreError>;
+    /// Replaces data keys, each by the second unless it is not the first any more; answers how many were replaced.
+    async fn replace_data_keys(&self, keys: Vec<(OrgId, Sealed, Sealed)>) -> Result<u64, StoreError>;
     /// The organisation's data key, sealed by the host's sealing key.
     async fn data_key(&self, org: &OrgId) -> Result<Option<Sealed>, StoreError>;
     /// Stores a data key if there is none yet, and answers the one that is stored now.

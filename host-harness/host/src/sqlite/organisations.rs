@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::SqliteStore;
 use super::coding::{from_json, to_json};
 use super::fault::{Fault, Outcome, Result};
+use crate::contract::Timestamp;
 use crate::id::OrgId;
 use crate::port::{Organisation, OrganisationState, Organisations, Sealed};
 
@@ -42,6 +43,54 @@ impl Organisations for SqliteStore {
         self.write(move |connection| {
             connection.prepare_cached("DELETE FROM organisation WHERE id = ?1")?.execute([org.as_str()])?;
             Ok(())
+        })
+        .await
+    }
+
+    async fn disconnect_organisation(&self, org: &OrgId, now: Timestamp) -> Result<bool> {
+        let org = org.clone();
+        self.write(move |connection| {
+            let update =
+                "UPDATE organisation SET state = 3, connection = NULL, connected_at = NULL WHERE id = ?1";
+            let found = connection.prepare_cached(update)?.execute([org.as_str()])? > 0;
+            for delete in [
+                "DELETE FROM secret WHERE org = ?1",
+                "DELETE FROM data_key WHERE org = ?1",
+                "DELETE FROM job WHERE org = ?1",
+            ] {
+                connection.prepare_cached(delete)?.execute([org.as_str()])?;
+            }
+            let bury = "UPDATE delivery SET state = 4, due_at = NULL, token = token + 1, finished_at = ?2,
+                    error = 'the organisation was disconnected before this was applied'
+                WHERE org = ?1 AND state < 3";
+            connection.prepare_cached(bury)?.execute(params![org.as_str(), now])?;
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn data_keys(&self) -> Result<Vec<(OrgId, Sealed)>> {
+        self.read(|connection| {
+            let mut select = connection.prepare_cached("SELECT org, sealed FROM data_key ORDER BY org")?;
+            let rows = select.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1).map(Sealed)?)))?;
+            let parse = |row: rusqlite::Result<(String, Sealed)>| {
+                let (org, sealed) = row?;
+                Ok((org.parse().map_err(|_| Fault::damaged("an organisation"))?, sealed))
+            };
+            rows.map(parse).collect()
+        })
+        .await
+    }
+
+    async fn replace_data_keys(&self, keys: Vec<(OrgId, Sealed, Sealed)>) -> Result<u64> {
+        self.write(move |connection| {
+            let mut update = connection
+                .prepare_cached("UPDATE data_key SET sealed = ?3 WHERE org = ?1 AND sealed = ?2")?;
+            let mut replaced = 0;
+            for (org, former, sealed) in &keys {
+                replaced += update.execute(params![org.as_str(), former.0, sealed.0])? as u64;
+            }
+            Ok(replaced)
         })
         .await
     }
@@ -157,6 +206,7 @@ fn encode_state(state: OrganisationState) -> i64 {
         OrganisationState::Pending => 0,
         OrganisationState::Live => 1,
         OrganisationState::Refused => 2,
+        OrganisationState::Disconnected => 3,
     }
 }
 
@@ -165,6 +215,7 @@ fn decode_state(state: i64) -> Option<OrganisationState> {
         0 => Some(OrganisationState::Pending),
         1 => Some(OrganisationState::Live),
         2 => Some(OrganisationState::Refused),
+        3 => Some(OrganisationState::Disconnected),
         _ => None,
     }
 }
