@@ -22,6 +22,7 @@ cargo xtask <verb>
   soak             the long form of the crash test: over a hundred kills, some minutes
   bench [N]        how long an import of N incidents takes, 10,000 unless told, and time to restore over a hundred
                    times as many
+  bench webhooks   how many webhooks a second are acknowledged and applied, and how long an answer takes
 ";
 
 fn main() -> Result<()> {
@@ -46,6 +47,7 @@ fn main() -> Result<()> {
             let tests = ["test", "--workspace", "--test", "cli", "--", "--ignored", "a_hundred_kills"];
             succeed(&mut cargo(&tests))
         }
+        ["bench", "webhooks"] => webhooks(),
         ["bench"] => bench(10_000),
         ["bench", incidents] => bench(incidents.parse().context("N is a number of incidents")?),
         _ => {
@@ -82,6 +84,22 @@ fn bench(incidents: u32) -> Result<()> {
         &target(),
         incidents.saturating_mul(100),
     )
+}
+
+fn webhooks() -> Result<()> {
+    let [(wasm, _), _] = components()?;
+    succeed(&mut cargo(&["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
+    let harness = target().join("debug/koalr-harness");
+    for load in [&["burst", "30"][..], &["paced", "30", "1000"]] {
+        let directory = target().join(format!("load-{}", std::process::id()));
+        std::fs::create_dir_all(&directory)?;
+        let mut run = Command::new(target().join("debug/examples/webhook_load"));
+        run.arg(&harness).arg(&wasm).arg(&directory).args(load);
+        let ran = succeed(&mut run);
+        std::fs::remove_dir_all(&directory)?;
+        ran?;
+    }
+    Ok(())
 }
 
 /// Builds what the harness carries.

@@ -1,7 +1,7 @@
 //! The host for its embedder: connect organisations, receive their webhooks, sync, and ask for time to restore.
 //!
 //! One [`Host`] runs one plugin for many organisations over one store. Every method names the organisation it
-//! acts for; none keeps anything about it in memory between calls, so several processes can share a store.
+//! acts for; none keeps anything about it in memory for longer than a second, so several processes can share a store.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -227,6 +227,7 @@ impl HostBuilder {
             limits: self.limits,
             arrivals: Arc::default(),
             backlog: Arc::default(),
+            dossiers: Arc::default(),
         })
     }
 }
@@ -256,6 +257,52 @@ pub struct Host {
     limits: Limits,
     arrivals: Arc<tokio::sync::Notify>,
     backlog: Arc<Backlog>,
+    dossiers: Arc<Dossiers>,
+}
+
+/// What calls for an organisation need of it each time, its secrets in the clear.
+struct Dossier {
+    organisation: Organisation,
+    revealed: Vec<(String, Vec<Secret>)>,
+    credentials: Vec<(String, Secret)>,
+}
+
+/// Dossiers, each for a second: a burst of deliveries does not open the same secrets for each of them. What another
+/// process changes is seen within that time.
+#[derive(Default)]
+struct Dossiers(std::sync::Mutex<HashMap<OrgId, (std::time::Instant, Arc<Dossier>)>>);
+
+impl Dossiers {
+    const LIFE: std::time::Duration = std::time::Duration::from_secs(1);
+    /// When there are so many, those that are over are dropped.
+    const MANY: usize = 1_024;
+
+    fn get(&self, org: &OrgId) -> Option<Arc<Dossier>> {
+        let dossiers = self.lock();
+        let (at, dossier) = dossiers.get(org)?;
+        (at.elapsed() < Self::LIFE).then(|| Arc::clone(dossier))
+    }
+
+    fn put(&self, org: &OrgId, dossier: Arc<Dossier>) {
+        let mut dossiers = self.lock();
+        if dossiers.len() >= Self::MANY {
+            dossiers.retain(|_, (at, _)| at.elapsed() < Self::LIFE);
+        }
+        dossiers.insert(org.clone(), (std::time::Instant::now(), dossier));
+    }
+
+    fn forget(&self, org: &OrgId) {
+        self.lock().remove(org);
+    }
+
+    /// Whatever is over goes, wiped.
+    fn sweep(&self) {
+        self.lock().retain(|_, (at, _)| at.elapsed() < Self::LIFE);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<OrgId, (std::time::Instant, Arc<Dossier>)>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 /// How many deliveries waited when they were last counted.
@@ -354,6 +401,7 @@ impl Host {
             self.store.put_organisation(&pending).await?;
         }
         let connected = self.establish(org, connect, origins, existing.as_ref()).await;
+        self.dossiers.forget(org);
         if connected.is_err() && existing.is_none() {
             self.store.remove_organisation(org).await?;
         }
@@ -480,7 +528,9 @@ impl Host {
     /// Ends the work for an organisation and removes its secrets. What was synced stays; a new connection goes on
     /// from there.
     pub async fn disconnect(&self, org: &OrgId) -> Result<(), HostError> {
-        match self.store.disconnect_organisation(org, self.clock.now()).await? {
+        let known = self.store.disconnect_organisation(org, self.clock.now()).await?;
+        self.dossiers.forget(org);
+        match known {
             true => Ok(()),
             false => Err(HostError::UnknownOrganisation(org.clone())),
         }
@@ -495,24 +545,26 @@ impl Host {
     pub async fn put_secret(&self, org: &OrgId, name: &str, values: &[Secret]) -> Result<(), HostError> {
         self.organisation(org).await?;
         self.check_secrets(org, &[(name.to_string(), values.to_vec())]).await?;
-        Ok(self.vault.put(org, name, values).await?)
+        self.vault.put(org, name, values).await?;
+        self.dossiers.forget(org);
+        Ok(())
     }
 
     /// Verifies a delivery; calls nothing but the plugin.
     pub async fn verify(&self, org: &OrgId, delivery: &Delivery) -> Result<Verified, ReceiveError> {
         let unavailable = |error: HostError| ReceiveError::Unavailable(Box::new(error));
-        let revealed = match self.store.organisation(org).await {
-            Ok(Some(known)) if known.state != OrganisationState::Disconnected => {
-                self.revealed(org).await.map_err(unavailable)?
+        let revealed = match self.dossier(org).await {
+            Ok(known) if known.organisation.state != OrganisationState::Disconnected => {
+                known.revealed.clone()
             }
-            Ok(_) => {
+            Ok(_) | Err(HostError::UnknownOrganisation(_)) => {
                 // The same work as for one that is known, so that the time of the answer tells nothing.
                 let names = self.plugin.descriptor().revealed.iter();
                 let decoys = names.map(|name| (name.clone(), vec![Secret::new(DECOY.into())])).collect();
                 let _ = self.verify_with(org, decoys, delivery).await;
                 return Err(ReceiveError::UnknownOrganisation(org.clone()));
             }
-            Err(error) => return Err(unavailable(error.into())),
+            Err(error) => return Err(unavailable(error)),
         };
         let answer =
             self.verify_with(org, revealed, delivery).await.map_err(|error| unavailable(error.into()))?;
@@ -706,7 +758,9 @@ impl Host {
     pub(crate) async fn mark_refused(&self, org: &OrgId) -> Result<(), HostError> {
         let mut organisation = self.organisation(org).await?;
         organisation.state = OrganisationState::Refused;
-        Ok(self.store.put_organisation(&organisation).await?)
+        self.store.put_organisation(&organisation).await?;
+        self.dossiers.forget(org);
+        Ok(())
     }
 
     async fn call<T, F>(
@@ -778,14 +832,45 @@ impl Host {
         access: Access,
         completes: Option<Lease>,
     ) -> Result<(Scope, Vec<Allowed>), HostError> {
-        let organisation = self.organisation(org).await?;
-        if access == Access::Write && organisation.state == OrganisationState::Disconnected {
+        // A report takes seconds and opens no secret.
+        if access != Access::Write {
+            self.organisation(org).await?;
+            return Ok((self.scope(plugin, org, call, access, Vec::new(), completes), Vec::new()));
+        }
+        let own = std::ptr::eq(plugin, &*self.plugin);
+        let dossier = match own {
+            true => self.dossier(org).await?,
+            false => Arc::new(self.open_dossier(org, plugin).await?),
+        };
+        let organisation = &dossier.organisation;
+        if organisation.state == OrganisationState::Disconnected {
             return Err(HostError::Disconnected(org.clone()));
         }
         let scope = self.scope(plugin, org, call, access, Vec::new(), completes);
-        if access != Access::Write {
-            return Ok((scope, Vec::new()));
+        let allowed = with_credentials(
+            plugin,
+            allowed(plugin, &organisation.origin_map).map_err(MappingError::Invalid)?,
+            &dossier.credentials,
+        )?;
+        Ok((scope, allowed))
+    }
+
+    async fn dossier(&self, org: &OrgId) -> Result<Arc<Dossier>, HostError> {
+        if let Some(dossier) = self.dossiers.get(org) {
+            return Ok(dossier);
         }
+        let dossier = Arc::new(self.open_dossier(org, &self.plugin).await?);
+        self.dossiers.put(org, Arc::clone(&dossier));
+        let (dossiers, over) = (Arc::clone(&self.dossiers), Dossiers::LIFE);
+        tokio::spawn(async move {
+            tokio::time::sleep(over).await;
+            dossiers.sweep();
+        });
+        Ok(dossier)
+    }
+
+    async fn open_dossier(&self, org: &OrgId, plugin: &Plugin) -> Result<Dossier, HostError> {
+        let organisation = self.organisation(org).await?;
         let mut credentials = Vec::new();
         let mut names: Vec<&str> =
             plugin.descriptor().injected.iter().map(|wanted| wanted.name.as_str()).collect();
@@ -794,12 +879,7 @@ impl Host {
             let values = self.vault.open(org, name).await?;
             credentials.extend(values.into_iter().next().map(|value| (name.to_owned(), value)));
         }
-        let allowed = with_credentials(
-            plugin,
-            allowed(plugin, &organisation.origin_map).map_err(MappingError::Invalid)?,
-            &credentials,
-        )?;
-        Ok((scope, allowed))
+        Ok(Dossier { organisation, revealed: self.revealed(org).await?, credentials })
     }
 
     async fn revealed(&self, org: &OrgId) -> Result<Vec<(String, Vec<Secret>)>, HostError> {

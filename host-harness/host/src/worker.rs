@@ -21,6 +21,8 @@ const LEASE: Duration = Duration::from_secs(30);
 const BEAT: Duration = Duration::from_secs(10);
 /// With the waits of [`backoff`], about four hours.
 const MOST_ATTEMPTS: u32 = 20;
+/// How long free hands may wait for more of them, so that one claim serves many.
+const FILL_AFTER: Duration = Duration::from_millis(5);
 /// How long an idle worker sleeps at most, so that retries and other processes' deliveries are seen.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -131,6 +133,12 @@ impl InHand {
         Some(result)
     }
 
+    /// Whether there are hands free for a good many.
+    fn is_low(&self, slots: u32) -> bool {
+        let busy: u32 = self.busy.values().sum();
+        busy < slots / 4
+    }
+
     fn held(&self) -> Vec<Lease> {
         let waiting = self.lines.values().flatten().map(|delivery| &delivery.lease);
         self.leases.values().map(|(lease, _)| lease).chain(waiting).cloned().collect()
@@ -166,11 +174,17 @@ impl InboxWorker {
     pub async fn run(&self, stop: impl Future<Output = ()>, grace: Duration) {
         let mut stop = std::pin::pin!(stop);
         let mut in_hand = InHand::new();
+        let mut filled_at = Instant::now();
         loop {
-            match self.fill(&mut in_hand).await {
-                Ok(0) => {}
-                Ok(_) => continue,
-                Err(error) => tracing::warn!("the inbox cannot be worked on: {error}"),
+            // A claim is a write: of several deliveries where that is possible, of one where nothing else is to do.
+            let waits = FILL_AFTER.saturating_sub(filled_at.elapsed());
+            if in_hand.is_low(self.host.slots()) || waits.is_zero() {
+                filled_at = Instant::now();
+                match self.fill(&mut in_hand).await {
+                    Ok(0) => {}
+                    Ok(_) => continue,
+                    Err(error) => tracing::warn!("the inbox cannot be worked on: {error}"),
+                }
             }
             // One that takes long must not keep the others waiting.
             tokio::select! {
@@ -179,8 +193,8 @@ impl InboxWorker {
                         tracing::warn!("how a delivery ended cannot be noted: {error}");
                     }
                 }
-                () = self.host.arrivals().notified() => {}
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = self.host.arrivals().notified(), if waits.is_zero() => {}
+                () = tokio::time::sleep(if waits.is_zero() { LOOK_AGAIN } else { waits }) => {}
                 () = stop.as_mut() => break,
             }
         }

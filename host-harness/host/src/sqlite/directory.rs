@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::SqliteStore;
 use super::coding::to_json;
 use super::fault::{Outcome, Result};
+use super::records::FEW;
 use crate::contract::ServiceName;
 use crate::id::OrgId;
 use crate::port::{Directory, HostService, HostUser, Imported, normalised};
@@ -20,22 +21,20 @@ impl Directory for SqliteStore {
         if emails.is_empty() {
             return Ok(Vec::new());
         }
+        if emails.len() <= FEW {
+            return self.glance(|connection| find_users(connection, org, emails));
+        }
         let (org, emails) = (org.clone(), emails.to_vec());
-        self.read(move |connection| {
-            let select = "SELECT id FROM user WHERE org = ?1 AND folded = ?2 ORDER BY id LIMIT 1";
-            let mut statement = connection.prepare_cached(select)?;
-            let find = |email: &String| {
-                let folded = email.to_lowercase();
-                Ok(statement.query_row([org.as_str(), &folded], |row| row.get(0)).optional()?)
-            };
-            emails.iter().map(find).collect()
-        })
-        .await
+        self.read(move |connection| find_users(connection, &org, &emails)).await
     }
 
     async fn services_by_name(&self, org: &OrgId, names: &[ServiceName]) -> Result<Vec<Option<String>>> {
         if names.is_empty() {
             return Ok(Vec::new());
+        }
+        if names.len() <= FEW {
+            return self
+                .glance(|connection| names.iter().map(|name| find_service(connection, org, name)).collect());
         }
         let (org, names) = (org.clone(), names.to_vec());
         self.read(move |connection| names.iter().map(|name| find_service(connection, &org, name)).collect())
@@ -65,6 +64,16 @@ impl Directory for SqliteStore {
         })
         .await
     }
+}
+
+fn find_users(connection: &Connection, org: &OrgId, emails: &[String]) -> Outcome<Vec<Option<String>>> {
+    let select = "SELECT id FROM user WHERE org = ?1 AND folded = ?2 ORDER BY id LIMIT 1";
+    let mut statement = connection.prepare_cached(select)?;
+    let find = |email: &String| {
+        let folded = email.to_lowercase();
+        Ok(statement.query_row([org.as_str(), &folded], |row| row.get(0)).optional()?)
+    };
+    emails.iter().map(find).collect()
 }
 
 /// By external id, then by name, then by any alias of either side. The first of several is the one with the

@@ -104,6 +104,11 @@ impl SqliteStore {
         self.writer.run(writer::Durability::Written, work).await
     }
 
+    /// Like `read`, at once and on this thread: for what takes a few index steps.
+    fn glance<T>(&self, work: impl FnOnce(&Connection) -> fault::Outcome<T>) -> Result<T> {
+        readers::glance(&self.readers, work)
+    }
+
     /// Runs the work on one consistent view of the database.
     async fn read<T, F>(&self, work: F) -> Result<T>
     where

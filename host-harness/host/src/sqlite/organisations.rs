@@ -17,14 +17,12 @@ impl Organisations for SqliteStore {
     }
 
     async fn organisation(&self, org: &OrgId) -> Result<Option<Organisation>> {
-        let org = org.clone();
-        self.read(move |connection| {
+        self.glance(|connection| {
             let select = "SELECT id, state, connection, settings, origin_map, created_at, connected_at
                 FROM organisation WHERE id = ?1";
             let row = connection.prepare_cached(select)?.query_row([org.as_str()], read_row).optional()?;
             row.map(RawOrganisation::decode).transpose()
         })
-        .await
     }
 
     async fn organisations(&self) -> Result<Vec<Organisation>> {
@@ -96,8 +94,7 @@ impl Organisations for SqliteStore {
     }
 
     async fn data_key(&self, org: &OrgId) -> Result<Option<Sealed>> {
-        let org = org.clone();
-        self.read(move |connection| stored_key(connection, &org)).await
+        self.glance(|connection| stored_key(connection, org))
     }
 
     async fn put_data_key(&self, org: &OrgId, key: Sealed) -> Result<Sealed> {
@@ -126,14 +123,12 @@ impl Organisations for SqliteStore {
     }
 
     async fn secret(&self, org: &OrgId, name: &str) -> Result<Vec<Sealed>> {
-        let (org, name) = (org.clone(), name.to_owned());
-        self.read(move |connection| {
+        self.glance(|connection| {
             let select = "SELECT sealed FROM secret WHERE org = ?1 AND name = ?2 ORDER BY position";
             let mut statement = connection.prepare_cached(select)?;
-            let rows = statement.query_map([org.as_str(), &name], |row| row.get(0).map(Sealed))?;
+            let rows = statement.query_map([org.as_str(), name], |row| row.get(0).map(Sealed))?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
-        .await
     }
 }
 

@@ -16,6 +16,9 @@ use crate::contract::{
 use crate::id::OrgId;
 use crate::port::{IncidentFilter, IncidentPage, Lease, Records};
 
+/// Keys that are looked up where the caller is; more are read on another thread.
+pub(super) const FEW: usize = 32;
+
 #[async_trait::async_trait]
 impl Records for SqliteStore {
     async fn commit(&self, org: &OrgId, changes: Vec<Change>, completes: Option<&Lease>) -> Result<Applied> {
@@ -31,19 +34,11 @@ impl Records for SqliteStore {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
+        if keys.len() <= FEW {
+            return self.glance(|connection| by_key(connection, org, keys));
+        }
         let (org, keys) = (org.clone(), keys.to_vec());
-        self.read(move |connection| {
-            let select = "SELECT facts, revision FROM incident WHERE org = ?1 AND id = ?2 AND source = ?3";
-            let mut statement = connection.prepare_cached(select)?;
-            let find = |key: &IncidentKey| {
-                let stored = |row: &Row<'_>| {
-                    Ok(StoredIncident { facts: row.get(0)?, revision: unsigned(row.get(1)?) })
-                };
-                Ok(statement.query_row([org.as_str(), &key.id, &key.source], stored).optional()?)
-            };
-            keys.iter().map(find).collect()
-        })
-        .await
+        self.read(move |connection| by_key(connection, &org, &keys)).await
     }
 
     async fn incident_keys(
@@ -71,13 +66,11 @@ impl Records for SqliteStore {
     }
 
     async fn state(&self, org: &OrgId, key: &str) -> Result<Option<Vec<u8>>> {
-        let (org, key) = (org.clone(), key.to_owned());
-        self.read(move |connection| {
+        self.glance(|connection| {
             let select = "SELECT value FROM state WHERE org = ?1 AND key = ?2";
             let mut statement = connection.prepare_cached(select)?;
-            Ok(statement.query_row([org.as_str(), &key], |row| row.get(0)).optional()?)
+            Ok(statement.query_row([org.as_str(), key], |row| row.get(0)).optional()?)
         })
-        .await
     }
 
     async fn to_revisit(&self, org: &OrgId, source: &str, limit: u32) -> Result<RevisitPage> {
@@ -172,6 +165,21 @@ impl Records for SqliteStore {
         })
         .await
     }
+}
+
+fn by_key(
+    connection: &Connection,
+    org: &OrgId,
+    keys: &[IncidentKey],
+) -> Outcome<Vec<Option<StoredIncident>>> {
+    let select = "SELECT facts, revision FROM incident WHERE org = ?1 AND id = ?2 AND source = ?3";
+    let mut statement = connection.prepare_cached(select)?;
+    let find = |key: &IncidentKey| {
+        let stored =
+            |row: &Row<'_>| Ok(StoredIncident { facts: row.get(0)?, revision: unsigned(row.get(1)?) });
+        Ok(statement.query_row([org.as_str(), &key.id, &key.source], stored).optional()?)
+    };
+    keys.iter().map(find).collect()
 }
 
 /// The row of an incident, if it is stored for this organisation.
