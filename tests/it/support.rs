@@ -21,7 +21,7 @@ pub(crate) const KEY: &str = "inc_test_key";
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// What components may call; the last two are the misbehaving guest's.
-const ORIGINS: [&str; 5] = [
+pub(crate) const ORIGINS: [&str; 5] = [
     "https://api.incident.io",
     "https://api.opsgenie.com",
     "https://api.eu.opsgenie.com",
@@ -44,6 +44,10 @@ pub(crate) fn micros(at: DateTime<Utc>) -> Timestamp {
 pub(crate) struct Still(AtomicI64);
 
 impl Still {
+    pub(crate) fn at(instant: DateTime<Utc>) -> Still {
+        Still(AtomicI64::new(micros(instant)))
+    }
+
     pub(crate) fn advance(&self, by: TimeDelta) {
         self.0.fetch_add(by.num_microseconds().unwrap(), Ordering::SeqCst);
     }
@@ -114,7 +118,7 @@ impl Bench {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("koalr.db");
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).unwrap());
-        let clock = Arc::new(Still(AtomicI64::new(micros(now()))));
+        let clock = Arc::new(Still::at(now()));
         // Compiled once for all tests; the directory is under target/, so it goes with `cargo clean`.
         let cache = koalr_host::cache::ModuleCache::new(root().join("target/test-modules"));
         let builder = Host::builder(Arc::clone(&store), SealingKey::generate().unwrap()).allow(ORIGINS);
