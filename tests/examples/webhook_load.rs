@@ -45,7 +45,6 @@ impl Drop for Server {
 fn serve(harness: &str, database: &str) -> Server {
     let mut child = Command::new(harness)
         .args(["serve", "--db", database, "--listen", "127.0.0.1:0"])
-        .env("RUST_LOG", "warn")
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();

@@ -19,6 +19,7 @@ cargo xtask <verb>
   plugin           build the components: target/plugin/incidentio.wasm and target/plugin/opsgenie.wasm
   demo [--exit]    build everything and run the demo; --exit ends it after the summary
   test             format, clippy with warnings denied, the components, every test
+  reproduce        build the components in two directories and compare them
   soak             the long form of the crash test: over a hundred kills, some minutes
   bench [N]        how long an import of N incidents takes, 10,000 unless told, and time to restore over a hundred
                    times as many
@@ -42,6 +43,7 @@ fn main() -> Result<()> {
             succeed(&mut run)
         }
         ["test"] => test(),
+        ["reproduce"] => reproduce(),
         ["soak"] => {
             components()?;
             let tests = ["test", "--workspace", "--test", "cli", "--", "--ignored", "a_hundred_kills"];
@@ -60,6 +62,7 @@ fn main() -> Result<()> {
 
 fn test() -> Result<()> {
     succeed(&mut cargo(&["fmt", "--all", "--check"]))?;
+    deny()?;
     components()?;
     component("koalr-guests", None)?;
     component("koalr-guests", Some("trap-in-describe"))?;
@@ -102,6 +105,22 @@ fn webhooks() -> Result<()> {
     Ok(())
 }
 
+/// Licences, sources and doubles of all dependencies; advisories where their database was fetched before.
+fn deny() -> Result<()> {
+    let installed = cargo(&["deny", "--version"]).output().is_ok_and(|output| output.status.success());
+    if !installed {
+        println!("dependencies are not checked: `cargo install --locked cargo-deny` gets what does it");
+        return Ok(());
+    }
+    succeed(&mut cargo(&["fetch", "--quiet", "--locked"]))?;
+    succeed(&mut cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]))?;
+    if cargo_home().join("advisory-dbs").exists() {
+        return succeed(&mut cargo(&["deny", "--offline", "check", "advisories"]));
+    }
+    println!("advisories are not checked: there is no database of them here; `cargo deny fetch` gets it");
+    Ok(())
+}
+
 /// Builds what the harness carries.
 fn components() -> Result<[(PathBuf, u64); 2]> {
     Ok([component("incidentio", None)?, component("incidentio", Some("opsgenie"))?])
@@ -129,11 +148,60 @@ fn component(package: &str, feature: Option<&str>) -> Result<(PathBuf, u64)> {
     let path = directory.join(file(feature.unwrap_or(package)));
     let bytes = std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
     let bytes = component::smaller(&bytes, &target)?;
+    let bytes = component::with_dependencies(bytes, &dependencies(package, feature)?);
     // An unchanged component keeps its time stamp, so that nothing is compiled again because of it.
     if std::fs::read(&path).ok().as_ref() != Some(&bytes) {
         std::fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok((path, bytes.len() as u64))
+}
+
+/// What becomes part of a component, a `name version` on each line; what only runs while it is compiled is not.
+fn dependencies(package: &str, feature: Option<&str>) -> Result<String> {
+    let tree =
+        ["tree", "--locked", "--package", package, "--target", TARGET, "--edges", "normal,no-proc-macro"];
+    let mut command = cargo(&tree);
+    command.args(["--prefix", "none"]).args(feature.map(|feature| format!("--features={feature}")));
+    let output = command.output().context("cannot run cargo tree")?;
+    ensure!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).context("cargo tree answers what is no text")?;
+    // `name vVERSION`, and then where it lies on this machine, which is nobody's business.
+    let of = |line: &str| {
+        let (name, rest) = line.split_once(" v")?;
+        Some(format!("{name} {}", rest.split_whitespace().next()?))
+    };
+    let all: std::collections::BTreeSet<String> = lines.lines().filter_map(of).collect();
+    Ok(all.into_iter().collect::<Vec<_>>().join("\n"))
+}
+
+/// Two builds in two directories, which must give the same bytes.
+fn reproduce() -> Result<()> {
+    let scratch = target().join(format!("reproduce-{}", std::process::id()));
+    let mut built = Vec::new();
+    for name in ["a", "another/one"] {
+        let copy = scratch.join(name);
+        std::fs::create_dir_all(&copy).with_context(|| format!("cannot make {}", copy.display()))?;
+        let mut list = Command::new("git");
+        let files = list.args(["ls-files"]).current_dir(root()).output().context("cannot run git")?;
+        for file in String::from_utf8_lossy(&files.stdout).lines() {
+            let (from, to) = (root().join(file), copy.join(file));
+            if let Some(directory) = to.parent() {
+                std::fs::create_dir_all(directory)?;
+            }
+            std::fs::copy(&from, &to).with_context(|| format!("cannot copy {file}"))?;
+        }
+        let mut build = cargo(&["run", "--quiet", "--package", "xtask", "--", "plugin"]);
+        succeed(build.current_dir(&copy).env_remove("CARGO_TARGET_DIR"))?;
+        let read = |file: &str| {
+            let path = copy.join("target/plugin").join(file);
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        built.push([read("incidentio.wasm")?, read("opsgenie.wasm")?]);
+    }
+    std::fs::remove_dir_all(&scratch)?;
+    ensure!(built.first() == built.last(), "two builds in two directories differ");
+    println!("two builds in two directories give the same bytes");
+    Ok(())
 }
 
 /// Where cargo builds.
@@ -143,10 +211,13 @@ fn target() -> PathBuf {
 
 /// Where cargo keeps what it downloads, one directory for each registry.
 fn sources() -> Vec<PathBuf> {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).unwrap_or_default();
-    let registries = std::fs::read_dir(home.join("registry").join("src")).into_iter().flatten();
+    let registries = std::fs::read_dir(cargo_home().join("registry").join("src")).into_iter().flatten();
     registries.flatten().map(|entry| entry.path()).collect()
+}
+
+fn cargo_home() -> PathBuf {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).unwrap_or_default()
 }
 
 /// Adds the wasm target unless it is there. Without rustup the compiler's own error will say what is missing.

@@ -159,7 +159,7 @@ async fn receive(app: &App, plugin: &str, org: &str, request: Request) -> Answer
     match app.host.receive(&org, delivery).await {
         Ok(received) => {
             let result = if received.accepted == Accepted::New { "accepted" } else { "duplicate" };
-            tracing::info!(%org, delivery = received.verified.id, event = received.verified.event_type, result);
+            tracing::debug!(%org, delivery = received.verified.id, event = received.verified.event_type, result);
             Answer::new(StatusCode::NO_CONTENT, result, "")
         }
         Err(error) => refused(&org, &error),

@@ -31,4 +31,4 @@ pub use host::{
     Connect, Host, HostBuilder, HostError, MappingError, ReceiveError, Received, StartError, explain,
 };
 pub use limits::Limits;
-pub use plugin::{LoadError, Plugin, Surface};
+pub use plugin::{Dependency, LoadError, Plugin, Surface};

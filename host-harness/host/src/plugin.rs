@@ -66,6 +66,16 @@ pub struct Plugin {
     digest: String,
     size: usize,
     surface: Surface,
+    dependencies: Vec<Dependency>,
+}
+
+/// Something that a component was built from.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Dependency {
+    /// The package's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
 }
 
 impl Plugin {
@@ -117,6 +127,7 @@ impl Plugin {
             digest,
             size: wasm.len(),
             surface,
+            dependencies: dependencies(wasm),
         })
     }
 
@@ -135,6 +146,11 @@ impl Plugin {
         self.size
     }
 
+    /// What it says it was built from; empty if it says nothing. Nobody vouches for it but whoever built it.
+    pub fn dependencies(&self) -> &[Dependency] {
+        &self.dependencies
+    }
+
     /// What it imports and exports.
     pub fn surface(&self) -> &Surface {
         &self.surface
@@ -148,6 +164,22 @@ impl std::fmt::Debug for Plugin {
             .field("digest", &self.digest)
             .finish_non_exhaustive()
     }
+}
+
+/// The list in the custom section `koalr:dependencies`: a `name version` on each line.
+fn dependencies(wasm: &[u8]) -> Vec<Dependency> {
+    let mut sections = wasmparser::Parser::new(0).parse_all(wasm).filter_map(Result::ok);
+    let list = sections.find_map(|section| match section {
+        wasmparser::Payload::CustomSection(custom) if custom.name() == "koalr:dependencies" => {
+            std::str::from_utf8(custom.data()).ok()
+        }
+        _ => None,
+    });
+    let of = |line: &str| {
+        let (name, version) = line.split_once(' ')?;
+        Some(Dependency { name: name.into(), version: version.into() })
+    };
+    list.unwrap_or_default().lines().filter_map(of).collect()
 }
 
 fn surface(engine: &Engine, component: &Component) -> Surface {

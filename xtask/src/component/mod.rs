@@ -10,6 +10,9 @@ use anyhow::{Context, Result, bail};
 
 use names::Names;
 
+/// The host looks for this name.
+const DEPENDENCIES: &str = "koalr:dependencies";
+
 const CUSTOM: u8 = 0;
 const CORE_MODULE: u8 = 1;
 const CORE_INSTANCES: u8 = 2;
@@ -57,6 +60,17 @@ pub(crate) fn smaller(component: &[u8], scratch: &Path) -> Result<Vec<u8>> {
         rest = next;
     }
     Ok(kept)
+}
+
+/// The component with a list of what it was built from, a `name version` on each line, in a custom section that
+/// `koalr-harness inspect` reads.
+pub(crate) fn with_dependencies(mut component: Vec<u8>, list: &str) -> Vec<u8> {
+    let mut content = Vec::new();
+    write_leb128(&mut content, DEPENDENCIES.len());
+    content.extend_from_slice(DEPENDENCIES.as_bytes());
+    content.extend_from_slice(list.as_bytes());
+    names::section(&mut component, CUSTOM, &content);
+    component
 }
 
 fn optimised(module: &[u8], scratch: &Path) -> Result<Vec<u8>> {

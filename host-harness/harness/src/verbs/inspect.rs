@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use koalr_host::contract::Descriptor;
-use koalr_host::{Engine, Limits, Plugin, Surface};
+use koalr_host::{Dependency, Engine, Limits, Plugin, Surface};
 use serde::Serialize;
 
 use super::print_json;
@@ -16,6 +16,7 @@ struct Document<'a> {
     #[serde(flatten)]
     surface: &'a Surface,
     descriptor: &'a Descriptor,
+    dependencies: &'a [Dependency],
 }
 
 pub(crate) async fn run(options: Inspect) -> Result<()> {
@@ -25,7 +26,8 @@ pub(crate) async fn run(options: Inspect) -> Result<()> {
     let plugin = Plugin::load(&Engine::new(1, &limits)?, None, &limits, &bytes).await?;
     let (descriptor, surface) = (plugin.descriptor(), plugin.surface());
     if options.json.json {
-        return print_json(&Document { size: plugin.size(), sha256: plugin.digest(), surface, descriptor });
+        let (size, sha256, dependencies) = (plugin.size(), plugin.digest(), plugin.dependencies());
+        return print_json(&Document { size, sha256, surface, descriptor, dependencies });
     }
     println!("{} {} ({})", descriptor.display_name, descriptor.version, descriptor.name);
     let line = |name: &str, text: &str| println!("  {name:<16}{}", view::printable(text));
@@ -50,6 +52,9 @@ pub(crate) async fn run(options: Inspect) -> Result<()> {
     }
     for export in &surface.exports {
         line("exports", export);
+    }
+    for dependency in plugin.dependencies() {
+        line("built from", &format!("{} {}", dependency.name, dependency.version));
     }
     Ok(())
 }

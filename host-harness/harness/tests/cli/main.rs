@@ -323,6 +323,12 @@ async fn a_component_can_be_inspected() {
     assert_eq!(document["descriptor"]["name"], "incidentio");
     assert_eq!(document["exports"], serde_json::json!(["koalr:integration/connector@0.1.0"]));
     assert_eq!(document["sha256"].as_str().unwrap().len(), 64);
+    let dependencies = document["dependencies"].as_array().unwrap();
+    let versions =
+        |name: &str| dependencies.iter().find(|one| one["name"] == name).map(|one| &one["version"]);
+    assert!(versions("sha2").is_some() && versions("hmac").is_some(), "{dependencies:?}");
+    assert_eq!(versions("incidentio"), Some(&document["descriptor"]["version"]));
+    assert!(!document["dependencies"].to_string().contains('/'), "no path of whoever built it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -547,4 +553,69 @@ async fn keys_and_secrets_are_rotated_while_serving_and_removed_by_disconnecting
     }
     desk.connect(&simulator).await;
     becomes(&serving, SECRET, 204).await;
+}
+
+#[path = "../../../../tests/needles.rs"]
+mod needles;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_output_and_no_file_shows_a_secret() {
+    let simulator = account(20).await;
+    let desk = Desk::new();
+    let map = format!("https://api.incident.io={}", simulator.base_url());
+    let mut serving =
+        desk.command("serve --db k.db --listen 127.0.0.1:0").env("KOALR_LOG", "trace").spawn().unwrap();
+    let mut said = BufReader::new(serving.stderr.take().unwrap());
+    let url = loop {
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        if let Some(address) = line.split_whitespace().find(|word| word.starts_with("http://")) {
+            break address.trim_end_matches(':').to_string();
+        }
+    };
+    let listening = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        std::io::Read::read_to_end(&mut said, &mut all).unwrap();
+        all
+    });
+    let serving = Serving { child: serving, url };
+    let mut outputs = Vec::new();
+    let connect = "connect --db k.db --org acme --webhook-secret-env HOOK_SECRET --api-key-env";
+    for line in [
+        format!("{connect} API_KEY --map-origin {map} --json"),
+        format!("{connect} HOOK_SECRET --map-origin {map}"),
+        format!("{connect} API_KEY --map-origin {map}"),
+        "backfill --db k.db --org acme".into(),
+        "poll --db k.db --org acme --json".into(),
+        "incidents --db k.db --org acme".into(),
+        "mttr --db k.db --org acme --json".into(),
+        "org show acme --db k.db --json".into(),
+        "org list --db k.db".into(),
+        "deliveries --db k.db --org acme --json".into(),
+        "inspect".into(),
+        "keys rotate --db k.db".into(),
+        "org disconnect --db k.db --org nobody".into(),
+    ] {
+        let mut command = desk.command(&line);
+        let output = command.env("KOALR_LOG", "trace").output().unwrap();
+        outputs.push((line.clone(), [output.stdout, output.stderr].concat()));
+        assert_ne!(posted(&serving, SECRET, &format!("msg_{}", outputs.len())).await, 503);
+    }
+    for page in ["metrics", "healthz", "webhooks/incidentio/acme"] {
+        let answer = reqwest::get(format!("{}/{page}", serving.url)).await.unwrap();
+        outputs.push((page.into(), answer.bytes().await.unwrap().to_vec()));
+    }
+    drop(serving);
+    outputs.push(("serve".into(), listening.join().unwrap()));
+    for file in std::fs::read_dir(desk.directory.path()).unwrap() {
+        let path = file.unwrap().path();
+        outputs.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+    }
+    let (key, secret) = (needles::needles(KEY.as_bytes()), needles::needles(SECRET.as_bytes()));
+    for (name, shown) in &outputs {
+        assert!(!needles::holds(shown, &key), "{name} shows the key");
+        assert!(!needles::holds(shown, &secret), "{name} shows the secret");
+    }
+    let serve = outputs.iter().find(|(name, _)| name == "serve").unwrap();
+    assert!(serve.1.len() > 5_000, "it logs everything: {}", serve.1.len());
 }
