@@ -19,6 +19,7 @@ cargo xtask <verb>
   plugin           build the components: target/plugin/incidentio.wasm and target/plugin/opsgenie.wasm
   demo [--exit]    build everything and run the demo; --exit ends it after the summary
   test             format, clippy with warnings denied, the components, every test
+  fuzz TARGET      feed a target of fuzz/ without an end; needs cargo-fuzz and a nightly compiler
   reproduce        build the components in two directories and compare them
   soak             the long form of the crash test: over a hundred kills, some minutes
   bench [N]        how long an import of N incidents takes, 10,000 unless told, and time to restore over a hundred
@@ -43,6 +44,7 @@ fn main() -> Result<()> {
             succeed(&mut run)
         }
         ["test"] => test(),
+        ["fuzz", target] => fuzz(target),
         ["reproduce"] => reproduce(),
         ["soak"] => {
             components()?;
@@ -103,6 +105,18 @@ fn webhooks() -> Result<()> {
         ran?;
     }
     Ok(())
+}
+
+/// Until it is stopped, or finds something. The fixtures are where it begins.
+fn fuzz(target: &str) -> Result<()> {
+    let corpus = root().join("fuzz/corpus").join(target);
+    std::fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
+    let mut run = Command::new("cargo");
+    run.args(["+nightly", "fuzz", "run", target]).arg(&corpus);
+    for seeds in ["incidentio", "incidentio/recorded", "opsgenie", "svix"] {
+        run.arg(root().join("tests/fixtures").join(seeds));
+    }
+    succeed(run.current_dir(root()))
 }
 
 /// Licences, sources and doubles of all dependencies; advisories where their database was fetched before.

@@ -68,6 +68,8 @@ pub trait List {
     fn slot(&mut self) -> Slot<'_>;
     /// How many there are.
     fn count(&self) -> usize;
+    /// Forgets all but the first so many.
+    fn keep(&mut self, count: usize);
 }
 
 /// An item of another kind leaves an empty one behind; readers check what they need.
@@ -80,6 +82,10 @@ impl<T: Object + Default> List for Vec<T> {
     fn count(&self) -> usize {
         self.len()
     }
+
+    fn keep(&mut self, count: usize) {
+        self.truncate(count);
+    }
 }
 
 impl List for Vec<String> {
@@ -90,6 +96,10 @@ impl List for Vec<String> {
 
     fn count(&self) -> usize {
         self.len()
+    }
+
+    fn keep(&mut self, count: usize) {
+        self.truncate(count);
     }
 }
 

@@ -316,6 +316,8 @@ struct Visit {
     left: [Option<Cursor>; LISTS.len()],
     /// Which of them this key is not shown, or nobody can read.
     unreadable: [bool; LISTS.len()],
+    /// Which of them had an answer that made no sense, and are asked for once more: it may have been cut on its way.
+    garbled: [bool; LISTS.len()],
     /// To be read in another step.
     postponed: bool,
 }
@@ -347,6 +349,7 @@ impl Visit {
             attachments: Vec::new(),
             linked: false,
             unreadable: [false; LISTS.len()],
+            garbled: [false; LISTS.len()],
             postponed: false,
         }
     }
@@ -390,8 +393,8 @@ impl Visit {
             &mut self.participants,
             &mut self.attachments,
         ];
-        let places = self.left.iter_mut().zip(&mut self.unreadable);
-        for ((key, list), (left, unreadable)) in LISTS.into_iter().zip(into).zip(places) {
+        let places = self.left.iter_mut().zip(&mut self.unreadable).zip(&mut self.garbled);
+        for ((key, list), ((left, unreadable), garbled)) in LISTS.into_iter().zip(into).zip(places) {
             if left.is_none() {
                 continue;
             }
@@ -400,12 +403,17 @@ impl Visit {
                 (self.postponed, wait_ms) = (true, wait_ms.or(Some(0)));
                 continue;
             }
+            let before = list.count();
             match client::page("the timeline", key, answer, now, list) {
                 Ok(page) => {
                     *left = Some(page.after).filter(|next| next.is_some() && left.as_ref() != Some(next));
                 }
                 Err(ApiError::RateLimited(ms)) => (self.postponed, wait_ms) = (true, Some(ms)),
                 Err(error @ (ApiError::Unauthorized(_) | ApiError::Refused(_))) => return Err(error.into()),
+                Err(ApiError::Malformed(_)) if !*garbled => {
+                    list.keep(before);
+                    *garbled = true;
+                }
                 Err(error) => {
                     (*left, *unreadable) = (None, true);
                     self.postponed |= matches!(error, ApiError::Unavailable(_));

@@ -38,3 +38,6 @@ impl<'a> Lines<'a> {
 
 pub(crate) mod files;
 pub(crate) mod mapping;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,6 @@
+#![no_main]
+
+#[path = "../../tests/entries.rs"]
+mod entries;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| entries::opsgenie_page(data));
