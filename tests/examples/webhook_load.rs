@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const ORGANISATIONS: usize = 64;
-const CONNECTIONS: usize = 128;
+const CONNECTIONS: usize = 256;
 /// Incidents of each organisation that are updated again and again.
 const INCIDENTS: u64 = 200;
 const KIND: &str = "public_incident.incident_updated_v2";

@@ -227,10 +227,14 @@ impl HostBuilder {
             limits: self.limits,
             arrivals: Arc::default(),
             backlog: Arc::default(),
+            receiving: Arc::default(),
             dossiers: Arc::default(),
         })
     }
 }
+
+/// Webhooks that are received at a time before what arrived earlier is put off for them.
+const PRESS: usize = 24;
 
 /// Signs nothing: stands in for the secret of an organisation that does not exist.
 const DECOY: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -257,6 +261,8 @@ pub struct Host {
     limits: Limits,
     arrivals: Arc<tokio::sync::Notify>,
     backlog: Arc<Backlog>,
+    /// The inner one is held by every webhook that is being received, the outer by every clone of the host.
+    receiving: Arc<Arc<()>>,
     dossiers: Arc<Dossiers>,
 }
 
@@ -373,6 +379,11 @@ impl Host {
     /// How many calls run at a time.
     pub(crate) fn slots(&self) -> u32 {
         self.engine.slots()
+    }
+
+    /// Whether more webhooks are being received than a calm host has in hand.
+    pub(crate) fn is_pressed(&self) -> bool {
+        Arc::strong_count(&*self.receiving) > PRESS
     }
 
     /// Wakes the worker when a delivery arrives in this process.
@@ -588,6 +599,7 @@ impl Host {
     /// Verifies a delivery and makes it durable. Once this answers `Ok`, the sender may be told 2xx.
     pub async fn receive(&self, org: &OrgId, delivery: Delivery) -> Result<Received, ReceiveError> {
         self.check_backlog().await?;
+        let _receiving = Arc::clone(&*self.receiving);
         let verified = self.verify(org, &delivery).await?;
         let Ok(id) = verified.id.parse::<DeliveryId>() else {
             return Err(ReceiveError::Rejected(Rejection::MalformedHeader));

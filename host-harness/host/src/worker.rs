@@ -23,6 +23,8 @@ const BEAT: Duration = Duration::from_secs(10);
 const MOST_ATTEMPTS: u32 = 20;
 /// How long free hands may wait for more of them, so that one claim serves many.
 const FILL_AFTER: Duration = Duration::from_millis(5);
+/// Deliveries that are applied at a time while webhooks wait at the door.
+const PRESSED: u32 = 4;
 /// How long an idle worker sleeps at most, so that retries and other processes' deliveries are seen.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,12 @@ struct InHand {
     renew_at: Instant,
 }
 
+/// Deliveries that are applied at a time.
+fn most(slots: u32, pressed: bool) -> u32 {
+    let most = slots.saturating_sub(slots.div_ceil(4)).max(1);
+    if pressed { most.min(PRESSED) } else { most }
+}
+
 /// Deliveries of one incident.
 type Line = (OrgId, String);
 
@@ -71,11 +79,13 @@ impl InHand {
 
     /// Most hands wait, for a commit or for the provider. A quarter of the slots is left for other calls, and one
     /// organisation gets a quarter at most: a slow provider holds up its own deliveries only.
-    fn hands(&self, slots: u32) -> Hands {
-        let quarter = slots.div_ceil(4);
-        let most = slots.saturating_sub(quarter).max(1);
+    ///
+    /// While webhooks wait at the door, few are applied: an answer that comes late is sent again and counts against
+    /// the endpoint, and what waits in the inbox does neither.
+    fn hands(&self, slots: u32, pressed: bool) -> Hands {
         let busy = self.busy.values().sum();
-        Hands { free: most.saturating_sub(busy), each: quarter, busy: self.busy.clone() }
+        let free = most(slots, pressed).saturating_sub(busy);
+        Hands { free, each: slots.div_ceil(4), busy: self.busy.clone() }
     }
 
     fn take(&mut self, worker: &InboxWorker, delivery: LeasedDelivery) {
@@ -134,9 +144,9 @@ impl InHand {
     }
 
     /// Whether there are hands free for a good many.
-    fn is_low(&self, slots: u32) -> bool {
+    fn is_low(&self, slots: u32, pressed: bool) -> bool {
         let busy: u32 = self.busy.values().sum();
-        busy < slots / 4
+        busy < most(slots, pressed).div_ceil(3)
     }
 
     fn held(&self) -> Vec<Lease> {
@@ -178,7 +188,7 @@ impl InboxWorker {
         loop {
             // A claim is a write: of several deliveries where that is possible, of one where nothing else is to do.
             let waits = FILL_AFTER.saturating_sub(filled_at.elapsed());
-            if in_hand.is_low(self.host.slots()) || waits.is_zero() {
+            if in_hand.is_low(self.host.slots(), self.host.is_pressed()) || waits.is_zero() {
                 filled_at = Instant::now();
                 match self.fill(&mut in_hand).await {
                     Ok(0) => {}
@@ -221,7 +231,7 @@ impl InboxWorker {
 
     /// Takes on as many due deliveries as there are hands free.
     async fn fill(&self, in_hand: &mut InHand) -> Result<u64, StoreError> {
-        let hands = in_hand.hands(self.host.slots());
+        let hands = in_hand.hands(self.host.slots(), self.host.is_pressed());
         if hands.free == 0 {
             return Ok(0);
         }
@@ -307,6 +317,15 @@ pub fn describe(outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arrivals_come_before_what_waits_and_some_of_that_is_applied_all_the_same() {
+        let in_hand = InHand::new();
+        assert_eq!(in_hand.hands(160, false).free, 120);
+        assert_eq!(in_hand.hands(160, true).free, PRESSED);
+        // A host with one slot works too.
+        assert_eq!((in_hand.hands(1, false).free, in_hand.hands(1, true).free), (1, 1));
+    }
 
     #[test]
     fn only_what_cannot_pass_is_set_aside_at_once() {

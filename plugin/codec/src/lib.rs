@@ -7,6 +7,8 @@
 
 extern crate alloc;
 
+#[cfg(target_arch = "wasm32")]
+mod heap;
 pub mod json;
 pub mod stored;
 pub mod time;
@@ -18,7 +20,3 @@ pub type Timestamp = i64;
 pub const SECOND: Timestamp = 1_000_000;
 /// One day in [`Timestamp`] units.
 pub const DAY: Timestamp = 86_400 * SECOND;
-
-#[cfg(target_arch = "wasm32")]
-#[global_allocator]
-static HEAP: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
