@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 use http::{HeaderName, HeaderValue};
 use wasmtime::Store as WasmStore;
@@ -227,7 +228,7 @@ impl HostBuilder {
             limits: self.limits,
             arrivals: Arc::default(),
             backlog: Arc::default(),
-            receiving: Arc::default(),
+            receiving: Arc::new(Semaphore::new(PRESS)),
             dossiers: Arc::default(),
         })
     }
@@ -261,8 +262,8 @@ pub struct Host {
     limits: Limits,
     arrivals: Arc<tokio::sync::Notify>,
     backlog: Arc<Backlog>,
-    /// The inner one is held by every webhook that is being received, the outer by every clone of the host.
-    receiving: Arc<Arc<()>>,
+    /// A permit for each webhook that is being received; never waited for.
+    receiving: Arc<Semaphore>,
     dossiers: Arc<Dossiers>,
 }
 
@@ -383,7 +384,7 @@ impl Host {
 
     /// Whether more webhooks are being received than a calm host has in hand.
     pub(crate) fn is_pressed(&self) -> bool {
-        Arc::strong_count(&*self.receiving) > PRESS
+        self.receiving.available_permits() == 0
     }
 
     /// Wakes the worker when a delivery arrives in this process.
@@ -599,7 +600,7 @@ impl Host {
     /// Verifies a delivery and makes it durable. Once this answers `Ok`, the sender may be told 2xx.
     pub async fn receive(&self, org: &OrgId, delivery: Delivery) -> Result<Received, ReceiveError> {
         self.check_backlog().await?;
-        let _receiving = Arc::clone(&*self.receiving);
+        let _receiving = self.receiving.try_acquire();
         let verified = self.verify(org, &delivery).await?;
         let Ok(id) = verified.id.parse::<DeliveryId>() else {
             return Err(ReceiveError::Rejected(Rejection::MalformedHeader));

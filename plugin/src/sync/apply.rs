@@ -102,9 +102,10 @@ pub fn apply(
 ) -> Result<Effects, Error> {
     let mut anew: Option<Context> = None;
     let mut done: Option<Effects> = None;
-    for _ in 0..ATTEMPTS {
-        // Settings that changed since they were loaded, or while this is written, would be undone for these incidents.
-        if !anew.as_ref().unwrap_or(context).is_current(world)? {
+    for attempt in 0..ATTEMPTS {
+        // Settings that changed since they were loaded, or while this was written, would be undone for these incidents.
+        // That is looked at after the commit, and what is out of date is written again.
+        if attempt > 0 && !anew.as_ref().unwrap_or(context).is_current(world)? {
             anew = Some(Context::load(world)?);
         } else if let Some(effects) = done {
             return Ok(effects);

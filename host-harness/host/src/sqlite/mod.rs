@@ -45,6 +45,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::port::StoreError;
@@ -104,7 +105,7 @@ impl SqliteStore {
         self.writer.run(writer::Durability::Written, work).await
     }
 
-    /// Like `read`, at once and on this thread: for what takes a few index steps.
+    /// At once and on this thread, each statement on a view of its own: for what takes a few index steps.
     fn glance<T>(&self, work: impl FnOnce(&Connection) -> fault::Outcome<T>) -> Result<T> {
         readers::glance(&self.readers, work)
     }
@@ -148,6 +149,9 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // A kept statement stays as it was planned, whatever values it is given. Otherwise those that a partial index might
+    // serve are parsed anew with every value.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Kibibytes. The system keeps the file in memory too; this is for the pages that a transaction writes.

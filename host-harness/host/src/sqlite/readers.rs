@@ -54,10 +54,11 @@ where
     done.await.map_err(|error| StoreError::Unavailable(format!("a read was cut off: {error}")))?
 }
 
-/// Runs the work where the caller is. For a few index steps, which take less time than a change of threads.
+/// Runs the work where the caller is, each of its statements on a view of its own. For a few index steps, which take
+/// less time than a change of threads, or than a transaction around them.
 pub(super) fn glance<T>(readers: &Readers, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
     let connection = readers.take()?;
-    let result = view(&connection, work).map_err(|fault| fault.explain(&readers.path));
+    let result = work(&connection).map_err(|fault| fault.explain(&readers.path));
     readers.give_back(connection);
     result
 }
