@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use koalr_host::calendar;
-use koalr_host::contract::Bucket;
+use koalr_host::contract::{Bucket, Durations};
 
 use crate::view;
 use crate::view::report::Report;
@@ -159,6 +159,74 @@ pub(crate) fn svg(of: &Report<'_>) -> String {
     out
 }
 
+/// Where each share of the restore times lies, on an axis that is logarithmic because they span seconds to weeks; the
+/// bands of the tiers behind it.
+pub(crate) fn spread(of: &Durations) -> String {
+    const BANDS: [(&str, f64, &str); 4] = [
+        ("Elite", 3_600.0, "#dcfce7"),
+        ("High", 86_400.0, "#dbeafe"),
+        ("Medium", 604_800.0, "#fef3c7"),
+        ("Low", f64::INFINITY, "#fee2e2"),
+    ];
+    const SHORTEST: f64 = 10.0;
+    const MARKS: [(f64, &str); 7] = [
+        (60.0, "1 min"),
+        (600.0, "10 min"),
+        (3_600.0, "1 h"),
+        (21_600.0, "6 h"),
+        (86_400.0, "1 d"),
+        (604_800.0, "7 d"),
+        (2_592_000.0, "30 d"),
+    ];
+    let (left, right, top, bottom) = (12.0, 948.0, 34.0, 112.0);
+    let longest = of.max.max(604_800.0 * 1.5);
+    let x = |seconds: f64| {
+        let part = (seconds.clamp(SHORTEST, longest) / SHORTEST).ln() / (longest / SHORTEST).ln();
+        left + part * (right - left)
+    };
+    let mut out = String::from(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 960 150\" width=\"960\" height=\"150\" role=\"img\" \
+         font-family=\"system-ui, sans-serif\" font-size=\"12\">\n",
+    );
+    let told = [("shortest", of.min), ("median", of.median), ("90 % within", of.p90), ("longest", of.max)];
+    let told = told.map(|(name, seconds)| format!("{name} {}", view::duration(seconds))).join(", ");
+    let _ = writeln!(
+        out,
+        "<title>{}</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>",
+        escaped(&told)
+    );
+    let mut draw = Draw(&mut out);
+    let mut from = left;
+    for (name, until, fill) in BANDS {
+        let to = x(until);
+        draw.bar((from, top), (to - from, bottom - top), fill, 1.0);
+        draw.text(from + 4.0, top - 8.0, "start", FAINT, name);
+        from = to;
+    }
+    for (seconds, name) in MARKS.into_iter().filter(|(seconds, _)| *seconds < longest) {
+        draw.line((x(seconds), top), (x(seconds), bottom), GRID, "");
+        draw.text(x(seconds), bottom + 18.0, "middle", FAINT, name);
+    }
+    let middle = f64::midpoint(top, bottom);
+    draw.line((x(of.min), middle), (x(of.max), middle), INK, " stroke-width=\"1.5\"");
+    for (seconds, half) in [(of.min, 8.0), (of.max, 8.0), (of.p95, 6.0)] {
+        draw.line((x(seconds), middle - half), (x(seconds), middle + half), INK, " stroke-width=\"1.5\"");
+    }
+    let width = (x(of.p90) - x(of.median)).max(1.5);
+    draw.bar((x(of.median), middle - 14.0), (width, 28.0), BAR, 0.55);
+    draw.line((x(of.median), middle - 20.0), (x(of.median), middle + 20.0), BAR, " stroke-width=\"4\"");
+    draw.line((x(of.mean), middle - 20.0), (x(of.mean), middle + 20.0), MEAN, " stroke-width=\"2\"");
+    draw.text(
+        left,
+        bottom + 34.0,
+        "start",
+        FAINT,
+        "line: shortest to longest; bar: median to 90 %; thick mark: median; thin: mean",
+    );
+    out.push_str("</svg>\n");
+    out
+}
+
 /// A duration without what is zero.
 fn axis(seconds: f64) -> String {
     let text = view::duration(seconds);
@@ -249,7 +317,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use koalr_host::calendar::BucketSize;
-    use koalr_host::contract::{Durations, MttrReport, Slice, Statistics, Tier};
+    use koalr_host::contract::{MttrReport, Slice, Statistics, Tier};
 
     use super::*;
     use crate::view::report::{Asked, Before};

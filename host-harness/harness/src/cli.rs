@@ -165,9 +165,18 @@ pub(crate) struct Backfill {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) database: Database,
-    /// Where to listen.
+    /// Where to listen, for webhooks and for the console. Beyond loopback the console is served only with a token.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
     pub(crate) listen: SocketAddr,
+    /// Environment variable that holds the token that the console asks for.
+    #[arg(long, value_name = "VAR")]
+    pub(crate) console_token_env: Option<String>,
+    /// Where the provider reaches this server, for the webhook's address: `https://hooks.example.com`.
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+    /// For development: send requests of organisations that the console connects elsewhere.
+    #[arg(long, value_name = "FROM=TO", value_parser = origin_mapping)]
+    pub(crate) map_origin: Vec<OriginMapping>,
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ use koalr_host::{Connect, Host};
 use koalr_simulator::{Change, Mode, NewIncident, Options, Simulator, WebhookTarget};
 
 use crate::cli::{BucketArg, ClockArg, Database, Demo, Json, Mttr, OneOrg};
+use crate::console::Setup;
 use crate::verbs::{connect, mttr, serve, sync};
 use crate::{open, view};
 
@@ -61,7 +62,11 @@ pub(crate) async fn run(options: Demo) -> Result<()> {
     println!("  webhook   {target}");
     import_directory(&host, &org, &simulator).await?;
     simulator.set_webhook(Some(WebhookTarget::new(&target, WEBHOOK_SECRET)))?;
-    let server = tokio::spawn(serve::serve(host.clone(), listener, !options.exit));
+    let server = {
+        let origin_map = connection_to(&simulator).origin_map;
+        let setup = Setup { address, token: None, public_url: None, origin_map };
+        tokio::spawn(serve::serve(host.clone(), listener, !options.exit, setup))
+    };
 
     heading("4. Import 90 days, then read the timelines");
     let totals = run_job(&host, &org, JobKind::Backfill).await?;
@@ -88,6 +93,7 @@ pub(crate) async fn run(options: Demo) -> Result<()> {
     }
     heading("Still serving");
     let db = database.db.display();
+    println!("  console    http://{address}/");
     println!("  webhooks   {target}");
     println!("  health     http://{address}/healthz");
     println!("  metrics    http://{address}/metrics");

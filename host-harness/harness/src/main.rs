@@ -5,6 +5,7 @@
 
 mod chart;
 mod cli;
+mod console;
 mod demo;
 mod door;
 mod import;

@@ -23,6 +23,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::console::{Refusal, Refusals};
 use crate::door::{Door, Turned};
 
 /// The largest body that is taken; the sender names about 350 kB as its most.
@@ -70,13 +71,14 @@ impl Metrics {
 #[derive(Clone)]
 struct App {
     host: Host,
+    refusals: Arc<Refusals>,
     door: Arc<Door>,
     metrics: Arc<Metrics>,
 }
 
 /// The routes.
-pub(crate) fn router(host: Host) -> Router {
-    let app = App { host, door: Arc::new(Door::new()), metrics: Arc::new(Metrics::new()) };
+pub(crate) fn router(host: Host, refusals: Arc<Refusals>) -> Router {
+    let app = App { host, refusals, door: Arc::new(Door::new()), metrics: Arc::new(Metrics::new()) };
     Router::new()
         .route("/webhooks/{plugin}/{org}", post(webhook))
         .route("/healthz", get(health))
@@ -111,6 +113,13 @@ async fn webhook(
 ) -> Response {
     let answer = receive(&app, &plugin, &org, request).await;
     app.metrics.webhooks.get_or_create(&Result { result: answer.result }).inc();
+    if !answer.status.is_success()
+        && answer.status != StatusCode::NOT_FOUND
+        && let Ok(org) = org.parse()
+    {
+        let (at, status) = (app.host.clock().now(), answer.status.as_u16());
+        app.refusals.note(&org, Refusal { at, status, reason: answer.result });
+    }
     let mut response = (answer.status, answer.text).into_response();
     if let Some(after) = answer.after {
         response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().max(1).into());

@@ -3,6 +3,7 @@
 //! A call is bounded three ways: by the time that the guest computes, by the wall clock, and by memory. Whatever
 //! the guest does, the store is dropped afterwards; an instance that has trapped is never entered again.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wasmtime::{Store, Trap, UpdateDeadline};
@@ -32,6 +33,53 @@ pub enum CallError {
     /// The host failed.
     #[error("the host failed: {0}")]
     Host(String),
+}
+
+/// How calls ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// All that were made.
+    pub calls: u64,
+    /// Those in which the component failed.
+    pub traps: u64,
+    /// Those that were stopped at a limit of time, computing or memory.
+    pub limited: u64,
+    /// Those that found no slot in time, and did not run.
+    pub saturated: u64,
+}
+
+/// [`Usage`], counted.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    calls: AtomicU64,
+    traps: AtomicU64,
+    limited: AtomicU64,
+    saturated: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn note(&self, error: Option<&CallError>) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let ended = match error {
+            None | Some(CallError::Host(_)) => return,
+            Some(CallError::Saturated(_)) => &self.saturated,
+            Some(CallError::Trapped(_)) => &self.traps,
+            Some(CallError::ComputeExceeded(_) | CallError::TimedOut(_) | CallError::MemoryExceeded(_)) => {
+                &self.limited
+            }
+        };
+        ended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Usage {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Usage {
+            calls: of(&self.calls),
+            traps: of(&self.traps),
+            limited: of(&self.limited),
+            saturated: of(&self.saturated),
+        }
+    }
 }
 
 /// Runs `call` in a fresh store, and answers what it gave and the state that it left.

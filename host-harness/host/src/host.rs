@@ -5,13 +5,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 use http::{HeaderName, HeaderValue};
+use tokio::sync::Semaphore;
 use wasmtime::Store as WasmStore;
 
 use crate::cache::ModuleCache;
-use crate::call::{CallError, run};
+use crate::call::{CallError, Counters, Usage, run};
 use crate::contract::{
     BackfillRequest, BackfillSource, Connection, Delivery, GuestError, IncidentKey, Integration, Mapping,
     MttrQuery, MttrReport, Outcome, Rederived, Rejection, Settings, Severity, Step, Verified,
@@ -228,6 +228,7 @@ impl HostBuilder {
             limits: self.limits,
             arrivals: Arc::default(),
             backlog: Arc::default(),
+            usage: Arc::default(),
             receiving: Arc::new(Semaphore::new(PRESS)),
             dossiers: Arc::default(),
         })
@@ -262,6 +263,7 @@ pub struct Host {
     limits: Limits,
     arrivals: Arc<tokio::sync::Notify>,
     backlog: Arc<Backlog>,
+    usage: Arc<Counters>,
     /// A permit for each webhook that is being received; never waited for.
     receiving: Arc<Semaphore>,
     dossiers: Arc<Dossiers>,
@@ -387,9 +389,31 @@ impl Host {
         self.receiving.available_permits() == 0
     }
 
+    /// How this process's calls into components ended, since it started.
+    pub fn usage(&self) -> Usage {
+        self.usage.read()
+    }
+
     /// Wakes the worker when a delivery arrives in this process.
     pub(crate) fn arrivals(&self) -> &tokio::sync::Notify {
         &self.arrivals
+    }
+
+    /// Changes what the organisation has set, with the credential that is stored: the provider is asked again, and
+    /// stored incidents are derived anew.
+    pub async fn put_settings(&self, org: &OrgId, settings: Settings) -> Result<Connection, HostError> {
+        let known = self.organisation(org).await?;
+        if known.state == OrganisationState::Disconnected {
+            return Err(HostError::Disconnected(org.clone()));
+        }
+        let mut credentials = Vec::new();
+        for injected in &self.plugin.descriptor().injected {
+            for value in self.vault.open(org, &injected.name).await? {
+                credentials.push((injected.name.clone(), value));
+            }
+        }
+        let origin_map = known.origin_map;
+        self.connect(org, Connect { credentials, secrets: Vec::new(), settings, origin_map }).await
     }
 
     /// Checks the credential with the provider; once accepted, keeps it and schedules the import of history and
@@ -806,7 +830,9 @@ impl Host {
             let instance = plugin.pre.instantiate_async(&mut *store).await?;
             call(&instance, store).await
         };
-        run(&self.engine, self.limits, bounds, state, entered).await
+        let ended = run(&self.engine, self.limits, bounds, state, entered).await;
+        self.usage.note(ended.as_ref().err());
+        ended
     }
 
     fn scope(

@@ -24,7 +24,7 @@ pub mod sqlite;
 pub mod vault;
 pub mod worker;
 
-pub use call::CallError;
+pub use call::{CallError, Usage};
 pub use egress::{ClientError, InvalidOrigin};
 pub use engine::{Engine, EngineError, Saturated};
 pub use host::{

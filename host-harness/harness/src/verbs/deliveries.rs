@@ -56,7 +56,10 @@ pub(crate) async fn list(options: cli::Deliveries) -> Result<()> {
         StateArg::Dead => DeliveryState::Dead,
     });
     let limit = options.limit.or((!target.json.json).then_some(ROWS));
-    let rows = host.store().deliveries(&target.org, &DeliveryFilter { state, limit }).await?;
+    let rows = host
+        .store()
+        .deliveries(&target.org, &DeliveryFilter { state, limit, ..DeliveryFilter::default() })
+        .await?;
     print(target, &rows, "no delivery is stored that is like this")
 }
 
@@ -66,7 +69,7 @@ pub(crate) async fn replay(options: cli::WebhookReplay) -> Result<()> {
     let (store, org) = (host.store(), &target.org);
     host.organisation(org).await?;
     let ids: Vec<DeliveryId> = if options.dead {
-        let dead = DeliveryFilter { state: Some(DeliveryState::Dead), limit: None };
+        let dead = DeliveryFilter { state: Some(DeliveryState::Dead), ..DeliveryFilter::default() };
         store.deliveries(org, &dead).await?.into_iter().map(|row| row.id).collect()
     } else {
         options.ids.iter().map(|id| id.parse()).collect::<Result<_, _>>()?

@@ -21,9 +21,9 @@ use crate::view::migration as view;
 use crate::{open, secrets};
 
 /// Bytes of a piece of saved records: small next to what a component may hold, and large enough that few are needed.
-const PIECE: usize = 1_000_000;
+pub(crate) const PIECE: usize = 1_000_000;
 /// Opsgenie was founded in 2012.
-const BEGINNING: (i32, u32, u32) = (2012, 1, 1);
+pub(crate) const BEGINNING: (i32, u32, u32) = (2012, 1, 1);
 
 #[derive(Serialize)]
 struct PlanDocument<'a> {
@@ -254,7 +254,7 @@ fn read_files(options: &cli::History) -> Result<Saved> {
 }
 
 /// Time to restore from the first imported incident until now: of incident.io's incidents alone, and of all.
-async fn figures(host: &Host, org: &OrgId) -> Result<(Figure, Figure)> {
+pub(crate) async fn figures(host: &Host, org: &OrgId) -> Result<(Figure, Figure)> {
     let imported = host.store().incidents_of(org, &SOURCES).await?;
     let now = host.clock().now();
     let first = imported.first().map_or(now - 1, |incident| incident.created_at);

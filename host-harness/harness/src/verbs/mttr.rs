@@ -1,13 +1,13 @@
 //! `mttr`.
 
-mod explain;
+pub(crate) mod explain;
 
 use anyhow::{Context, Result};
 use chrono::{Days, NaiveDate};
 use chrono_tz::Tz;
 use koalr_host::Host;
 use koalr_host::calendar::{self, BucketSize};
-use koalr_host::contract::{ClockEnd, ClockStart, MttrQuery};
+use koalr_host::contract::{ClockEnd, ClockStart, MttrQuery, Priority, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::migration::SOURCES;
 use koalr_host::port::JobKind;
@@ -26,30 +26,94 @@ pub(crate) async fn run(options: cli::Mttr) -> Result<()> {
     Ok(())
 }
 
+/// What is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    /// The first day, and the day after the last one. Absent: 90 days until today.
+    pub(crate) since: Option<NaiveDate>,
+    pub(crate) until: Option<NaiveDate>,
+    pub(crate) zone: Tz,
+    pub(crate) bucket: BucketSize,
+    pub(crate) clock: ClockArg,
+    pub(crate) priorities: Vec<Priority>,
+    pub(crate) services: Vec<String>,
+    pub(crate) sources: Vec<String>,
+    pub(crate) include_private: bool,
+}
+
+impl Question {
+    /// The first day, and the day after the last one.
+    pub(crate) fn days(&self, now: Timestamp) -> Result<(NaiveDate, NaiveDate)> {
+        let today = calendar::day_of(now, self.zone).context("the clock is out of range")?;
+        let until =
+            self.until.or(today.checked_add_days(Days::new(1))).context("the date is out of range")?;
+        let since = self
+            .since
+            .or(until.checked_sub_days(Days::new(DEFAULT_DAYS)))
+            .context("the date is out of range")?;
+        Ok((since, until))
+    }
+
+    fn query(&self, now: Timestamp) -> Result<MttrQuery> {
+        let (since, until) = self.days(now)?;
+        Ok(MttrQuery {
+            edges: calendar::edges(since, until, self.bucket, self.zone)?,
+            start: match self.clock {
+                ClockArg::Created => ClockStart::Created,
+                ClockArg::Started => ClockStart::Started,
+                ClockArg::Acknowledged => ClockStart::Acknowledged,
+            },
+            end: ClockEnd::Resolved,
+            priorities: self.priorities.clone(),
+            services: self.services.clone(),
+            sources: self.sources.clone(),
+            include_private: self.include_private,
+        })
+    }
+}
+
+/// The report, by the component, with what it is compared to.
+pub(crate) async fn ask<'a>(host: &Host, org: &'a OrgId, question: &Question) -> Result<Report<'a>> {
+    let now = host.clock().now();
+    let query = question.query(now)?;
+    let (since, until) = question.days(now)?;
+    Ok(Report {
+        report: host.mttr(org, &query).await?,
+        acknowledge: match query.start {
+            ClockStart::Acknowledged => None,
+            _ => {
+                let query = MttrQuery { end: ClockEnd::Acknowledged, ..query.clone() };
+                Some(host.mttr(org, &query).await?.overall.statistics)
+            }
+        },
+        before: before(host, org, &query, since, until, question.zone).await?,
+        asked: Asked {
+            organisation: org.as_str(),
+            zone: question.zone,
+            bucket: question.bucket,
+            clock: match question.clock {
+                ClockArg::Created => "created",
+                ClockArg::Started => "started",
+                ClockArg::Acknowledged => "acknowledged",
+            },
+            now,
+            cut_over: host.cut_over(org).await?,
+        },
+    })
+}
+
 /// What the verb prints.
 pub(crate) async fn answer(host: &Host, options: &cli::Mttr) -> Result<String> {
-    let zone = options.time_zone;
-    let now = host.clock().now();
-    let today = calendar::day_of(now, zone).context("the clock is out of range")?;
-    let until = options.until.or(today.checked_add_days(Days::new(1))).context("the date is out of range")?;
-    let since = options
-        .since
-        .or(until.checked_sub_days(Days::new(DEFAULT_DAYS)))
-        .context("the date is out of range")?;
-    let bucket = match options.bucket {
-        BucketArg::Day => BucketSize::Day,
-        BucketArg::Week => BucketSize::Week,
-        BucketArg::Month => BucketSize::Month,
-    };
-    let (start, clock) = match options.clock {
-        ClockArg::Created => (ClockStart::Created, "created"),
-        ClockArg::Started => (ClockStart::Started, "started"),
-        ClockArg::Acknowledged => (ClockStart::Acknowledged, "acknowledged"),
-    };
-    let query = MttrQuery {
-        edges: calendar::edges(since, until, bucket, zone)?,
-        start,
-        end: ClockEnd::Resolved,
+    let question = Question {
+        since: options.since,
+        until: options.until,
+        zone: options.time_zone,
+        bucket: match options.bucket {
+            BucketArg::Day => BucketSize::Day,
+            BucketArg::Week => BucketSize::Week,
+            BucketArg::Month => BucketSize::Month,
+        },
+        clock: options.clock,
         priorities: options.priority.iter().copied().map(priority).collect(),
         services: options.service.clone(),
         sources: options.source.clone(),
@@ -57,6 +121,7 @@ pub(crate) async fn answer(host: &Host, options: &cli::Mttr) -> Result<String> {
     };
     let org = &options.target.org;
     if let Some(name) = &options.explain {
+        let query = question.query(host.clock().now())?;
         let record = host.store().find_incident(org, name).await?;
         let record = record.with_context(|| format!("{org} has no incident {name}"))?;
         let report = host.explain(org, &query, &record.key).await?;
@@ -67,25 +132,7 @@ pub(crate) async fn answer(host: &Host, options: &cli::Mttr) -> Result<String> {
         }
         return Ok(explained.text());
     }
-    let of = Report {
-        report: host.mttr(org, &query).await?,
-        acknowledge: match start {
-            ClockStart::Acknowledged => None,
-            _ => {
-                let query = MttrQuery { end: ClockEnd::Acknowledged, ..query.clone() };
-                Some(host.mttr(org, &query).await?.overall.statistics)
-            }
-        },
-        before: before(host, org, &query, since, until, zone).await?,
-        asked: Asked {
-            organisation: org.as_str(),
-            zone,
-            bucket,
-            clock,
-            now,
-            cut_over: host.cut_over(org).await?,
-        },
-    };
+    let of = ask(host, org, &question).await?;
     if let Some(path) = &options.svg {
         std::fs::write(path, chart::svg(&of)).with_context(|| format!("cannot write {}", path.display()))?;
     }

@@ -1,6 +1,7 @@
 //! `serve`: the webhook server, the inbox's worker and the schedule, until stopped.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,12 +11,21 @@ use koalr_host::worker::InboxWorker;
 use tokio::net::TcpListener;
 
 use crate::cli::Serve;
-use crate::{open, server};
+use crate::console::{self, Refusals, Setup};
+use crate::{open, secrets, server};
 
 pub(crate) async fn run(options: Serve) -> Result<()> {
+    let token = options.console_token_env.as_deref().map(secrets::from_variable).transpose()?;
     let host = open::new_host(&options.database).await?;
     let (listener, address) = listen(options.listen).await?;
     eprintln!("Serving on http://{address}: webhooks, /healthz, /metrics. Ctrl-C stops.");
+    match (address.ip().is_loopback(), &token) {
+        (true, None) => eprintln!("  console: http://{address}/ for everybody on this machine"),
+        (_, Some(_)) => eprintln!("  console: http://{address}/ with the token"),
+        (false, None) => eprintln!(
+            "  no console: this address is reached over the network, and --console-token-env names no token"
+        ),
+    }
     let name = &host.plugin().descriptor().name;
     let organisations = host.store().organisations().await?;
     for organisation in &organisations {
@@ -24,7 +34,8 @@ pub(crate) async fn run(options: Serve) -> Result<()> {
     if organisations.is_empty() {
         eprintln!("  no organisation is connected yet; `connect` may run while this serves");
     }
-    serve(host, listener, true).await
+    let Serve { public_url, map_origin: origin_map, .. } = options;
+    serve(host, listener, true, Setup { address, token, public_url, origin_map }).await
 }
 
 /// Binds, and says where.
@@ -40,12 +51,18 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves until the process is asked to stop; requests in hand are answered before, and work in hand is finished or
 /// given back.
-pub(crate) async fn serve(host: Host, listener: TcpListener, scheduled: bool) -> Result<()> {
+pub(crate) async fn serve(host: Host, listener: TcpListener, scheduled: bool, setup: Setup) -> Result<()> {
+    let refusals = Arc::new(Refusals::default());
+    let routes = server::router(host.clone(), Arc::clone(&refusals)).merge(console::router(
+        host.clone(),
+        setup,
+        refusals,
+    )?);
     let worker = InboxWorker::new(host.clone());
     let worker = tokio::spawn(async move { worker.run(asked_to_stop(), GRACE).await });
     let scheduler = Scheduler::new(host.clone());
     let schedule = scheduled.then(|| tokio::spawn(async move { scheduler.run(asked_to_stop()).await }));
-    let serving = axum::serve(listener, server::router(host)).with_graceful_shutdown(asked_to_stop());
+    let serving = axum::serve(listener, routes).with_graceful_shutdown(asked_to_stop());
     let overdue = async {
         asked_to_stop().await;
         tokio::time::sleep(GRACE).await;

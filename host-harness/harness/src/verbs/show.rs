@@ -31,13 +31,12 @@ pub(crate) async fn incidents(options: cli::Incidents) -> Result<()> {
     let filter = IncidentFilter {
         priorities: options.priority.iter().copied().map(priority).collect(),
         phases: options.phase.iter().copied().map(phase).collect(),
-        sources: Vec::new(),
         service: options.service,
         text: options.text,
         since: options.since.map(midnight),
         until: options.until.map(midnight),
         limit: options.limit.or((!target.json.json).then_some(50)),
-        offset: 0,
+        ..IncidentFilter::default()
     };
     let page = store.incidents(&target.org, &filter).await?;
     if target.json.json {

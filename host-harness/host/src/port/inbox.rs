@@ -108,8 +108,12 @@ pub struct DeliveryRow {
 pub struct DeliveryFilter {
     /// Only those in this state.
     pub state: Option<DeliveryState>,
+    /// Only those that name this incident of the provider.
+    pub incident: Option<String>,
     /// At most so many; none for all.
     pub limit: Option<u32>,
+    /// Skip so many.
+    pub offset: u32,
 }
 
 /// How much waits, over all organisations.
@@ -148,6 +152,12 @@ pub trait Inbox: Send + Sync {
     async fn replay(&self, org: &OrgId, delivery: &DeliveryId, now: Timestamp) -> Result<bool, StoreError>;
     /// A list for people.
     async fn deliveries(&self, org: &OrgId, filter: &DeliveryFilter) -> Result<Vec<DeliveryRow>, StoreError>;
+    /// One delivery with its headers and body.
+    async fn delivery(
+        &self,
+        org: &OrgId,
+        delivery: &DeliveryId,
+    ) -> Result<Option<(DeliveryRow, Delivery)>, StoreError>;
     /// How much waits.
     async fn depth(&self) -> Result<InboxDepth, StoreError>;
 }

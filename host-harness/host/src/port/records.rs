@@ -2,7 +2,7 @@
 
 use super::{Lease, StoreError};
 use crate::contract::{
-    Applied, Change, Incident, IncidentKey, KeyPage, Phase, Priority, RevisitPage, SamplePage,
+    Applied, Change, Incident, IncidentKey, KeyPage, Mode, Phase, Priority, RevisitPage, SamplePage,
     StoredIncident, TimelineEvent, Timestamp,
 };
 use crate::id::OrgId;
@@ -24,13 +24,40 @@ pub struct IncidentFilter {
     pub since: Option<Timestamp>,
     /// Created before.
     pub until: Option<Timestamp>,
+    /// Any of these modes.
+    pub modes: Vec<Mode>,
+    /// Whether it is known from another source, where it is counted.
+    pub duplicate: Option<bool>,
+    /// Whether it is known since when it is over.
+    pub resolved: Option<bool>,
+    /// In the population that time to restore looks at from the first of these until before the second; see
+    /// `scan-samples` in the contract.
+    pub population: Option<(Timestamp, Timestamp)>,
+    /// What the list is ordered by.
+    pub order: IncidentOrder,
+    /// From the smallest, oldest, shortest on.
+    pub ascending: bool,
     /// At most so many; none for all.
     pub limit: Option<u32>,
     /// Skip so many.
     pub offset: u32,
 }
 
-/// A part of a list, newest creation first, and the size of the whole.
+/// What a list of incidents is ordered by; equals are ordered by creation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IncidentOrder {
+    /// Creation.
+    #[default]
+    Created,
+    /// Resolution. Those without one come last.
+    Resolved,
+    /// Time from creation to resolution. Those without one come last.
+    Duration,
+    /// Priority, P1 the highest. Those without one come last.
+    Priority,
+}
+
+/// A part of a list, in the order asked for, and the size of the whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IncidentPage {
     /// This part.

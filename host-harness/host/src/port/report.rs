@@ -52,4 +52,8 @@ pub struct SyncReport {
 pub trait Reports: Send + Sync {
     /// The report, with at most `most` unmatched people and services each.
     async fn sync_report(&self, org: &OrgId, most: u32) -> Result<SyncReport, StoreError>;
+    /// Names of services that incidents bear, in the order of the alphabet; at most so many.
+    async fn service_names(&self, org: &OrgId, most: u32) -> Result<Vec<String>, StoreError>;
+    /// Another number whenever anybody, another process included, has written anything.
+    async fn generation(&self) -> Result<i64, StoreError>;
 }

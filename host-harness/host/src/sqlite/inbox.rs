@@ -131,6 +131,21 @@ impl Inbox for SqliteStore {
         self.read(move |connection| deliveries(connection, &org, &filter)).await
     }
 
+    async fn delivery(&self, org: &OrgId, delivery: &DeliveryId) -> Result<Option<(DeliveryRow, Delivery)>> {
+        let (org, delivery) = (org.clone(), delivery.clone());
+        self.read(move |connection| {
+            let select = format!(
+                "SELECT {ROW}, headers, body FROM delivery JOIN delivery_body USING (n) WHERE org = ?1 AND id = ?2"
+            );
+            let read = |of: &Row<'_>| Ok((row(of)?, of.get(9)?, of.get(10)?));
+            let mut statement = connection.prepare_cached(&select)?;
+            let found = statement.query_row([org.as_str(), delivery.as_str()], read).optional()?;
+            let Some((row, headers, body)): Option<(_, Vec<u8>, _)> = found else { return Ok(None) };
+            Ok(Some((row, Delivery { headers: decode_headers(&headers)?, body })))
+        })
+        .await
+    }
+
     async fn depth(&self) -> Result<InboxDepth> {
         self.read(|connection| {
             let select = "SELECT (SELECT count(*) FROM delivery WHERE state = 0)
@@ -283,31 +298,39 @@ fn deliveries(connection: &Connection, org: &OrgId, filter: &DeliveryFilter) -> 
         Some(DeliveryState::Done) => " AND state = 3",
         Some(DeliveryState::Dead) => " AND state = 4",
     };
+    let named = filter.incident.as_ref().map_or("", |_| " AND incident = ?4");
     let select = format!(
-        "SELECT id, event_type, incident, received_at, state, attempts, outcome, error, finished_at
-        FROM delivery WHERE org = ?1{wanted} ORDER BY received_at DESC, n DESC LIMIT ?2"
+        "SELECT {ROW} FROM delivery WHERE org = ?1{wanted}{named} ORDER BY received_at DESC, n DESC LIMIT ?2 OFFSET ?3"
     );
     let limit = filter.limit.map_or(-1, i64::from);
     let mut statement = connection.prepare_cached(&select)?;
-    let rows = statement.query_map(params![org.as_str(), limit], |row| {
-        Ok(DeliveryRow {
-            id: delivery_id(row, 0)?,
-            event_type: row.get(1)?,
-            incident: row.get(2)?,
-            received_at: row.get(3)?,
-            state: match row.get(4)? {
-                READY | LEASED | WAITING => DeliveryState::Pending,
-                DONE => DeliveryState::Done,
-                DEAD => DeliveryState::Dead,
-                state => return Err(rusqlite::Error::IntegralValueOutOfRange(4, state)),
-            },
-            attempts: row.get(5)?,
-            outcome: row.get(6)?,
-            error: row.get(7)?,
-            finished_at: row.get(8)?,
-        })
-    })?;
+    let rows = match &filter.incident {
+        None => statement.query_map(params![org.as_str(), limit, filter.offset], row)?,
+        Some(incident) => statement.query_map(params![org.as_str(), limit, filter.offset, incident], row)?,
+    };
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+const ROW: &str = "id, event_type, incident, received_at, state, attempts, outcome, error, finished_at";
+
+/// Columns as in [`ROW`].
+fn row(of: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
+    Ok(DeliveryRow {
+        id: delivery_id(of, 0)?,
+        event_type: of.get(1)?,
+        incident: of.get(2)?,
+        received_at: of.get(3)?,
+        state: match of.get(4)? {
+            READY | LEASED | WAITING => DeliveryState::Pending,
+            DONE => DeliveryState::Done,
+            DEAD => DeliveryState::Dead,
+            state => return Err(rusqlite::Error::IntegralValueOutOfRange(4, state)),
+        },
+        attempts: of.get(5)?,
+        outcome: of.get(6)?,
+        error: of.get(7)?,
+        finished_at: of.get(8)?,
+    })
 }
 
 fn delivery_id(row: &Row<'_>, column: usize) -> rusqlite::Result<DeliveryId> {

@@ -62,6 +62,7 @@ pub struct SqliteStore {
     path: Arc<Path>,
     writer: writer::Writer,
     readers: Arc<readers::Readers>,
+    watcher: Arc<readers::Watcher>,
 }
 
 impl SqliteStore {
@@ -79,7 +80,12 @@ impl SqliteStore {
         migrations::run(&mut connection, &path)?;
         checkpoint::watch(&mut connection, &path)?;
         let writer = writer::Writer::start(connection, Arc::clone(&path))?;
-        Ok(SqliteStore { readers: Arc::new(readers::Readers::new(Arc::clone(&path))), path, writer })
+        Ok(SqliteStore {
+            readers: Arc::new(readers::Readers::new(Arc::clone(&path))),
+            watcher: Arc::new(readers::Watcher::new(Arc::clone(&path))),
+            path,
+            writer,
+        })
     }
 
     /// The file that the store was opened on.

@@ -36,6 +36,28 @@ impl Readers {
     }
 }
 
+/// One connection of its own, for what is counted by connection.
+pub(super) struct Watcher {
+    path: Arc<Path>,
+    connection: Mutex<Option<Connection>>,
+}
+
+impl Watcher {
+    pub(super) fn new(path: Arc<Path>) -> Watcher {
+        Watcher { path, connection: Mutex::new(None) }
+    }
+
+    /// Runs the work where the caller is: for what takes no time.
+    pub(super) fn look<T>(&self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
+        let mut kept = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = match kept.take() {
+            Some(connection) => connection,
+            None => open(&self.path).map_err(|error| judge(&self.path, &error))?,
+        };
+        work(kept.insert(connection)).map_err(|fault| fault.explain(&self.path))
+    }
+}
+
 /// Runs the work in a transaction of its own, on a thread that may block.
 pub(super) async fn run<T, F>(readers: Arc<Readers>, work: F) -> Result<T>
 where

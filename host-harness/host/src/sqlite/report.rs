@@ -14,6 +14,24 @@ impl Reports for SqliteStore {
         let org = org.clone();
         self.read(move |connection| report(connection, org.as_str(), most)).await
     }
+
+    async fn service_names(&self, org: &OrgId, most: u32) -> Result<Vec<String>> {
+        let org = org.clone();
+        self.read(move |connection| {
+            let select =
+                "SELECT min(name) FROM label WHERE org = ?1 GROUP BY folded ORDER BY folded LIMIT ?2";
+            let mut statement = connection.prepare_cached(select)?;
+            let names = statement.query_map(params![org.as_str(), most], |row| row.get(0))?;
+            Ok(names.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    async fn generation(&self) -> Result<i64> {
+        // SQLite counts for each connection what others wrote, so that it must always be the same one that is asked.
+        self.watcher
+            .look(|connection| Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?))
+    }
 }
 
 const PEOPLE: &str =

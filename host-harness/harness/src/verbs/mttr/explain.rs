@@ -7,7 +7,7 @@ use crate::view::{self, printable};
 
 /// One incident in one report.
 #[derive(Debug, Serialize)]
-pub(super) struct Explained {
+pub(crate) struct Explained {
     id: String,
     reference: Option<String>,
     title: String,
@@ -44,7 +44,7 @@ fn time(of: &DerivedTime) -> Time {
 }
 
 /// Puts the component's report of this incident alone beside what is recorded of it.
-pub(super) fn explain(record: &Incident, report: &MttrReport, query: &MttrQuery) -> Explained {
+pub(crate) fn explain(record: &Incident, report: &MttrReport, query: &MttrQuery) -> Explained {
     let seconds = report.overall.statistics.durations.as_ref().map(|durations| durations.mean);
     let reason = report.excluded.first().map(|excluded| excluded.reason.clone());
     let created = DerivedTime { at: record.created_at, rule: "created-at".into() };
@@ -103,11 +103,10 @@ fn because(of: &Explained, reason: &str) -> String {
 }
 
 impl Explained {
-    pub(super) fn text(&self) -> String {
-        let name = printable(self.reference.as_deref().unwrap_or(&self.id));
-        let mut lines = vec![format!("{name}  {}", printable(&self.title))];
+    /// Whether it counts, and why not, in a sentence.
+    pub(crate) fn verdict(&self) -> String {
         let day = |at: &Option<String>| at.as_deref().map_or_else(String::new, view::to_the_minute);
-        lines.push(match (&self.reason, self.seconds) {
+        match (&self.reason, self.seconds) {
             (_, Some(seconds)) => format!("counts: restored in {}", view::duration(seconds)),
             (Some(reason), None) => format!("does not count ({reason}): {}", because(self, reason)),
             (None, None) => format!(
@@ -115,7 +114,13 @@ impl Explained {
                 day(&self.since),
                 day(&self.until)
             ),
-        });
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        let name = printable(self.reference.as_deref().unwrap_or(&self.id));
+        let mut lines = vec![format!("{name}  {}", printable(&self.title))];
+        lines.push(self.verdict());
         lines.push(String::new());
         let times = [
             ("created", Some(&self.created)),

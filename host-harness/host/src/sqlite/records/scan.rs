@@ -45,6 +45,14 @@ pub(super) fn place(incident: &Incident) -> (i64, Timestamp) {
     }
 }
 
+/// The same rule as a condition, for lists: what a span's population holds.
+pub(super) fn population(since: &str, until: &str) -> String {
+    format!(
+        "scan_at < {until} AND (scan_at >= {since} OR branch = {OPEN})
+            AND (created_at < {until} OR (resolved_at >= {since} AND resolved_at < {until}))"
+    )
+}
+
 /// The last sample of a page; the next page starts behind it.
 #[derive(Debug, Clone, Copy)]
 struct Position {

@@ -161,7 +161,7 @@ async fn a_list_is_of_one_organisation_newest_first() {
     let held = store.claim(hands(1), LEASE, 10).await.unwrap().pop().unwrap();
     store.bury(&held.lease, "no", 11).await.unwrap();
     let list = async |state, limit| {
-        let filter = DeliveryFilter { state, limit };
+        let filter = DeliveryFilter { state, limit, ..DeliveryFilter::default() };
         let rows = store.deliveries(&org("acme"), &filter).await.unwrap();
         rows.into_iter().map(|row| row.id.to_string()).collect::<Vec<_>>()
     };
