@@ -169,23 +169,22 @@ pub(crate) fn spread(of: &Durations) -> String {
         ("Low", f64::INFINITY, "#fee2e2"),
     ];
     const SHORTEST: f64 = 10.0;
-    const MARKS: [(f64, &str); 7] = [
+    const MARKS: [(f64, &str); 6] = [
         (60.0, "1 min"),
         (600.0, "10 min"),
         (3_600.0, "1 h"),
         (21_600.0, "6 h"),
         (86_400.0, "1 d"),
         (604_800.0, "7 d"),
-        (2_592_000.0, "30 d"),
     ];
-    let (left, right, top, bottom) = (12.0, 948.0, 34.0, 112.0);
+    let (left, right, top, bottom) = (8.0, 472.0, 30.0, 100.0);
     let longest = of.max.max(604_800.0 * 1.5);
     let x = |seconds: f64| {
         let part = (seconds.clamp(SHORTEST, longest) / SHORTEST).ln() / (longest / SHORTEST).ln();
         left + part * (right - left)
     };
     let mut out = String::from(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 960 150\" width=\"960\" height=\"150\" role=\"img\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 480 140\" width=\"480\" height=\"140\" role=\"img\" \
          font-family=\"system-ui, sans-serif\" font-size=\"12\">\n",
     );
     let told = [("shortest", of.min), ("median", of.median), ("90 % within", of.p90), ("longest", of.max)];
@@ -221,7 +220,7 @@ pub(crate) fn spread(of: &Durations) -> String {
         bottom + 34.0,
         "start",
         FAINT,
-        "line: shortest to longest; bar: median to 90 %; thick mark: median; thin: mean",
+        "bar: median to 90 %; thick mark: median; thin: mean; line: all",
     );
     out.push_str("</svg>\n");
     out

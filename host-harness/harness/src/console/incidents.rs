@@ -190,7 +190,7 @@ async fn listed(console: &Console, org: &OrgId, asked: Asked) -> Answer {
         (live("list", html! {
             p.count role="status" {
                 strong { (found.total) } @if found.total == 1 { " incident" } @else { " incidents" }
-                @if asked.get("left-out") != "" { " left out as “" (asked.get("left-out")) "”" }
+                @if !asked.get("left-out").is_empty() { " left out as “" (asked.get("left-out")) "”" }
                 @if asked.query.iter().any(|(key, value)| key != "sort" && key != "page" && !value.is_empty()) {
                     " · " a href=(address(org, Section::Incidents)) { "Clear filters" }
                 }
@@ -238,7 +238,7 @@ fn filters(asked: &Asked, services: &[String]) -> Markup {
             label { span { "Created from" } input type="date" name="since" value=(asked.get("since")); }
             label { span { "to" } input type="date" name="until" value=(asked.get("until")); }
             @for name in ["sort", "left-out", "from", "to"] {
-                @if asked.get(name) != "" { input type="hidden" name=(name) value=(asked.get(name)); }
+                @if !asked.get(name).is_empty() { input type="hidden" name=(name) value=(asked.get(name)); }
             }
             button { "Filter" }
         }

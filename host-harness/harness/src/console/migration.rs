@@ -263,7 +263,7 @@ fn planned(action: &dyn Fn(&str) -> String, work: &Work, plan: &Plan) -> Markup 
             p.quiet { (work.given.what) ". Nothing was written." }
             section.figures aria-label="Plan" {
                 div.figure { span.name { "Ready" } strong #ready { (plan.count(RowState::Ready)) } }
-                div.figure { span.name { "With a warning" } strong { (plan.count(RowState::Warning)) } p.quiet { "imported; something is lost or to be looked at" } }
+                div.figure { span.name { "With a warning" } strong #warned { (plan.count(RowState::Warning)) } p.quiet { "imported; something is lost or to be looked at" } }
                 div.figure { span.name { "Blocked" } strong { (blocked) } p.quiet { "not imported" } }
             }
             @if plan.requests > 0 {

@@ -358,9 +358,11 @@ fn services(org: &OrgId, of: &Report<'_>) -> Markup {
     let mut busiest: Vec<&Slice> = of.report.by_service.iter().collect();
     busiest.sort_by_key(|slice| std::cmp::Reverse(slice.statistics.count));
     let more = busiest.len().saturating_sub(SERVICES);
+    // What names no service has no list.
     let link = |slice: &Slice| {
         let pairs = [("service", slice.label.as_str())];
-        Some(format!("{}?{}", address(org, Section::Incidents), encoded(pairs.into_iter())))
+        let to = format!("{}?{}", address(org, Section::Incidents), encoded(pairs.into_iter()));
+        (!slice.label.starts_with('(')).then_some(to)
     };
     html! {
         @if busiest.is_empty() { p.quiet { "No service is named by what was restored." } }

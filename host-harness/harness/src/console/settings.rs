@@ -257,7 +257,7 @@ fn sync(
         section.card {
             h2 { "Sync" }
             p { strong { (report.incidents) } " incidents"
-                @if timelines > 0 { ", " (timelines) " timelines still to be read" }
+                @if timelines > 0 { ", " (timelines) @if timelines == 1 { " timeline" } @else { " timelines" } " still to be read" }
                 @if report.pending > 0 { ", " (report.pending) " webhooks waiting" } "." }
             @if let Some(job) = import.filter(|job| job.run_at.is_some() || job.running) {
                 (progress(job))

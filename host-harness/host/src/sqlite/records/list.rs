@@ -39,7 +39,10 @@ fn order(filter: &IncidentFilter) -> String {
     let first = match filter.order {
         IncidentOrder::Created => return format!("created_at {way}, n {way}"),
         IncidentOrder::Resolved => "resolved_at",
-        IncidentOrder::Duration => "resolved_at - created_at",
+        // From the start of what was declared after the fact, like time to restore.
+        IncidentOrder::Duration => {
+            "resolved_at - iif(mode = 1, coalesce(started_at, created_at), created_at)"
+        }
         IncidentOrder::Priority => "priority",
     };
     format!("{first} {way} NULLS LAST, created_at DESC, n DESC")
