@@ -89,8 +89,12 @@ impl Drop for Server {
 }
 
 fn serve(command: &[String]) -> Server {
-    let mut child =
-        Command::new(&command[0]).args(&command[1..]).env("WEBHOOK_SECRET", SECRET).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new(&command[0])
+        .args(&command[1..])
+        .env("WEBHOOK_SECRET", SECRET)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
@@ -164,8 +168,12 @@ async fn prepare(database: &Path, organisations: usize, simulator: &Simulator) {
     let store = Arc::new(SqliteStore::open(database).unwrap());
     let keys = Keyring::load_or_create(&database.with_extension("db.key")).unwrap();
     let vault = Vault::new(keys, store.clone());
-    let settings =
-        Settings { severity_overrides: vec![], service_fields: vec![], include_private: true, history_days: None };
+    let settings = Settings {
+        severity_overrides: vec![],
+        service_fields: vec![],
+        include_private: true,
+        history_days: None,
+    };
     let to = simulator.base_url();
     let origin_map = vec![OriginMapping { from: "https://api.incident.io".into(), to }];
     let now = Utc::now().timestamp_micros();
@@ -197,7 +205,10 @@ fn template(simulator: &Simulator) -> [String; 3] {
     incident["visibility"] = "public".into();
     (incident["id"], incident["updated_at"]) = ("<ID>".into(), "<AT>".into());
     let mut draw = fastrand::Rng::with_seed(11);
-    let words = ["checkout", "latency", "rose", "after", "the", "deploy", "of", "service", "to", "region", "and", "recovers"];
+    let words = [
+        "checkout", "latency", "rose", "after", "the", "deploy", "of", "service", "to", "region", "and",
+        "recovers",
+    ];
     let mut summary = String::new();
     while incident.to_string().len() + summary.len() < BODY {
         summary.push_str(draw.choice(words).unwrap_or_default());
@@ -279,7 +290,11 @@ async fn main() {
         if began.elapsed().as_secs().is_multiple_of(every) {
             let (at, done) = (began.elapsed().as_secs(), acknowledged.load(Ordering::Relaxed));
             let memory = resident.last().copied().unwrap_or_default();
-            eprintln!("{}: {at:>4} s: {done} acknowledged, {} wait, {memory:.0} MB", of.name, waiting().await);
+            eprintln!(
+                "{}: {at:>4} s: {done} acknowledged, {} wait, {memory:.0} MB",
+                of.name,
+                waiting().await
+            );
         }
     }
     let (mut waits, mut refused) = (Vec::new(), 0);
@@ -308,7 +323,11 @@ async fn main() {
         while waiting().await > 0 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        figure(&name("acknowledged and applied, all in all"), "/s", &[total as f64 / began.elapsed().as_secs_f64()]);
+        figure(
+            &name("acknowledged and applied, all in all"),
+            "/s",
+            &[total as f64 / began.elapsed().as_secs_f64()],
+        );
         if left > 1_000 {
             let drained = began.elapsed().as_secs_f64() - took;
             figure(&name("what waited, applied"), "/s", &[left as f64 / drained]);

@@ -131,8 +131,13 @@ async fn a_known_key_and_secret_are_found_nowhere() {
 
     // Every feature, and what goes wrong in them.
     texts.push(format!("{:?}", connect(CANARY_KEY)));
+    call(Some("connect"));
+    host.connect(&org, Connect { secrets: vec![], ..connect(CANARY_KEY) }).await.unwrap();
+    // Saving a secret verifies nothing with it, to see whether it could.
     call(Some("verify"));
-    host.connect(&org, connect(CANARY_KEY)).await.unwrap();
+    host.put_secret(&org, "webhook-secret", &[Secret::new(CANARY_SECRET.into())]).await.unwrap();
+    call(Some("connect"));
+    host.connect(&org, Connect { secrets: vec![], ..connect(CANARY_KEY) }).await.unwrap();
     let run =
         async |kind| Scheduler::new(host.clone()).run_now(&org, kind, &|_| {}, std::future::pending()).await;
     call(Some("sync"));

@@ -12,6 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Requests in hand at a time. With bodies of half a megabyte at most, this bounds what they hold.
 const IN_HAND: usize = 1_024;
+/// The same of one organisation: who sends slowly in its name holds up nobody else.
+const EACH: u32 = 256;
 /// Webhooks of one organisation in a second. The sender's own accounts make a few in a minute.
 const RATE: f64 = 1_000.0;
 /// How many may come at once after a silence.
@@ -30,47 +32,68 @@ pub(crate) enum Turned {
 
 pub(crate) struct Door {
     in_hand: Arc<Semaphore>,
-    buckets: Mutex<HashMap<OrgId, Bucket>>,
+    buckets: Arc<Mutex<HashMap<OrgId, Bucket>>>,
 }
 
 #[derive(Clone, Copy)]
 struct Bucket {
     tokens: f64,
     at: Instant,
+    inside: u32,
+}
+
+/// Being let in, until it is dropped.
+pub(crate) struct Inside {
+    _permit: OwnedSemaphorePermit,
+    buckets: Arc<Mutex<HashMap<OrgId, Bucket>>>,
+    org: OrgId,
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = buckets.get_mut(&self.org) {
+            bucket.inside = bucket.inside.saturating_sub(1);
+        }
+    }
 }
 
 impl Bucket {
     fn filled(self, now: Instant) -> Bucket {
         let since = now.saturating_duration_since(self.at).as_secs_f64();
-        Bucket { tokens: (self.tokens + since * RATE).min(BURST), at: now }
+        Bucket { tokens: (self.tokens + since * RATE).min(BURST), at: now, inside: self.inside }
     }
 }
 
 impl Door {
     pub(crate) fn new() -> Door {
-        Door { in_hand: Arc::new(Semaphore::new(IN_HAND)), buckets: Mutex::default() }
+        Door { in_hand: Arc::new(Semaphore::new(IN_HAND)), buckets: Arc::default() }
     }
 
     /// Lets a request of this organisation in, for as long as the permit lives.
-    pub(crate) fn enter(&self, org: &OrgId, now: Instant) -> Result<OwnedSemaphorePermit, Turned> {
+    pub(crate) fn enter(&self, org: &OrgId, now: Instant) -> Result<Inside, Turned> {
         let crowded = Turned::Crowded(Duration::from_secs(1));
         let permit = Arc::clone(&self.in_hand).try_acquire_owned().map_err(|_| crowded)?;
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= BUCKETS && !buckets.contains_key(org) {
-            buckets.retain(|_, bucket| bucket.filled(now).tokens < BURST);
+            buckets.retain(|_, bucket| bucket.inside > 0 || bucket.filled(now).tokens < BURST);
             if buckets.len() >= BUCKETS {
                 return Err(crowded);
             }
         }
-        let bucket = buckets.entry(org.clone()).or_insert(Bucket { tokens: BURST, at: now });
+        let bucket = buckets.entry(org.clone()).or_insert(Bucket { tokens: BURST, at: now, inside: 0 });
         *bucket = bucket.filled(now);
+        if bucket.inside >= EACH {
+            return Err(crowded);
+        }
         if bucket.tokens < 1.0 {
             // At least the second that the header can say.
             let wait = Duration::from_secs_f64((1.0 - bucket.tokens) / RATE).max(Duration::from_secs(1));
             return Err(Turned::TooMany(wait));
         }
         bucket.tokens -= 1.0;
-        Ok(permit)
+        bucket.inside += 1;
+        Ok(Inside { _permit: permit, buckets: Arc::clone(&self.buckets), org: org.clone() })
     }
 }
 
@@ -101,6 +124,16 @@ mod tests {
         let turned = door.enter(&org(1), now).err();
         assert_eq!(turned, Some(Turned::Crowded(Duration::from_secs(1))));
         drop(held);
+        assert!(door.enter(&org(1), now).is_ok());
+    }
+
+    #[test]
+    fn who_sends_slowly_in_ones_name_holds_up_that_one_only() {
+        let (door, now) = (Door::new(), Instant::now());
+        let mut held: Vec<_> = (0..EACH).map(|_| door.enter(&org(1), now).unwrap()).collect();
+        assert_eq!(door.enter(&org(1), now).err(), Some(Turned::Crowded(Duration::from_secs(1))));
+        assert!(door.enter(&org(2), now).is_ok());
+        held.pop();
         assert!(door.enter(&org(1), now).is_ok());
     }
 

@@ -22,6 +22,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use tokio_stream::StreamExt;
 
 use crate::console::{Refusal, Refusals};
 use crate::door::{Door, Turned};
@@ -74,11 +75,20 @@ struct App {
     refusals: Arc<Refusals>,
     door: Arc<Door>,
     metrics: Arc<Metrics>,
+    health: Arc<Kept>,
+    figures: Arc<Kept>,
 }
 
 /// The routes.
 pub(crate) fn router(host: Host, refusals: Arc<Refusals>) -> Router {
-    let app = App { host, refusals, door: Arc::new(Door::new()), metrics: Arc::new(Metrics::new()) };
+    let app = App {
+        host,
+        refusals,
+        door: Arc::new(Door::new()),
+        metrics: Arc::new(Metrics::new()),
+        health: Arc::default(),
+        figures: Arc::default(),
+    };
     Router::new()
         .route("/webhooks/{plugin}/{org}", post(webhook))
         .route("/healthz", get(health))
@@ -167,7 +177,12 @@ async fn receive(app: &App, plugin: &str, org: &str, request: Request) -> Answer
     let delivery = Delivery { headers: headers(&parts.headers), body };
     match app.host.receive(&org, delivery).await {
         Ok(received) => {
-            let result = if received.accepted == Accepted::New { "accepted" } else { "duplicate" };
+            let result = match received.accepted {
+                Accepted::New => "accepted",
+                Accepted::Duplicate => "duplicate",
+                // Told as an error.
+                Accepted::Unknown => "unknown_organisation",
+            };
             tracing::debug!(%org, delivery = received.verified.id, event = received.verified.event_type, result);
             Answer::new(StatusCode::NO_CONTENT, result, "")
         }
@@ -223,7 +238,8 @@ async fn whole(body: Body, headers: &HeaderMap) -> std::result::Result<Vec<u8>, 
     if let Some(length) = declared.filter(|length| *length > LARGEST_BODY) {
         // A sender that is cut off in the middle of its body seldom reads the answer.
         if length <= LARGEST_DRAINED {
-            let _ = axum::body::to_bytes(body, LARGEST_DRAINED).await;
+            let mut rest = body.into_data_stream();
+            while let Some(Ok(_)) = rest.next().await {}
         }
         return Err(Unread::TooLarge);
     }
@@ -240,9 +256,16 @@ async fn whole(body: Body, headers: &HeaderMap) -> std::result::Result<Vec<u8>, 
     })
 }
 
-/// As received, but for what may hold somebody's credentials.
+/// As received: those that a verification needs, and what says what the body is. Others may hold anything, and would
+/// be stored.
 fn headers(headers: &HeaderMap) -> Vec<Header> {
-    let kept = headers.iter().filter(|(name, _)| **name != header::AUTHORIZATION && **name != header::COOKIE);
+    let known = |name: &str| {
+        let of_the_scheme = name.strip_prefix("webhook-").or_else(|| name.strip_prefix("svix-"));
+        matches!(of_the_scheme, Some("id" | "timestamp" | "signature"))
+            || name == header::CONTENT_TYPE.as_str()
+            || name == header::USER_AGENT.as_str()
+    };
+    let kept = headers.iter().filter(|(name, _)| known(name.as_str()));
     kept.map(|(name, value)| Header { name: name.as_str().into(), value: value.as_bytes().to_vec() })
         .collect()
 }
@@ -260,18 +283,45 @@ pub(crate) fn reason(rejection: Rejection) -> &'static str {
     }
 }
 
-/// Whether the store answers.
-async fn health(State(app): State<App>) -> Response {
-    match app.host.store().depth().await {
-        Ok(_) => (StatusCode::OK, "ok\n").into_response(),
-        Err(error) => {
-            tracing::error!("unhealthy: {error}");
-            (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n").into_response()
-        }
+/// An answer that is made once a second, however many ask: what it counts must not become work for whoever wants it.
+#[derive(Default)]
+struct Kept(tokio::sync::Mutex<Option<(Instant, Answered)>>);
+
+/// A status, its kind, its text.
+type Answered = (StatusCode, &'static str, String);
+
+impl Kept {
+    async fn or(&self, make: impl Future<Output = Answered>) -> Response {
+        let mut kept = self.0.lock().await;
+        let (status, kind, text) = match &*kept {
+            Some((at, answer)) if at.elapsed() < Duration::from_secs(1) => answer.clone(),
+            _ => kept.insert((Instant::now(), make.await)).1.clone(),
+        };
+        (status, [(header::CONTENT_TYPE, kind)], text).into_response()
     }
 }
 
+/// Whether the store answers.
+async fn health(State(app): State<App>) -> Response {
+    let look = async {
+        match app.host.store().depth().await {
+            Ok(_) => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
+            Err(error) => {
+                tracing::error!("unhealthy: {error}");
+                (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "the store does not answer\n".to_owned())
+            }
+        }
+    };
+    app.health.or(look).await
+}
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
 async fn metrics(State(app): State<App>) -> Response {
+    app.figures.or(counted(&app)).await
+}
+
+async fn counted(app: &App) -> Answered {
     if let Ok(depth) = app.host.store().depth().await {
         app.metrics.pending.set(i64::try_from(depth.pending).unwrap_or(i64::MAX));
         app.metrics.dead.set(i64::try_from(depth.dead).unwrap_or(i64::MAX));
@@ -281,11 +331,8 @@ async fn metrics(State(app): State<App>) -> Response {
     }
     let mut text = String::new();
     match encode(&mut text, &app.metrics.registry) {
-        Ok(()) => {
-            ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
-                .into_response()
-        }
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Ok(()) => (StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{error}\n")),
     }
 }
 

@@ -25,6 +25,8 @@ use crate::vault::Secret;
 
 /// Keys that one question may name; the contract's number.
 const MOST_KEYS: usize = 1_000;
+/// Keys that one answer lists, whatever was asked for.
+const MOST_LISTED: u32 = 1_000;
 /// Text of a log message and of each field beyond this is cut.
 const LOG_TEXT: usize = 2_000;
 
@@ -183,6 +185,7 @@ impl imports::storage::Host for GuestState {
     async fn list_incidents(&mut self, source: String, after: Option<String>, limit: u32) -> Answer<KeyPage> {
         match self.storage(Access::Read) {
             Ok(scope) => {
+                let limit = limit.min(MOST_LISTED);
                 let page = scope.records.incident_keys(&scope.org, &source, after.as_deref(), limit).await;
                 Ok(page.map_err(Into::into))
             }
@@ -199,7 +202,10 @@ impl imports::storage::Host for GuestState {
 
     async fn to_revisit(&mut self, source: String, limit: u32) -> Answer<RevisitPage> {
         match self.storage(Access::Read) {
-            Ok(scope) => Ok(scope.records.to_revisit(&scope.org, &source, limit).await.map_err(Into::into)),
+            Ok(scope) => {
+                let limit = limit.min(MOST_LISTED);
+                Ok(scope.records.to_revisit(&scope.org, &source, limit).await.map_err(Into::into))
+            }
             Err(refused) => Ok(Err(refused)),
         }
     }

@@ -14,7 +14,7 @@ use crate::cache::ModuleCache;
 use crate::call::{CallError, Counters, Usage, run};
 use crate::contract::{
     BackfillRequest, BackfillSource, Connection, Delivery, GuestError, IncidentKey, Integration, Mapping,
-    MttrQuery, MttrReport, Outcome, Rederived, Rejection, Settings, Severity, Step, Verified,
+    MttrQuery, MttrReport, Outcome, Rederived, Rejection, Settings, Severity, Step, Timestamp, Verified,
 };
 use crate::egress::{Allowed, Client, ClientError, Egress, InvalidOrigin, Origin};
 use crate::engine::{Engine, EngineError, Lane};
@@ -316,29 +316,39 @@ impl Dossiers {
 
 /// How many deliveries waited when they were last counted.
 #[derive(Default)]
-struct Backlog(std::sync::Mutex<(Option<std::time::Instant>, u64)>);
+struct Backlog(std::sync::Mutex<Counted>);
+
+#[derive(Default)]
+struct Counted {
+    at: Option<std::time::Instant>,
+    pending: u64,
+    /// Organisations that have as many as one may.
+    crowding: std::collections::HashSet<OrgId>,
+}
 
 impl Backlog {
     /// Whether it is time to count again; said to one caller only, so that not all of them count.
     fn is_stale(&self) -> bool {
         let mut last = self.lock();
         let now = std::time::Instant::now();
-        let stale = last.0.is_none_or(|at| now.duration_since(at).as_secs() >= 1);
+        let stale = last.at.is_none_or(|at| now.duration_since(at).as_secs() >= 1);
         if stale {
-            last.0 = Some(now);
+            last.at = Some(now);
         }
         stale
     }
 
-    fn note(&self, pending: u64) {
-        self.lock().1 = pending;
+    fn note(&self, pending: u64, crowding: Vec<OrgId>) {
+        let mut last = self.lock();
+        (last.pending, last.crowding) = (pending, crowding.into_iter().collect());
     }
 
-    fn pending(&self) -> u64 {
-        self.lock().1
+    fn of(&self, org: &OrgId) -> (u64, bool) {
+        let last = self.lock();
+        (last.pending, last.crowding.contains(org))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (Option<std::time::Instant>, u64)> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Counted> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -439,7 +449,8 @@ impl Host {
         let connected = self.establish(org, connect, origins, existing.as_ref()).await;
         self.dossiers.forget(org);
         if connected.is_err() && existing.is_none() {
-            self.store.remove_organisation(org).await?;
+            // Unless another connection was accepted meanwhile.
+            self.store.remove_pending_organisation(org, now).await?;
         }
         connected
     }
@@ -551,12 +562,11 @@ impl Host {
         origins: Vec<Allowed>,
     ) -> Result<Connection, HostError> {
         let allowed = with_credentials(&self.plugin, origins, &connect.credentials)?;
-        let revealed = self.revealed(org).await?;
         let settings = &connect.settings;
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_connect(store, settings).await
         };
-        let scope = self.scope(&self.plugin, org, "connect", Access::Write, revealed, None);
+        let scope = self.scope(&self.plugin, org, "connect", Access::Write, Vec::new(), None);
         let (answer, _) = self.call(&self.plugin, scope, allowed, call).await?;
         answer.map_err(HostError::Plugin)
     }
@@ -623,7 +633,7 @@ impl Host {
 
     /// Verifies a delivery and makes it durable. Once this answers `Ok`, the sender may be told 2xx.
     pub async fn receive(&self, org: &OrgId, delivery: Delivery) -> Result<Received, ReceiveError> {
-        self.check_backlog().await?;
+        self.check_backlog(org).await?;
         let _receiving = self.receiving.try_acquire();
         let verified = self.verify(org, &delivery).await?;
         let Ok(id) = verified.id.parse::<DeliveryId>() else {
@@ -638,23 +648,42 @@ impl Host {
         };
         let accepted = self.store.accept(org, new).await;
         let accepted = accepted.map_err(|error| ReceiveError::Unavailable(Box::new(error.into())))?;
+        if accepted == Accepted::Unknown {
+            self.dossiers.forget(org);
+            return Err(ReceiveError::UnknownOrganisation(org.clone()));
+        }
         self.arrivals.notify_one();
         Ok(Received { verified, accepted })
     }
 
     /// Refuses while too much waits. Counted at most once a second, so that the bound may be passed by what arrives
     /// in that time.
-    async fn check_backlog(&self) -> Result<(), ReceiveError> {
-        let stale = self.backlog.is_stale();
-        let pending = if stale {
-            let depth = self.store.depth().await;
-            let pending = depth.map_err(|error| ReceiveError::Unavailable(Box::new(error.into())))?.pending;
-            self.backlog.note(pending);
-            pending
-        } else {
-            self.backlog.pending()
-        };
-        if pending >= self.limits.pending { Err(ReceiveError::Backlog(pending)) } else { Ok(()) }
+    async fn check_backlog(&self, org: &OrgId) -> Result<(), ReceiveError> {
+        if self.backlog.is_stale() {
+            let unavailable = |error: StoreError| ReceiveError::Unavailable(Box::new(error.into()));
+            let pending = self.store.depth().await.map_err(unavailable)?.pending;
+            // A provider that does not answer holds up its own organisation, and must not fill the inbox for all.
+            let crowding = match pending >= self.limits.pending_each {
+                true => self.store.crowding(self.limits.pending_each).await.map_err(unavailable)?,
+                false => Vec::new(),
+            };
+            self.backlog.note(pending, crowding);
+        }
+        let (pending, crowds) = self.backlog.of(org);
+        match pending >= self.limits.pending || crowds {
+            true => Err(ReceiveError::Backlog(pending)),
+            false => Ok(()),
+        }
+    }
+
+    /// Has a delivery that is done or was given up applied again. False if there is none of this id.
+    pub async fn replay(&self, org: &OrgId, delivery: &DeliveryId) -> Result<bool, HostError> {
+        if self.organisation(org).await?.state == OrganisationState::Disconnected {
+            return Err(HostError::Disconnected(org.clone()));
+        }
+        let due = self.store.replay(org, delivery, self.clock.now()).await?;
+        self.arrivals.notify_one();
+        Ok(due)
     }
 
     /// Applies a stored delivery. With a lease, the plugin's commit and the delivery's completion are one
@@ -790,12 +819,19 @@ impl Host {
         found.ok_or_else(|| HostError::UnknownOrganisation(org.clone()))
     }
 
-    /// Notes that the provider refuses the organisation's credential: scheduled work stops until a new
-    /// connection succeeds.
-    pub(crate) async fn mark_refused(&self, org: &OrgId) -> Result<(), HostError> {
-        let mut organisation = self.organisation(org).await?;
-        organisation.state = OrganisationState::Refused;
-        self.store.put_organisation(&organisation).await?;
+    /// When the connection was made whose credential the next call for this organisation uses.
+    pub(crate) async fn connected_at(&self, org: &OrgId) -> Result<Option<Timestamp>, HostError> {
+        Ok(self.dossier(org).await?.organisation.connected_at)
+    }
+
+    /// Notes that the provider refuses the credential of the connection of this time: scheduled work stops until a new
+    /// one succeeds. Nothing is noted if one did meanwhile.
+    pub(crate) async fn mark_refused(
+        &self,
+        org: &OrgId,
+        connected_at: Option<Timestamp>,
+    ) -> Result<(), HostError> {
+        self.store.refuse_organisation(org, connected_at).await?;
         self.dossiers.forget(org);
         Ok(())
     }

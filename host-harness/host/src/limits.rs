@@ -33,6 +33,8 @@ pub struct Limits {
     pub changes: usize,
     /// Deliveries that may wait to be applied, over all organisations, before new ones are refused. Default 500,000.
     pub pending: u64,
+    /// The same of one organisation. Default 125,000.
+    pub pending_each: u64,
     /// How long a call may wait for a free slot. Default 5 s.
     pub admission: Duration,
 }
@@ -54,6 +56,7 @@ impl Default for Limits {
             log_messages: 200,
             changes: 20_000,
             pending: 500_000,
+            pending_each: 125_000,
             admission: Duration::from_secs(5),
         }
     }

@@ -23,6 +23,15 @@ const PATIENCE_MS: u64 = 30_000;
 /// How long an idle scheduler sleeps at most, so that jobs that other processes put are seen.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// How long deliveries are kept: a message that comes again within that time is known, which is longer than any provider
+/// repeats one.
+const KEEP_DONE: Duration = Duration::from_secs(7 * 86_400);
+/// The same of those that were given up, for a person to look at.
+const KEEP_DEAD: Duration = Duration::from_secs(30 * 86_400);
+/// How often old deliveries are looked for.
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+/// A wait that is longer is looked at in between.
+const LONGEST_WAIT: Duration = Duration::from_secs(12 * 3_600);
 const BACKOFF_FIRST: Duration = Duration::from_secs(5);
 const BACKOFF_MOST: Duration = Duration::from_secs(900);
 
@@ -109,8 +118,18 @@ impl Scheduler {
         let (stopping, stopped) = tokio::sync::watch::channel(false);
         let slots = Arc::new(tokio::sync::Semaphore::new(AT_A_TIME as usize));
         let mut running = tokio::task::JoinSet::new();
+        let mut pruned: Option<tokio::time::Instant> = None;
         loop {
             while running.try_join_next().is_some() {}
+            if pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
+                pruned = Some(tokio::time::Instant::now());
+                let (scheduler, stopped) = (self.clone(), stopped.clone());
+                running.spawn(async move {
+                    if let Err(error) = scheduler.prune(|| *stopped.borrow()).await {
+                        tracing::warn!("old deliveries were not removed: {error}");
+                    }
+                });
+            }
             let free = u32::try_from(slots.available_permits()).unwrap_or(0);
             let now = self.host.clock().now();
             let due =
@@ -148,6 +167,22 @@ impl Scheduler {
         while running.join_next().await.is_some() {}
     }
 
+    /// Forgets deliveries that were done seven days ago or given up thirty days ago, a slice at a time, so that others
+    /// write in between.
+    async fn prune(&self, stopped: impl Fn() -> bool) -> Result<(), StoreError> {
+        let now = self.host.clock().now();
+        let before = |kept: Duration| now.saturating_sub(i64::try_from(kept.as_micros()).unwrap_or(i64::MAX));
+        let (done, dead) = (before(KEEP_DONE), before(KEEP_DEAD));
+        let mut after = 0;
+        while let Some(next) = self.host.store().prune(done, dead, after).await? {
+            if stopped() {
+                break;
+            }
+            after = next;
+        }
+        Ok(())
+    }
+
     /// Runs one job now, to the end of its present pass, waiting as long as the provider asks, or until `stop`.
     pub async fn run_now(
         &self,
@@ -177,6 +212,8 @@ impl Scheduler {
         let mut totals = Totals::default();
         let mut progress = Progress::default();
         let mut cursor = None;
+        // What fails here fails in the step as well, and is told there.
+        let connected_at = self.host.connected_at(&job.org).await.unwrap_or_default();
         let ended = loop {
             let step = tokio::select! {
                 step = self.holding(lease, progress, self.step(&job, &mut cursor)) => step,
@@ -232,7 +269,7 @@ impl Scheduler {
             }
         };
         if let Err(RunError::Failed(HostError::Plugin(GuestError::Unauthorized(_)))) = &ended {
-            self.host.mark_refused(&job.org).await?;
+            self.host.mark_refused(&job.org, connected_at).await?;
         }
         match self.host.store().release(lease, release, now).await {
             // Somebody put the job anew meanwhile: theirs counts.
@@ -311,8 +348,10 @@ pub(crate) fn backoff(attempts: u32, chance: f64) -> Duration {
     doubled.min(BACKOFF_MOST).mul_f64(1.0 - chance / 2.0)
 }
 
+/// When a wait is over. Whatever a provider or a plugin asks for, it is looked at again within [`LONGEST_WAIT`]: what is
+/// due much later than that counts as noted by a wrong clock.
 pub(crate) fn later(now: Timestamp, wait: Duration) -> Timestamp {
-    now.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX))
+    now.saturating_add(i64::try_from(wait.min(LONGEST_WAIT).as_micros()).unwrap_or(i64::MAX))
 }
 
 fn between(now: Timestamp, then: Timestamp) -> Duration {
@@ -322,6 +361,12 @@ fn between(now: Timestamp, then: Timestamp) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_without_an_end_is_looked_at_in_between() {
+        assert_eq!(later(5, Duration::from_micros(7)), 12);
+        assert_eq!(later(0, Duration::MAX), 12 * 3_600 * 1_000_000);
+    }
 
     #[test]
     fn the_backoff_doubles_to_its_most_and_never_vanishes() {

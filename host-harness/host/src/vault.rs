@@ -72,6 +72,9 @@ pub enum KeyError {
         /// Why.
         source: io::Error,
     },
+    /// Waiting for others was cut off.
+    #[error("the sealing key file is not locked: {0}")]
+    Lock(String),
     /// It was not read from a file, so there is none to write another to.
     #[error("the sealing key comes from no file: rotate it where it comes from")]
     NoFile,
@@ -103,6 +106,15 @@ pub struct Keyring {
     /// The file that they come from, a key in base64 on each line. Read again when none of the keys fits: another
     /// process may have rotated them.
     file: Option<Arc<Path>>,
+}
+
+/// Who may hold the lock on a key file together.
+#[derive(Debug, Clone, Copy)]
+enum Lock {
+    /// Nobody else.
+    Alone,
+    /// Others of this kind.
+    Together,
 }
 
 impl From<SealingKey> for Keyring {
@@ -166,6 +178,32 @@ impl Keyring {
         Ok(())
     }
 
+    /// Until the answer is dropped, no other process, and nobody else in this one, holds a lock that excludes this one. A
+    /// key that lies in no file is not rotated, and needs none.
+    async fn lock(&self, lock: Lock) -> Result<Option<std::fs::File>, KeyError> {
+        let Some(path) = self.file.clone() else { return Ok(None) };
+        let locked = tokio::task::spawn_blocking(move || {
+            let mut beside = path.as_os_str().to_owned();
+            beside.push(".lock");
+            let mut options = std::fs::OpenOptions::new();
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let file = options.write(true).create(true).truncate(false).open(Path::new(&beside));
+            let locked = file.and_then(|file| {
+                match lock {
+                    Lock::Alone => file.lock()?,
+                    Lock::Together => file.lock_shared()?,
+                }
+                Ok(file)
+            });
+            locked.map_err(|error| file_error(Path::new(&beside), error))
+        });
+        match locked.await {
+            Ok(locked) => locked.map(Some),
+            Err(error) => Err(KeyError::Lock(error.to_string())),
+        }
+    }
+
     fn all(&self) -> Vec<SealingKey> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -213,6 +251,9 @@ fn write_keys(options: &mut std::fs::OpenOptions, path: &Path, keys: &[SealingKe
 /// Why a secret cannot be kept or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
+    /// The sealing key cannot be had.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -251,6 +292,9 @@ impl Vault {
     /// Seals the data keys of all organisations with a fresh key and forgets the former one; answers how many there
     /// are. Other processes find the new key in the file when they next need it. One that was cut off is repeated.
     pub async fn rotate(&self) -> Result<u64, RotateError> {
+        // Two at a time would each drop the key that the other sealed with.
+        let _alone = self.keys.lock(Lock::Alone).await?;
+        self.keys.reload()?;
         let mut keys = vec![SealingKey::generate()?];
         keys.extend(self.keys.all());
         // From here on both open, and only the new one seals.
@@ -301,6 +345,8 @@ impl Vault {
         let sealed = match self.store.data_key(org).await? {
             Some(sealed) => sealed,
             None => {
+                // With the key that counts now, which a rotation must not drop meanwhile.
+                let _no_rotation = self.keys.lock(Lock::Together).await?;
                 let fresh = SealingKey::generate().map_err(|_| VaultError::Sealing)?;
                 let sealed = self.keys.seal(org, &fresh.0)?;
                 // Whoever was first counts.
@@ -346,6 +392,23 @@ fn unseal(
 mod tests {
     use super::*;
 
+    fn live(org: &OrgId) -> crate::port::Organisation {
+        crate::port::Organisation {
+            id: org.clone(),
+            state: crate::port::OrganisationState::Live,
+            connection: None,
+            settings: crate::contract::Settings {
+                severity_overrides: vec![],
+                service_fields: vec![],
+                include_private: true,
+                history_days: None,
+            },
+            origin_map: vec![],
+            created_at: 0,
+            connected_at: None,
+        }
+    }
+
     #[test]
     fn a_sealed_value_opens_in_its_own_place_under_its_own_key_only() {
         let (key, other) = (SealingKey::generate().unwrap(), SealingKey::generate().unwrap());
@@ -389,21 +452,7 @@ mod tests {
         let vault = || Vault::new(Keyring::load_or_create(&path).unwrap(), Arc::clone(&store));
         let acme: OrgId = "acme".parse().unwrap();
         for org in ["acme", "umbrella"] {
-            let organisation = crate::port::Organisation {
-                id: org.parse().unwrap(),
-                state: crate::port::OrganisationState::Live,
-                connection: None,
-                settings: crate::contract::Settings {
-                    severity_overrides: vec![],
-                    service_fields: vec![],
-                    include_private: true,
-                    history_days: None,
-                },
-                origin_map: vec![],
-                created_at: 0,
-                connected_at: None,
-            };
-            store.put_organisation(&organisation).await.unwrap();
+            store.put_organisation(&live(&org.parse().unwrap())).await.unwrap();
         }
         let (serving, rotating) = (vault(), vault());
         serving.put(&acme, "api-key", &[Secret::new("key-1".into())]).await.unwrap();
@@ -430,6 +479,33 @@ mod tests {
         {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[tokio::test]
+    async fn rotations_at_the_same_time_lose_no_key_and_leave_nothing_that_a_former_key_opens() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, file) = (directory.path().join("koalr.key"), directory.path().join("koalr.db"));
+        let sqlite = Arc::new(crate::sqlite::SqliteStore::open(&file).unwrap());
+        let acme: OrgId = "acme".parse().unwrap();
+        let store: Arc<dyn Store> = sqlite;
+        store.put_organisation(&live(&acme)).await.unwrap();
+        let vaults: Vec<Vault> =
+            (0..4).map(|_| Vault::new(Keyring::load_or_create(&path).unwrap(), Arc::clone(&store))).collect();
+        vaults[0].put(&acme, "api-key", &[Secret::new("key-1".into())]).await.unwrap();
+        let former = store.data_key(&acme).await.unwrap().unwrap().0;
+        let mut rotating = tokio::task::JoinSet::new();
+        for vault in vaults.clone() {
+            rotating.spawn(async move { vault.rotate().await.unwrap() });
+        }
+        assert_eq!(rotating.join_all().await, [1; 4]);
+        for vault in &vaults {
+            assert_eq!(vault.open(&acme, "api-key").await.unwrap()[0].expose(), "key-1");
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
+        for name in ["koalr.db", "koalr.db-wal"] {
+            let bytes = std::fs::read(directory.path().join(name)).unwrap_or_default();
+            assert!(!bytes.windows(former.len()).any(|part| part == former), "{name} has it still");
         }
     }
 

@@ -25,6 +25,8 @@ const MOST_ATTEMPTS: u32 = 20;
 const FILL_AFTER: Duration = Duration::from_millis(5);
 /// Deliveries that are applied at a time while webhooks wait at the door.
 const PRESSED: u32 = 4;
+/// What has been applied for so long waits for something.
+const SLOW: Duration = Duration::from_secs(1);
 /// How long an idle worker sleeps at most, so that retries and other processes' deliveries are seen.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -46,11 +48,18 @@ enum Verdict {
 /// What a worker has in hand.
 struct InHand {
     applying: JoinSet<Result<(), StoreError>>,
-    leases: HashMap<Id, (Lease, Option<Line>)>,
+    leases: HashMap<Id, Held>,
     /// Deliveries of incidents that one is being applied of: two at a time would get in each other's way.
     lines: HashMap<Line, VecDeque<LeasedDelivery>>,
     busy: HashMap<OrgId, u32>,
     renew_at: Instant,
+}
+
+/// One that is being applied.
+struct Held {
+    lease: Lease,
+    line: Option<Line>,
+    since: Instant,
 }
 
 /// Deliveries that are applied at a time.
@@ -81,11 +90,22 @@ impl InHand {
     /// organisation gets a quarter at most: a slow provider holds up its own deliveries only.
     ///
     /// While webhooks wait at the door, few are applied: an answer that comes late is sent again and counts against
-    /// the endpoint, and what waits in the inbox does neither.
+    /// the endpoint, and what waits in the inbox does neither. Those that have taken long wait for a provider; they use
+    /// nothing that the door needs, and the others do not wait for them.
     fn hands(&self, slots: u32, pressed: bool) -> Hands {
-        let busy = self.busy.values().sum();
-        let free = most(slots, pressed).saturating_sub(busy);
-        Hands { free, each: slots.div_ceil(4), busy: self.busy.clone() }
+        let free = most(slots, false).saturating_sub(self.busy());
+        let free = if pressed { free.min(most(slots, true).saturating_sub(self.brisk())) } else { free };
+        Hands { free, each: slots.div_ceil(4), attempts: MOST_ATTEMPTS, busy: self.busy.clone() }
+    }
+
+    fn busy(&self) -> u32 {
+        self.busy.values().sum()
+    }
+
+    fn brisk(&self) -> u32 {
+        let now = Instant::now();
+        let brisk = self.leases.values().filter(|held| now.duration_since(held.since) < SLOW).count();
+        u32::try_from(brisk).unwrap_or(u32::MAX)
     }
 
     fn take(&mut self, worker: &InboxWorker, delivery: LeasedDelivery) {
@@ -106,7 +126,7 @@ impl InHand {
     fn begin(&mut self, worker: &InboxWorker, delivery: LeasedDelivery, line: Option<Line>) {
         let (worker, lease) = (worker.clone(), delivery.lease.clone());
         let task = self.applying.spawn(async move { worker.apply(&delivery).await });
-        self.leases.insert(task.id(), (lease, line));
+        self.leases.insert(task.id(), Held { lease, line, since: Instant::now() });
     }
 
     /// The next that ends, if anything is in hand; what waited for it begins.
@@ -128,7 +148,7 @@ impl InHand {
             // Its lease runs out.
             Err(error) => (error.id(), Ok(())),
         };
-        if let Some((lease, line)) = self.leases.remove(&id) {
+        if let Some(Held { lease, line, .. }) = self.leases.remove(&id) {
             if let Some(held) = self.busy.get_mut(&lease.org) {
                 *held = held.saturating_sub(1);
             }
@@ -145,13 +165,13 @@ impl InHand {
 
     /// Whether there are hands free for a good many.
     fn is_low(&self, slots: u32, pressed: bool) -> bool {
-        let busy: u32 = self.busy.values().sum();
+        let busy = if pressed { self.brisk() } else { self.busy() };
         busy < most(slots, pressed).div_ceil(3)
     }
 
     fn held(&self) -> Vec<Lease> {
         let waiting = self.lines.values().flatten().map(|delivery| &delivery.lease);
-        self.leases.values().map(|(lease, _)| lease).chain(waiting).cloned().collect()
+        self.leases.values().map(|held| &held.lease).chain(waiting).cloned().collect()
     }
 
     /// Lets what is being applied end within the grace, and answers the leases of the rest.
@@ -168,7 +188,7 @@ impl InHand {
         if tokio::time::timeout(grace, ending).await.is_err() {
             self.applying.shutdown().await;
         }
-        unfinished.extend(self.leases.into_values().map(|(lease, _)| lease));
+        unfinished.extend(self.leases.into_values().map(|held| held.lease));
         unfinished
     }
 }
@@ -292,11 +312,12 @@ impl InboxWorker {
 
 fn judge(error: &HostError, attempt: u32) -> Verdict {
     match error {
-        // Disconnected, it was set aside by that.
-        HostError::UnknownOrganisation(_)
-        | HostError::Disconnected(_)
-        | HostError::Store(StoreError::Conflict) => Verdict::Leave,
-        HostError::Plugin(GuestError::Malformed(_) | GuestError::Invalid(_)) => Verdict::Bury,
+        // It went with its organisation.
+        HostError::UnknownOrganisation(_) | HostError::Store(StoreError::Conflict) => Verdict::Leave,
+        // It arrived, or was made due again, while the organisation was being disconnected.
+        HostError::Disconnected(_) | HostError::Plugin(GuestError::Malformed(_) | GuestError::Invalid(_)) => {
+            Verdict::Bury
+        }
         _ if attempt >= MOST_ATTEMPTS => Verdict::Bury,
         _ => Verdict::Retry,
     }
@@ -327,6 +348,27 @@ mod tests {
         assert_eq!((in_hand.hands(1, false).free, in_hand.hands(1, true).free), (1, 1));
     }
 
+    /// Four that wait for a provider must not be all that is applied while webhooks wait at the door.
+    #[tokio::test]
+    async fn what_waits_for_a_provider_keeps_no_hand_from_the_others() {
+        let mut in_hand = InHand::new();
+        for number in 0..PRESSED {
+            let task = in_hand.applying.spawn(std::future::pending());
+            let org: OrgId = "slow".parse().unwrap();
+            *in_hand.busy.entry(org.clone()).or_default() += 1;
+            let delivery = format!("msg_{number}").parse().unwrap();
+            let lease = Lease { org, delivery, token: 1 };
+            in_hand.leases.insert(task.id(), Held { lease, line: None, since: Instant::now() });
+        }
+        assert_eq!(in_hand.hands(160, true).free, 0, "they may be at work");
+        for held in in_hand.leases.values_mut() {
+            held.since = Instant::now().checked_sub(SLOW).unwrap();
+        }
+        assert_eq!(in_hand.hands(160, true).free, PRESSED);
+        assert!(in_hand.is_low(160, true));
+        assert_eq!(in_hand.hands(160, false).free, 120 - PRESSED);
+    }
+
     #[test]
     fn only_what_cannot_pass_is_set_aside_at_once() {
         let plugin = HostError::Plugin;
@@ -337,6 +379,7 @@ mod tests {
             (plugin(GuestError::Unavailable("503".into())), MOST_ATTEMPTS, Verdict::Bury),
             (plugin(GuestError::Malformed("no JSON".into())), 1, Verdict::Bury),
             (HostError::Store(StoreError::Conflict), 1, Verdict::Leave),
+            (HostError::Disconnected("acme".parse().unwrap()), 1, Verdict::Bury),
         ] {
             assert_eq!(judge(&error, attempt), verdict, "{error}");
         }

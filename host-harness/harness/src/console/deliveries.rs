@@ -266,7 +266,7 @@ pub(super) async fn replay(
     let org = named(&org)?;
     let unknown = || Trouble::not_found(format!("{org} has no delivery {id} that is done or was given up."));
     let delivery: DeliveryId = id.parse().map_err(|_| unknown())?;
-    if !console.host.store().replay(&org, &delivery, console.host.clock().now()).await? {
+    if !console.host.replay(&org, &delivery).await? {
         return Err(unknown());
     }
     Ok(Redirect::to(&format!("{}/{}", address(&org, Section::Deliveries), segment(&id))))
@@ -274,14 +274,13 @@ pub(super) async fn replay(
 
 pub(super) async fn replay_dead(State(console): State<Console>, Path(org): Path<String>) -> Answer<Redirect> {
     let org = named(&org)?;
-    let (store, now) = (console.host.store(), console.host.clock().now());
     let dead = DeliveryFilter {
         state: Some(DeliveryState::Dead),
         limit: Some(MOST_REPLAYED),
         ..DeliveryFilter::default()
     };
-    for row in store.deliveries(&org, &dead).await? {
-        store.replay(&org, &row.id, now).await?;
+    for row in console.host.store().deliveries(&org, &dead).await? {
+        console.host.replay(&org, &row.id).await?;
     }
     Ok(Redirect::to(&address(&org, Section::Deliveries)))
 }

@@ -290,16 +290,17 @@ async fn start(State(console): State<Console>) -> Answer<Redirect> {
 /// Tells an open page that something was stored, and every half minute that time went on.
 async fn live(State(console): State<Console>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let (told, events) = tokio::sync::mpsc::channel::<Result<Event, Infallible>>(1);
+    // Before the answer begins: what comes after this is told, and the page looks at what came before.
+    let mut known = console.host.store().generation().await.ok();
     tokio::spawn(async move {
-        let (mut known, mut since) = (None, 0);
+        let mut since = 0;
         // Ends when the page is closed.
         while !told.is_closed() {
             let now = console.host.store().generation().await.ok();
             since += 1;
             if known != now || since >= ANYWAY {
-                let first = known.is_none();
                 (known, since) = (now, 0);
-                if !first && told.send(Ok(Event::default().data("changed"))).await.is_err() {
+                if told.send(Ok(Event::default().data("changed"))).await.is_err() {
                     return;
                 }
             }

@@ -75,7 +75,7 @@ pub(crate) async fn replay(options: cli::WebhookReplay) -> Result<()> {
         options.ids.iter().map(|id| id.parse()).collect::<Result<_, _>>()?
     };
     for id in &ids {
-        let found = store.replay(org, id, host.clock().now()).await?;
+        let found = host.replay(org, id).await?;
         ensure!(found, "{org} has no delivery {id} that was given up or done; `deliveries` lists them");
     }
     // A server on the same database may be quicker, which is as well.

@@ -26,8 +26,8 @@ const MIGRATED: usize = 3_000;
 struct Truth {
     /// Ids of acknowledged deliveries.
     acknowledged: Mutex<BTreeSet<String>>,
-    /// By incident that no API knows: the newest title that was acknowledged, and how many deliveries were.
-    ghosts: Mutex<BTreeMap<String, (u64, u64)>>,
+    /// By incident that no API knows: the newest version that was acknowledged.
+    ghosts: Mutex<BTreeMap<String, u64>>,
     sent: AtomicU64,
     over: AtomicBool,
 }
@@ -75,9 +75,7 @@ impl Driver {
             self.truth.acknowledged.lock().unwrap().insert(message);
             self.truth.sent.fetch_add(1, Ordering::SeqCst);
             if ghost {
-                let mut ghosts = self.truth.ghosts.lock().unwrap();
-                let (newest, count) = ghosts.entry(id).or_default();
-                (*newest, *count) = (version, *count + 1);
+                self.truth.ghosts.lock().unwrap().insert(id, version);
             }
         }
     }
@@ -104,8 +102,9 @@ fn serve(desk: &Desk, url: &Arc<Mutex<String>>) -> Child {
     let url = Arc::clone(url);
     std::thread::spawn(move || {
         for line in said.lines().map_while(Result::ok) {
-            if let Some(address) = line.split_whitespace().find(|word| word.starts_with("http://")) {
-                *url.lock().unwrap() = address.trim_end_matches(':').to_string();
+            // Other lines name addresses, too.
+            if let Some(address) = line.strip_prefix("Serving on ").and_then(|line| line.split(": ").next()) {
+                *url.lock().unwrap() = address.to_string();
             }
         }
     });
@@ -186,9 +185,13 @@ async fn storm(kills: u32, seed: u64) {
 
     let server = serve(&desk, &driver.url);
     let before = driver.truth.sent.load(Ordering::SeqCst);
-    while driver.truth.sent.load(Ordering::SeqCst) == before {
+    for _ in 0..6_000 {
+        if driver.truth.sent.load(Ordering::SeqCst) > before {
+            break;
+        }
         tokio::time::sleep(MOMENT).await;
     }
+    assert!(driver.truth.sent.load(Ordering::SeqCst) > before, "nothing is acknowledged any more");
     driver.truth.over.store(true, Ordering::SeqCst);
     for sending in sending {
         sending.await.unwrap();
@@ -224,7 +227,7 @@ async fn storm(kills: u32, seed: u64) {
         let id = ghost["incident"]["id"].as_str().unwrap();
         let title = ghost["incident"]["title"].as_str().unwrap();
         let shown: u64 = title.strip_prefix("Version ").unwrap().parse().unwrap();
-        let newest = driver.truth.ghosts.lock().unwrap().remove(id).unwrap_or_default().0;
+        let newest = driver.truth.ghosts.lock().unwrap().remove(id).unwrap_or_default();
         // Stored and not acknowledged, the one that was on its way may count as well.
         assert!(shown >= newest, "{id} is at {shown}, and {newest} was acknowledged");
     }

@@ -94,7 +94,7 @@ impl WasiHttpHooks for Egress {
         let (client, in_flight, limits) = (self.client.clone(), Arc::clone(&self.in_flight), self.limits);
         Box::new(async move {
             let (request, mapped) = admitted?;
-            let _permit = in_flight.acquire().await.map_err(|_| Error::ConnectionLimitReached)?;
+            let permit = in_flight.acquire_owned().await.map_err(|_| Error::ConnectionLimitReached)?;
             let first_byte = options.and_then(|o| o.first_byte_timeout).unwrap_or(limits.request);
             let sent = client.send(request, mapped, &limits);
             let response = tokio::time::timeout(first_byte.min(limits.request), sent).await;
@@ -112,7 +112,12 @@ impl WasiHttpHooks for Egress {
                     }
                     Error::InternalError(Some("the answer broke off".into()))
                 });
-                capped.boxed_unsync()
+                // A request is in flight until its answer is read, or dropped.
+                let held = capped.map_frame(move |frame| {
+                    let _ = &permit;
+                    frame
+                });
+                held.boxed_unsync()
             });
             let done: Io = Box::new(async { Ok(()) });
             Ok((response, done))

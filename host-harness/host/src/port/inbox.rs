@@ -29,6 +29,8 @@ pub enum Accepted {
     New,
     /// Stored before: nothing to do.
     Duplicate,
+    /// Not stored: its organisation is not connected any more.
+    Unknown,
 }
 
 /// The right to work on one delivery until the lease runs out; the token fences off earlier holders.
@@ -64,6 +66,8 @@ pub struct Hands {
     pub free: u32,
     /// Deliveries of one organisation, those in hand included: a slow one must not fill every hand.
     pub each: u32,
+    /// What was tried so often is given up instead.
+    pub attempts: u32,
     /// What is in hand already, by organisation.
     pub busy: HashMap<OrgId, u32>,
 }
@@ -148,7 +152,8 @@ pub trait Inbox: Send + Sync {
     async fn give_back(&self, leases: Vec<Lease>) -> Result<(), StoreError>;
     /// Failed for the last time.
     async fn bury(&self, lease: &Lease, error: &str, now: Timestamp) -> Result<(), StoreError>;
-    /// Makes a dead or done delivery due again, its attempts counted anew. False if there is none.
+    /// Makes a dead or done delivery of a connected organisation due again, its attempts counted anew. False if there
+    /// is none.
     async fn replay(&self, org: &OrgId, delivery: &DeliveryId, now: Timestamp) -> Result<bool, StoreError>;
     /// A list for people.
     async fn deliveries(&self, org: &OrgId, filter: &DeliveryFilter) -> Result<Vec<DeliveryRow>, StoreError>;
@@ -158,6 +163,11 @@ pub trait Inbox: Send + Sync {
         org: &OrgId,
         delivery: &DeliveryId,
     ) -> Result<Option<(DeliveryRow, Delivery)>, StoreError>;
+    /// Organisations of which so many deliveries wait, or more.
+    async fn crowding(&self, most: u64) -> Result<Vec<OrgId>, StoreError>;
+    /// Forgets deliveries that arrived before these times and are done or dead: one slice of them, those that arrived
+    /// first, from the one after `after` (0 to begin). Answers where to go on; none when there is nothing as old.
+    async fn prune(&self, done: Timestamp, dead: Timestamp, after: i64) -> Result<Option<i64>, StoreError>;
     /// How much waits.
     async fn depth(&self) -> Result<InboxDepth, StoreError>;
 }

@@ -60,6 +60,15 @@ pub trait Organisations: Send + Sync {
     async fn organisations(&self) -> Result<Vec<Organisation>, StoreError>;
     /// Removes the organisation and everything that belongs to it.
     async fn remove_organisation(&self, org: &OrgId) -> Result<(), StoreError>;
+    /// The same, if its connection is still pending and was begun at this time.
+    async fn remove_pending_organisation(&self, org: &OrgId, created_at: Timestamp)
+    -> Result<(), StoreError>;
+    /// Marks it as refused by the provider, if it is live by the connection of this time. False if it is not.
+    async fn refuse_organisation(
+        &self,
+        org: &OrgId,
+        connected_at: Option<Timestamp>,
+    ) -> Result<bool, StoreError>;
 
     /// In one transaction: the organisation is marked as disconnected; its secrets, data key and jobs are removed;
     /// deliveries that wait are set aside. False if there is no such organisation.

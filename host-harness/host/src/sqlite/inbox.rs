@@ -19,7 +19,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
-use super::coding::{decode_headers, encode_headers, unsigned};
+use super::coding::{decode_headers, encode_headers, signed, unsigned};
 use super::fault::{Fault, Outcome, Result};
 use crate::contract::{Delivery, Timestamp};
 use crate::id::{DeliveryId, OrgId};
@@ -40,8 +40,12 @@ const DEAD: i64 = 4;
 #[async_trait::async_trait]
 impl Inbox for SqliteStore {
     async fn accept(&self, org: &OrgId, delivery: NewDelivery) -> Result<Accepted> {
+        // Before the one thread that writes has it.
+        let headers =
+            encode_headers(&delivery.delivery.headers).map_err(|fault| fault.explain(&self.path))?;
         let org = org.clone();
-        self.write(move |connection| accept(connection, &org, &delivery)).await
+        let (body, size) = pack(&delivery.delivery.body);
+        self.write(move |connection| accept(connection, &org, &delivery, &headers, &body, size)).await
     }
 
     async fn claim(&self, hands: Hands, lease_for: Duration, now: Timestamp) -> Result<Vec<LeasedDelivery>> {
@@ -119,7 +123,8 @@ impl Inbox for SqliteStore {
             // Waiting until now, rather than ready: then it is due by the caller's clock, like everything else.
             let update = "UPDATE delivery SET state = 2, due_at = ?3, token = token + 1, attempts = 0,
                     outcome = NULL, error = NULL, finished_at = NULL
-                WHERE org = ?1 AND id = ?2 AND state IN (3, 4)";
+                WHERE org = ?1 AND id = ?2 AND state IN (3, 4)
+                    AND EXISTS (SELECT 1 FROM organisation WHERE id = ?1 AND state <> 3)";
             let values = params![org.as_str(), delivery.as_str(), now];
             Ok(connection.prepare_cached(update)?.execute(values)? > 0)
         })
@@ -135,13 +140,13 @@ impl Inbox for SqliteStore {
         let (org, delivery) = (org.clone(), delivery.clone());
         self.read(move |connection| {
             let select = format!(
-                "SELECT {ROW}, headers, body FROM delivery JOIN delivery_body USING (n) WHERE org = ?1 AND id = ?2"
+                "SELECT {ROW}, headers, body, size FROM delivery JOIN delivery_body USING (n) WHERE org = ?1 AND id = ?2"
             );
-            let read = |of: &Row<'_>| Ok((row(of)?, of.get(9)?, of.get(10)?));
+            let read = |of: &Row<'_>| Ok((row(of)?, of.get(9)?, of.get(10)?, of.get(11)?));
             let mut statement = connection.prepare_cached(&select)?;
             let found = statement.query_row([org.as_str(), delivery.as_str()], read).optional()?;
-            let Some((row, headers, body)): Option<(_, Vec<u8>, _)> = found else { return Ok(None) };
-            Ok(Some((row, Delivery { headers: decode_headers(&headers)?, body })))
+            let Some((row, headers, body, size)): Option<(_, Vec<u8>, _, _)> = found else { return Ok(None) };
+            Ok(Some((row, Delivery { headers: decode_headers(&headers)?, body: unpack(body, size)? })))
         })
         .await
     }
@@ -158,7 +163,60 @@ impl Inbox for SqliteStore {
         })
         .await
     }
+
+    async fn crowding(&self, most: u64) -> Result<Vec<OrgId>> {
+        self.read(move |connection| {
+            let select = "SELECT org FROM (
+                    SELECT org, count(*) AS waiting FROM delivery WHERE state = 0 GROUP BY org
+                    UNION ALL SELECT org, count(*) FROM delivery WHERE due_at IS NOT NULL GROUP BY org
+                ) GROUP BY org HAVING sum(waiting) >= ?1";
+            let mut statement = connection.prepare_cached(select)?;
+            let rows = statement.query_map([signed(most)], |row| row.get::<_, String>(0))?;
+            rows.map(|org| org?.parse().map_err(|_| Fault::damaged("an organisation"))).collect()
+        })
+        .await
+    }
+
+    async fn prune(&self, done: Timestamp, dead: Timestamp, after: i64) -> Result<Option<i64>> {
+        self.write(move |connection| prune(connection, done, dead, after)).await
+    }
 }
+
+/// Deliveries that are looked at in one write.
+const SLICE: i64 = 500;
+
+fn prune(connection: &Connection, done: Timestamp, dead: Timestamp, after: i64) -> Outcome<Option<i64>> {
+    // In the order of their arrival, so that no index is needed for it.
+    let slice = "SELECT max(n), min(received_at), count(*) FROM
+        (SELECT n, received_at FROM delivery WHERE n > ?1 ORDER BY n LIMIT ?2)";
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let (last, oldest, seen): (Option<i64>, Option<Timestamp>, i64) =
+        connection.prepare_cached(slice)?.query_row([after, SLICE], read)?;
+    let (Some(last), Some(oldest)) = (last, oldest) else { return Ok(None) };
+    let delete = "DELETE FROM delivery WHERE n > ?1 AND n <= ?2
+        AND ((state = 3 AND received_at < ?3) OR (state = 4 AND received_at < ?4))";
+    connection.prepare_cached(delete)?.execute([after, last, done, dead])?;
+    Ok((seen == SLICE && oldest < done.max(dead)).then_some(last))
+}
+
+/// A body, and its length if it takes less room compressed.
+fn pack(body: &[u8]) -> (Vec<u8>, Option<i64>) {
+    let packed = lz4_flex::block::compress(body);
+    match i64::try_from(body.len()) {
+        Ok(size) if packed.len() < body.len() => (packed, Some(size)),
+        _ => (body.to_vec(), None),
+    }
+}
+
+fn unpack(body: Vec<u8>, size: Option<i64>) -> Outcome<Vec<u8>> {
+    let damaged = || Fault::damaged("a delivery's body");
+    let Some(size) = size else { return Ok(body) };
+    let size = usize::try_from(size).ok().filter(|size| *size <= MOST_UNPACKED).ok_or_else(damaged)?;
+    lz4_flex::block::decompress(&body, size).map_err(|_| damaged())
+}
+
+/// More than any body that is accepted: a damaged length is not to become memory.
+const MOST_UNPACKED: usize = 64 << 20;
 
 /// Marks the lease's delivery as applied, within the transaction that applies it. When it was done and what it
 /// led to is added by `finish`.
@@ -174,7 +232,19 @@ pub(super) fn lease_end(now: Timestamp, lease_for: Duration) -> Timestamp {
     now.saturating_add(i64::try_from(lease_for.as_micros()).unwrap_or(i64::MAX))
 }
 
-fn accept(connection: &Connection, org: &OrgId, delivery: &NewDelivery) -> Outcome<Accepted> {
+fn accept(
+    connection: &Connection,
+    org: &OrgId,
+    delivery: &NewDelivery,
+    headers: &[u8],
+    body: &[u8],
+    size: Option<i64>,
+) -> Outcome<Accepted> {
+    // It was verified with what was known a moment ago.
+    let connected = "SELECT 1 FROM organisation WHERE id = ?1 AND state <> 3";
+    if !connection.prepare_cached(connected)?.exists([org.as_str()])? {
+        return Ok(Accepted::Unknown);
+    }
     let insert = "INSERT INTO delivery (org, id, event_type, incident, received_at, state, token, attempts)
         VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0) ON CONFLICT (org, id) DO NOTHING";
     let inserted = connection.prepare_cached(insert)?.execute(params![
@@ -188,9 +258,8 @@ fn accept(connection: &Connection, org: &OrgId, delivery: &NewDelivery) -> Outco
         return Ok(Accepted::Duplicate);
     }
     let n = connection.last_insert_rowid();
-    let insert = "INSERT INTO delivery_body (n, headers, body) VALUES (?1, ?2, ?3)";
-    let headers = encode_headers(&delivery.delivery.headers)?;
-    connection.prepare_cached(insert)?.execute(params![n, headers, delivery.delivery.body])?;
+    let insert = "INSERT INTO delivery_body (n, headers, body, size) VALUES (?1, ?2, ?3, ?4)";
+    connection.prepare_cached(insert)?.execute(params![n, headers, body, size])?;
     Ok(Accepted::New)
 }
 
@@ -222,7 +291,9 @@ fn claim(
             if leased.len() == limit {
                 break;
             }
-            let Some(delivery) = lease_oldest(connection, &org, until)? else { continue };
+            let Some(delivery) = lease_oldest(connection, &org, hands.attempts, until, now)? else {
+                continue;
+            };
             leased.push(delivery);
             served = Some(org.clone());
             let held = busy.entry(org.clone()).or_default();
@@ -268,7 +339,13 @@ fn turns(connection: &Connection, limit: usize, hands: &Hands) -> Outcome<Vec<Or
     Ok(turns)
 }
 
-fn lease_oldest(connection: &Connection, org: &OrgId, until: Timestamp) -> Outcome<Option<LeasedDelivery>> {
+fn lease_oldest(
+    connection: &Connection,
+    org: &OrgId,
+    attempts: u32,
+    until: Timestamp,
+    now: Timestamp,
+) -> Outcome<Option<LeasedDelivery>> {
     let oldest = "SELECT n, id, event_type, token, attempts, incident FROM delivery
         WHERE org = ?1 AND state = 0 ORDER BY received_at, n LIMIT 1";
     let read = |row: &Row<'_>| {
@@ -281,12 +358,20 @@ fn lease_oldest(connection: &Connection, org: &OrgId, until: Timestamp) -> Outco
     let Some((n, lease, event_type, attempt, incident)) = found else {
         return Ok(None);
     };
+    // Nobody came to note how its attempts ended: it may be what ends those who try.
+    if attempt > attempts {
+        let bury = "UPDATE delivery SET state = 4, due_at = NULL, finished_at = ?2,
+                error = 'every attempt ended without a word; a worker may have failed over it'
+            WHERE n = ?1";
+        connection.prepare_cached(bury)?.execute([n, now])?;
+        return lease_oldest(connection, org, attempts, until, now);
+    }
     let update = "UPDATE delivery SET state = 1, due_at = ?2, token = ?3, attempts = ?4 WHERE n = ?1";
     connection.prepare_cached(update)?.execute(params![n, until, lease.token, attempt])?;
-    let body = "SELECT headers, body FROM delivery_body WHERE n = ?1";
-    let (headers, body): (Vec<u8>, Vec<u8>) =
-        connection.prepare_cached(body)?.query_row([n], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let delivery = Delivery { headers: decode_headers(&headers)?, body };
+    let body = "SELECT headers, body, size FROM delivery_body WHERE n = ?1";
+    let (headers, body, size): (Vec<u8>, Vec<u8>, Option<i64>) =
+        connection.prepare_cached(body)?.query_row([n], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let delivery = Delivery { headers: decode_headers(&headers)?, body: unpack(body, size)? };
     Ok(Some(LeasedDelivery { lease, attempt, event_type, incident, delivery }))
 }
 

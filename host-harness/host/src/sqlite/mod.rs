@@ -111,6 +111,25 @@ impl SqliteStore {
         self.writer.run(writer::Durability::Written, work).await
     }
 
+    /// Copies the log into the database and empties it, so that what was overwritten or deleted is in neither. Readers
+    /// that are at work can keep it from that; then the next copy does it.
+    async fn forget_former_pages(&self) {
+        let path = Arc::clone(&self.path);
+        let emptied = tokio::task::spawn_blocking(move || {
+            connect(&path)?.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
+        });
+        match emptied.await {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => {
+                tracing::warn!("the log of {} is in use and was not emptied", self.path.display())
+            }
+            Ok(Err(error)) => {
+                tracing::warn!("the log of {} was not emptied: {error}", self.path.display());
+            }
+            Err(error) => tracing::warn!("emptying a log was cut off: {error}"),
+        }
+    }
+
     /// At once and on this thread, each statement on a view of its own: for what takes a few index steps.
     fn glance<T>(&self, work: impl FnOnce(&Connection) -> fault::Outcome<T>) -> Result<T> {
         readers::glance(&self.readers, work)
@@ -133,20 +152,26 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 /// SQLite gives its log and index files the database file's permissions.
+///
+/// A file that exists is not opened here: whoever closes any descriptor of a file gives up all locks that this process
+/// has on it (POSIX), and another store of this process may hold some.
 fn keep_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
+    match options.open(path) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        if file.metadata()?.permissions().mode() & 0o077 != 0 {
-            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        if std::fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         }
     }
-    drop(file);
     Ok(())
 }
 
@@ -159,6 +184,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // serve are parsed anew with every value.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // What is deleted or overwritten within a page, a sealed secret among it, is wiped there.
+    connection.pragma_update_and_check(None, "secure_delete", "FAST", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Kibibytes. The system keeps the file in memory too; this is for the pages that a transaction writes.
     connection.pragma_update(None, "cache_size", -16_384)?;

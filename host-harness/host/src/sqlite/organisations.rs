@@ -45,9 +45,29 @@ impl Organisations for SqliteStore {
         .await
     }
 
-    async fn disconnect_organisation(&self, org: &OrgId, now: Timestamp) -> Result<bool> {
+    async fn remove_pending_organisation(&self, org: &OrgId, created_at: Timestamp) -> Result<()> {
         let org = org.clone();
         self.write(move |connection| {
+            let delete = "DELETE FROM organisation WHERE id = ?1 AND state = 0 AND created_at = ?2";
+            connection.prepare_cached(delete)?.execute(params![org.as_str(), created_at])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn refuse_organisation(&self, org: &OrgId, connected_at: Option<Timestamp>) -> Result<bool> {
+        let org = org.clone();
+        self.write(move |connection| {
+            let update =
+                "UPDATE organisation SET state = 2 WHERE id = ?1 AND state = 1 AND connected_at IS ?2";
+            Ok(connection.prepare_cached(update)?.execute(params![org.as_str(), connected_at])? > 0)
+        })
+        .await
+    }
+
+    async fn disconnect_organisation(&self, org: &OrgId, now: Timestamp) -> Result<bool> {
+        let org = org.clone();
+        let done = self.write(move |connection| {
             let update =
                 "UPDATE organisation SET state = 3, connection = NULL, connected_at = NULL WHERE id = ?1";
             let found = connection.prepare_cached(update)?.execute([org.as_str()])? > 0;
@@ -63,8 +83,10 @@ impl Organisations for SqliteStore {
                 WHERE org = ?1 AND state < 3";
             connection.prepare_cached(bury)?.execute(params![org.as_str(), now])?;
             Ok(found)
-        })
-        .await
+        });
+        let found = done.await?;
+        self.forget_former_pages().await;
+        Ok(found)
     }
 
     async fn data_keys(&self) -> Result<Vec<(OrgId, Sealed)>> {
@@ -81,7 +103,7 @@ impl Organisations for SqliteStore {
     }
 
     async fn replace_data_keys(&self, keys: Vec<(OrgId, Sealed, Sealed)>) -> Result<u64> {
-        self.write(move |connection| {
+        let done = self.write(move |connection| {
             let mut update = connection
                 .prepare_cached("UPDATE data_key SET sealed = ?3 WHERE org = ?1 AND sealed = ?2")?;
             let mut replaced = 0;
@@ -89,8 +111,10 @@ impl Organisations for SqliteStore {
                 replaced += update.execute(params![org.as_str(), former.0, sealed.0])? as u64;
             }
             Ok(replaced)
-        })
-        .await
+        });
+        let replaced = done.await?;
+        self.forget_former_pages().await;
+        Ok(replaced)
     }
 
     async fn data_key(&self, org: &OrgId) -> Result<Option<Sealed>> {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
 use super::coding::{from_json, unsigned};
-use super::fault::{Outcome, Result};
+use super::fault::{Fault, Outcome, Result};
 use crate::contract::{
     Applied, Change, Incident, IncidentKey, KeyPage, RevisitPage, SamplePage, StoredIncident, TimelineEvent,
     Timestamp,
@@ -18,6 +18,8 @@ use crate::port::{IncidentFilter, IncidentPage, Lease, Records};
 
 /// Keys that are looked up where the caller is; more are read on another thread.
 pub(super) const FEW: usize = 32;
+/// What incidents that are asked for together may take.
+const ANSWER_BYTES: usize = 32 << 20;
 
 #[async_trait::async_trait]
 impl Records for SqliteStore {
@@ -174,10 +176,19 @@ fn by_key(
 ) -> Outcome<Vec<Option<StoredIncident>>> {
     let select = "SELECT facts, revision FROM incident WHERE org = ?1 AND id = ?2 AND source = ?3";
     let mut statement = connection.prepare_cached(select)?;
+    let mut bytes = 0_usize;
     let find = |key: &IncidentKey| {
         let stored =
             |row: &Row<'_>| Ok(StoredIncident { facts: row.get(0)?, revision: unsigned(row.get(1)?) });
-        Ok(statement.query_row([org.as_str(), &key.id, &key.source], stored).optional()?)
+        let found = statement.query_row([org.as_str(), &key.id, &key.source], stored).optional()?;
+        bytes = bytes.saturating_add(found.as_ref().map_or(0, |found| found.facts.len()));
+        // Asking for the same again and again is not to become memory.
+        if bytes > ANSWER_BYTES {
+            return Err(Fault::full(format!(
+                "these incidents take more than {ANSWER_BYTES} bytes; ask for fewer"
+            )));
+        }
+        Ok(found)
     };
     keys.iter().map(find).collect()
 }

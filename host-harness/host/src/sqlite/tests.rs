@@ -142,7 +142,7 @@ fn counts(created: u32, updated: u32, unchanged: u32, stale: u32, events: u32) -
 
 /// So many hands, whoever's deliveries they get.
 fn hands(free: u32) -> Hands {
-    Hands { free, each: u32::MAX, ..Hands::default() }
+    Hands { free, each: u32::MAX, attempts: u32::MAX, ..Hands::default() }
 }
 
 /// Accepts one delivery of `acme` and leases it at this time.

@@ -43,13 +43,11 @@ const refresh = async () => {
 
 if (document.querySelector("[data-live]")) {
   const source = new EventSource("/live");
-  let lost = false;
   source.addEventListener("message", refresh);
-  source.addEventListener("error", () => { lost = true; });
   source.addEventListener("open", () => {
     document.documentElement.dataset.live = "on";
-    if (lost) refresh();
-    lost = false;
+    // What happened since the page was made, or since the last connection.
+    refresh();
   });
   addEventListener("pagehide", () => source.close());
   // A plan goes on in memory, where no event tells of it.

@@ -17,8 +17,14 @@ use crate::sqlite::inbox;
 
 /// What one key of the plugin's state may hold; the contract's number.
 const STATE_BYTES: usize = 1_000_000;
-/// What all of an organisation's state may take.
+/// What all of an organisation's state may take, its keys included.
 const ALL_STATE_BYTES: i64 = 64_000_000;
+/// Keys that an organisation's state may have.
+const STATE_KEYS: i64 = 200_000;
+/// What a key may have.
+const KEY_BYTES: usize = 500;
+/// What one incident's facts, and its record, may take each.
+const INCIDENT_BYTES: usize = 4_000_000;
 
 pub(super) fn commit(
     connection: &Connection,
@@ -71,6 +77,9 @@ struct Stored {
 impl<'a> Commit<'a> {
     fn put_incident(&mut self, write: &IncidentWrite) -> Outcome<()> {
         let row = Row::of(write)?;
+        if write.facts.len().max(row.record.len()) > INCIDENT_BYTES {
+            return Err(Fault::full(format!("an incident takes at most {INCIDENT_BYTES} bytes")));
+        }
         let stored = self.stored(write, &row)?;
         match &stored {
             stored if stored.as_ref().map(|stored| unsigned(stored.revision)) != write.base => {
@@ -289,21 +298,27 @@ fn set_state(connection: &Connection, org: &OrgId, key: &str, value: Option<&[u8
         connection.prepare_cached(delete)?.execute([org.as_str(), key])?;
         return Ok(());
     };
+    if key.len() > KEY_BYTES {
+        return Err(Fault::invalid(format!("a key of state has at most {KEY_BYTES} bytes")));
+    }
     if value.len() > STATE_BYTES {
         let (size, limit) = (value.len(), STATE_BYTES);
         return Err(Fault::invalid(format!(
             "a state of {size} bytes is more than the {limit} that one key may hold"
         )));
     }
-    // Of a value that is long, its length is read and not the value.
-    let others = "SELECT coalesce(sum(length(value)), 0) FROM state WHERE org = ?1 AND key <> ?2";
-    let others: i64 = connection.prepare_cached(others)?.query_row([org.as_str(), key], |row| row.get(0))?;
-    if others.saturating_add(i64::try_from(value.len()).unwrap_or(i64::MAX)) > ALL_STATE_BYTES {
-        return Err(Fault::full(format!("a plugin's state holds at most {ALL_STATE_BYTES} bytes")));
-    }
     let upsert = "INSERT INTO state (org, key, value) VALUES (?1, ?2, ?3)
         ON CONFLICT (org, key) DO UPDATE SET value = excluded.value";
     connection.prepare_cached(upsert)?.execute(params![org.as_str(), key, value])?;
+    let size = "SELECT keys, bytes FROM state_size WHERE org = ?1";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let (keys, bytes): (i64, i64) = connection.prepare_cached(size)?.query_row([org.as_str()], read)?;
+    if keys > STATE_KEYS || bytes > ALL_STATE_BYTES {
+        // What was written goes with the rest of the commit.
+        return Err(Fault::full(format!(
+            "a plugin's state holds at most {ALL_STATE_BYTES} bytes under {STATE_KEYS} keys"
+        )));
+    }
     Ok(())
 }
 

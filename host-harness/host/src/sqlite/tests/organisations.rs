@@ -71,7 +71,7 @@ async fn nothing_of_a_removed_organisation_stays() {
     store.import_services(&acme, vec![entry]).await.unwrap();
 
     let filled = tables_with_rows(&store).await;
-    assert_eq!(filled.len(), 14, "this test puts a row into every table: {filled:?}");
+    assert_eq!(filled.len(), 15, "this test puts a row into every table: {filled:?}");
     store.remove_organisation(&acme).await.unwrap();
     assert_eq!(tables_with_rows(&store).await, Vec::<String>::new());
 }
@@ -92,4 +92,24 @@ async fn tables_with_rows(store: &SqliteStore) -> Vec<String> {
         Ok(filled)
     };
     store.read(read).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_older_connection_that_fails_takes_nothing_from_a_newer_one() {
+    let store = fixture().await;
+    let acme = org("acme");
+    // A second connect, begun before the first was accepted.
+    store.remove_pending_organisation(&acme, 1).await.unwrap();
+    assert!(store.organisation(&acme).await.unwrap().is_some());
+    // The former key is refused after another was accepted.
+    assert!(!store.refuse_organisation(&acme, Some(7)).await.unwrap());
+    assert_eq!(store.organisation(&acme).await.unwrap().unwrap().state, OrganisationState::Live);
+    assert!(store.refuse_organisation(&acme, None).await.unwrap());
+    assert_eq!(store.organisation(&acme).await.unwrap().unwrap().state, OrganisationState::Refused);
+
+    store.put_organisation(&organisation("new", OrganisationState::Pending)).await.unwrap();
+    store.remove_pending_organisation(&org("new"), 2).await.unwrap();
+    assert!(store.organisation(&org("new")).await.unwrap().is_some(), "another one was begun since");
+    store.remove_pending_organisation(&org("new"), 1).await.unwrap();
+    assert!(store.organisation(&org("new")).await.unwrap().is_none());
 }

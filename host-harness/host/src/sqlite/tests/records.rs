@@ -262,3 +262,45 @@ fn host_service(id: &str, name: &str) -> crate::port::HostService {
         aliases: Vec::new(),
     }
 }
+
+#[tokio::test]
+async fn keys_of_state_count_and_are_bounded() {
+    let store = fixture().await;
+    let acme = org("acme");
+    let set = |key: String| Change::SetState((key, Some(Vec::new())));
+    let long = store.commit(&acme, vec![set("k".repeat(501))], None).await;
+    assert!(matches!(long, Err(crate::port::StoreError::Invalid(_))), "{long:?}");
+    for part in 0..10 {
+        let changes = (0..20_000).map(|number| set(format!("{part}/{number}"))).collect();
+        store.commit(&acme, changes, None).await.unwrap();
+    }
+    let over = store.commit(&acme, vec![set("one more".into())], None).await;
+    assert!(matches!(over, Err(crate::port::StoreError::Full(_))), "{over:?}");
+    store
+        .commit(&acme, vec![Change::SetState(("0/0".into(), None)), set("one more".into())], None)
+        .await
+        .unwrap();
+    store.commit(&org("beta"), vec![set("one more".into())], None).await.unwrap();
+}
+
+#[tokio::test]
+async fn incidents_that_are_asked_for_again_and_again_do_not_become_memory() {
+    let store = fixture().await;
+    let acme = org("acme");
+    let write = |facts: usize| {
+        Change::PutIncident(IncidentWrite {
+            incident: incident("1"),
+            facts: vec![7; facts],
+            revisit: false,
+            base: None,
+        })
+    };
+    let large = store.commit(&acme, vec![write(4_000_001)], None).await;
+    assert!(matches!(large, Err(crate::port::StoreError::Full(_))), "{large:?}");
+    store.commit(&acme, vec![write(4_000_000)], None).await.unwrap();
+    assert_eq!(store.incidents_by_key(&acme, &vec![key("1"); 8]).await.unwrap().len(), 8);
+    for many in [9, 1_000] {
+        let asked = store.incidents_by_key(&acme, &vec![key("1"); many]).await;
+        assert!(matches!(asked, Err(crate::port::StoreError::Full(_))));
+    }
+}
