@@ -33,7 +33,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-const CONNECTIONS: usize = 256;
+const CONNECTIONS: usize = 512;
 /// Incidents of each organisation that are updated again and again.
 const INCIDENTS: u64 = 200;
 const KIND: &str = "public_incident.incident_updated_v2";

@@ -27,6 +27,10 @@ use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Keys, Migrate, Opsgenie, Org, Services, Users, Verb, Webhook};
 
+/// A webhook's way makes many small allocations on one thread that another frees.
+#[global_allocator]
+static HEAP: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_new(&cli.log);

@@ -28,8 +28,11 @@ pub(crate) async fn run(options: Serve) -> Result<()> {
     }
     let name = &host.plugin().descriptor().name;
     let organisations = host.store().organisations().await?;
-    for organisation in &organisations {
+    for organisation in organisations.iter().take(NAMED) {
         eprintln!("  {}: POST /webhooks/{name}/{}", organisation.id, organisation.id);
+    }
+    if organisations.len() > NAMED {
+        eprintln!("  and {} more; `org list` names them", organisations.len() - NAMED);
     }
     if organisations.is_empty() {
         eprintln!("  no organisation is connected yet; `connect` may run while this serves");
@@ -37,6 +40,9 @@ pub(crate) async fn run(options: Serve) -> Result<()> {
     let Serve { public_url, map_origin: origin_map, .. } = options;
     serve(host, listener, true, Setup { address, token, public_url, origin_map }).await
 }
+
+/// Organisations that are named when it starts.
+const NAMED: usize = 20;
 
 /// Binds, and says where.
 pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {

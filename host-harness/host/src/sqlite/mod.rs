@@ -195,7 +195,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 /// What is a property of the file, and set once.
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     // An incident takes two to four kilobytes; of larger pages less is left empty. A file that exists keeps its own.
-    connection.pragma_update(None, "page_size", 8_192)?;
+    connection.pragma_update(None, "page_size", 4_096)?;
     let deadline = std::time::Instant::now() + PATIENCE;
     loop {
         // The busy timeout does not cover this change, and two processes may create the file together.
