@@ -34,6 +34,8 @@ pub struct Batch {
     news: Vec<Box<News>>,
     /// Single timeline events to add, if their incident is known.
     pub events: Vec<TimelineEvent>,
+    /// Of the one incident that there is news of: what is stored of it, if that was just read.
+    pub known: Option<Option<StoredIncident>>,
     /// Whether to write records whose facts are unchanged too; the host knows those that stay the same.
     rederive: bool,
 }
@@ -47,7 +49,7 @@ impl Default for Batch {
 impl Batch {
     /// For incidents of this source.
     pub fn of(source: &'static Source) -> Batch {
-        Batch { source, news: Vec::new(), events: Vec::new(), rederive: false }
+        Batch { source, news: Vec::new(), events: Vec::new(), known: None, rederive: false }
     }
 
     /// For incidents whose records are to be written anew, whether there is news of them or not.
@@ -111,7 +113,8 @@ pub fn apply(
             return Ok(effects);
         }
         let context = anew.as_ref().unwrap_or(context);
-        let mut drafts = drafts(world, context, batch)?;
+        let known = batch.known.as_ref().filter(|_| attempt == 0);
+        let mut drafts = drafts(world, context, batch, known)?;
         link(world, &mut drafts)?;
         let mut effects = Effects::default();
         let mut changes = Vec::with_capacity(drafts.len() * 2 + extra.len());
@@ -153,14 +156,23 @@ struct Draft<'a> {
     services: Vec<ServiceName>,
 }
 
-fn drafts<'a>(world: &mut dyn World, context: &Context, batch: &'a Batch) -> Result<Vec<Draft<'a>>, Error> {
+fn drafts<'a>(
+    world: &mut dyn World,
+    context: &Context,
+    batch: &'a Batch,
+    known: Option<&Option<StoredIncident>>,
+) -> Result<Vec<Draft<'a>>, Error> {
     let mut drafts = Vec::with_capacity(batch.news.len());
     for entries in batch.news.chunks(KEYS_PER_CALL) {
         let mut keys = Vec::with_capacity(entries.len());
         for news in entries {
             keys.push(key(batch.source.name, &news.id));
         }
-        for (news, stored) in entries.iter().zip(world.incidents(&keys)?) {
+        let stored = match known {
+            Some(known) if entries.len() == 1 => alloc::vec![known.clone()],
+            _ => world.incidents(&keys)?,
+        };
+        for (news, stored) in entries.iter().zip(stored) {
             drafts.extend(draft(world, context, batch.source, news, stored)?);
         }
     }

@@ -7,7 +7,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{insert_once, no_answer, read_page, read_state, write_state};
+use super::{decode_state, insert_once, no_answer, read_page, read_state, write_state};
 use crate::incidentio::client::{self, ApiError, Page};
 use crate::incidentio::payload;
 use crate::model::{Change, DAY, Error, Level, Priority, Settings, SeverityOverride, Timestamp};
@@ -98,9 +98,9 @@ fn shard(index: i64) -> String {
 }
 
 impl Account {
-    fn load(world: &mut dyn World) -> Result<Account, Error> {
+    fn load(world: &mut dyn World, bytes: Option<&[u8]>) -> Result<Account, Error> {
         let mut account = Account::default();
-        read_state(world, ACCOUNT, &mut account)?;
+        decode_state(ACCOUNT, bytes, &mut account)?;
         for index in 0..account.shards.unwrap_or(0) {
             let mut part = Shard::default();
             read_state(world, &shard(index), &mut part)?;
@@ -144,10 +144,12 @@ impl Account {
 impl Context {
     /// What is stored; empty before the first connect.
     pub fn load(world: &mut dyn World) -> Result<Context, Error> {
-        let mut settings = StoredSettings::default();
-        read_state(world, SETTINGS, &mut settings)?;
         let stored = stored(world)?;
-        Ok(Context { settings: settings.into(), account: Account::load(world)?, stored })
+        let [own, account] = &stored;
+        let mut settings = StoredSettings::default();
+        decode_state(SETTINGS, own.as_deref(), &mut settings)?;
+        let account = Account::load(world, account.as_deref())?;
+        Ok(Context { settings: settings.into(), account, stored })
     }
 
     /// Whether this is still what is stored: settings can change while a step waits for answers.

@@ -41,7 +41,8 @@ fn delivered(
     };
     // A delivery from before the incident was hidden may arrive after it: what it shows may no longer be shown.
     let id = snapshot.id();
-    let hidden = match stored(world, id)? {
+    let known = stored(world, id)?;
+    let hidden = match &known {
         Some(stored) => Facts::from_bytes(&stored.facts).is_some_and(|facts| facts.hidden_at.is_some()),
         None => world.state(&unseen(id))?.is_some(),
     };
@@ -54,6 +55,7 @@ fn delivered(
     });
     let status = &snapshot.incident.incident_status.name;
     let mut batch = Batch::default();
+    batch.known = Some(known);
     batch.events.extend(told.iter().map(|told| timeline::of_told(id, told, status)));
     let version = snapshot.updated_at;
     let id = snapshot.id().to_string();

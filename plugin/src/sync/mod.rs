@@ -47,10 +47,15 @@ fn insert_once(list: &mut Vec<String>, item: &String) {
 /// Reads a value of the plugin's own state into an empty one; false if there is none. One that cannot be read is
 /// an error, not an empty value: starting anew would silently import everything again.
 pub(crate) fn read_state(world: &mut dyn World, name: &str, into: &mut dyn Object) -> Result<bool, Error> {
-    let Some(bytes) = world.state(name)? else {
+    decode_state(name, world.state(name)?.as_deref(), into)
+}
+
+/// The same of a value that has been read.
+pub(crate) fn decode_state(name: &str, bytes: Option<&[u8]>, into: &mut dyn Object) -> Result<bool, Error> {
+    let Some(bytes) = bytes else {
         return Ok(false);
     };
-    match stored::read(&bytes, Slot::Object(into)) {
+    match stored::read(bytes, Slot::Object(into)) {
         Some(()) => Ok(true),
         None => Err(Error::Storage(format!("the plugin's state `{name}` is damaged"))),
     }
