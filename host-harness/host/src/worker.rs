@@ -24,7 +24,7 @@ const MOST_ATTEMPTS: u32 = 20;
 /// How long free hands may wait for more of them, so that one claim serves many.
 const FILL_AFTER: Duration = Duration::from_millis(5);
 /// Deliveries that are applied at a time while webhooks wait at the door.
-const PRESSED: u32 = 4;
+const PRESSED: u32 = 16;
 /// What has been applied for so long waits for something.
 const SLOW: Duration = Duration::from_secs(1);
 /// How long an idle worker sleeps at most, so that retries and other processes' deliveries are seen.

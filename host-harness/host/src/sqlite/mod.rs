@@ -2,9 +2,9 @@
 //!
 //! - **Durable on return.** The database runs in WAL mode with `synchronous = FULL`. One thread writes: it takes
 //!   whatever waits, runs each piece of work in a savepoint of one transaction and syncs once for all of them, so
-//!   that a failing piece harms none of its neighbours and a thousand small writes cost a few syncs. Leases and how
-//!   attempts ended are not synced by themselves: a power cut can undo the last of them, which makes work due again
-//!   and loses none; a killed process undoes nothing.
+//!   that a failing piece harms none of its neighbours and a thousand small writes cost a few syncs. Leases, how
+//!   attempts ended, and what applied a delivery are not synced by themselves: a power cut can undo the last of them,
+//!   which makes the delivery due again and loses none; a killed process undoes nothing.
 //!   Another thread copies the log into the database meanwhile.
 //! - **Shared.** Leases are rows with a fencing token, and nothing else guards them: several processes may have the
 //!   same file open. A process that finds the file locked waits for some seconds, then answers `Unavailable`.

@@ -25,7 +25,11 @@ const ANSWER_BYTES: usize = 32 << 20;
 impl Records for SqliteStore {
     async fn commit(&self, org: &OrgId, changes: Vec<Change>, completes: Option<&Lease>) -> Result<Applied> {
         let (org, completes) = (org.clone(), completes.cloned());
-        self.write(move |connection| commit::commit(connection, &org, &changes, completes.as_ref())).await
+        // What a power cut undoes of a delivery's commit is due again with the delivery, which is in the same one.
+        let replayed = completes.is_some();
+        let work =
+            move |connection: &Connection| commit::commit(connection, &org, &changes, completes.as_ref());
+        if replayed { self.note(work).await } else { self.write(work).await }
     }
 
     async fn incidents_by_key(
