@@ -1,10 +1,10 @@
 //! How fast a server takes webhooks, and applies them: real processes, real HTTP on loopback.
 //!
 //! ```text
-//! webhook_load --name NAME --seconds N [--rate N] [--organisations N] [--component FILE --database FILE] -- SERVER…
+//! webhook_load --name NAME --seconds N [--rate N] [--organisations N] [--database FILE] -- SERVER…
 //! ```
 //!
-//! The server says `http://ADDRESS:PORT: …` on the first line of its standard error. With a component and a database,
+//! The server says `http://ADDRESS:PORT: …` on the first line of its standard error. With a database,
 //! it is the harness: its organisations are connected first, and what waits to be applied is read meanwhile. Without,
 //! it is anything that answers 204. The sender shares the machine with the server; its share of the processor is told
 //! with the result.
@@ -12,7 +12,7 @@
 //! With a rate the load is open: each webhook has its time, whatever became of the one before, and is measured from
 //! that time on. Without, it is closed: each connection sends the next as soon as the last is answered.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a benchmark may")]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -92,14 +92,21 @@ fn bench(incidents: u32) -> Result<()> {
 }
 
 fn webhooks() -> Result<()> {
-    let [(wasm, _), _] = components()?;
+    components()?;
     succeed(&mut cargo(&["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
     let harness = target().join("debug/koalr-harness");
-    for load in [&["burst", "30"][..], &["paced", "30", "1000"]] {
+    let loads = [
+        ("burst", &["--seconds", "30"][..]),
+        ("5,000/s", &["--seconds", "60", "--rate", "5000"]),
+        ("1,000/s", &["--seconds", "30", "--rate", "1000"]),
+    ];
+    for (name, load) in loads {
         let directory = target().join(format!("load-{}", std::process::id()));
         std::fs::create_dir_all(&directory)?;
         let mut run = Command::new(target().join("debug/examples/webhook_load"));
-        run.arg(&harness).arg(&wasm).arg(&directory).args(load);
+        let database = directory.join("load.db");
+        run.args(["--name", name]).args(load).arg("--database").arg(&database).arg("--").arg(&harness);
+        run.arg("serve").arg("--db").arg(&database).args(["--listen", "127.0.0.1:0"]);
         let ran = succeed(&mut run);
         std::fs::remove_dir_all(&directory)?;
         ran?;
