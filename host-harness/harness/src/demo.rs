@@ -1,6 +1,7 @@
 //! `demo`: the whole program at work on a simulated account, in the order in which a user meets it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use chrono::{TimeDelta, Utc};
@@ -189,11 +190,17 @@ async fn follow(host: &Host, org: &OrgId, simulator: &Simulator) -> Result<()> {
 /// Waits until the webhooks are delivered and applied, then prints what they led to.
 async fn shown(host: &Host, org: &OrgId, simulator: &Simulator, id: &str, told: &mut usize) -> Result<()> {
     simulator.settle().await;
-    koalr_host::worker::InboxWorker::new(host.clone()).settle().await?;
-    let mut rows = host.store().deliveries(org, &DeliveryFilter::default()).await?;
+    let mut rows = loop {
+        let rows = host.store().deliveries(org, &DeliveryFilter::default()).await?;
+        // What a delivery led to is noted after its effect.
+        if rows.iter().all(|row| row.finished_at.is_some()) {
+            break rows;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
     rows.reverse();
     for row in rows.iter().skip(*told) {
-        let outcome = row.outcome.as_deref().or(row.error.as_deref()).unwrap_or("in work");
+        let outcome = row.outcome.as_deref().or(row.error.as_deref()).unwrap_or("done");
         println!("  webhook {} -> {outcome}", row.event_type);
     }
     *told = rows.len();
