@@ -1,6 +1,7 @@
 //! What a guest tries beyond its limits: others' data, forbidden places, hostile servers, and ends without warning.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use koalr_host::contract::{BackfillSource, ClockEnd, ClockStart, MttrQuery, Severity};
@@ -14,12 +15,17 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::*;
 
-/// A server that answers each connection in its own bad way, by the path that is asked for.
-async fn hostile_server() -> String {
+/// A server that answers each connection in its own bad way, by the path that is asked for. With it, how many
+/// requests it was asked and did not answer at the same time, at most.
+async fn hostile_server() -> (String, Arc<AtomicUsize>) {
+    let most = Arc::new(AtomicUsize::new(0));
+    let open = Arc::new(AtomicUsize::new(0));
+    let peak = Arc::clone(&most);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            let (open, most) = (Arc::clone(&open), Arc::clone(&most));
             tokio::spawn(async move {
                 let mut asked = Vec::new();
                 while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -31,11 +37,13 @@ async fn hostile_server() -> String {
                 }
                 let line = String::from_utf8_lossy(&asked);
                 let path = line.split_whitespace().nth(1).unwrap_or_default().to_string();
+                most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 let _ = misbehave(&mut stream, &path).await;
+                open.fetch_sub(1, Ordering::SeqCst);
             });
         }
     });
-    format!("http://{address}")
+    (format!("http://{address}"), peak)
 }
 
 async fn misbehave(stream: &mut TcpStream, path: &str) -> std::io::Result<()> {
@@ -65,14 +73,15 @@ async fn misbehave(stream: &mut TcpStream, path: &str) -> std::io::Result<()> {
                 stream.write_all(b"x-more: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n").await?;
             }
         }
-        "/silence" => std::future::pending().await,
+        // Until the other side has had enough.
+        "/silence" => stream.read(&mut [0]).await.map(drop),
         _ => stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await,
     }
 }
 
 async fn guest_with_network(limits: Limits) -> Guest {
     let mut guest = Guest::new(limits).await;
-    guest.mapped_to = Some(hostile_server().await);
+    guest.mapped_to = Some(hostile_server().await.0);
     guest
 }
 
@@ -179,11 +188,33 @@ async fn connections_and_bodies_without_end_are_refused() {
     let error = guest.told(&["hoard-connections", "https://api.guest.example/silence"]).await;
     assert!(matches!(error, HostError::Call(CallError::Trapped(_))), "{error}");
 
+    // With handles enough for all hundred: four are on their way at a time.
+    let limits = Limits { requests_in_flight: 4, request: Duration::from_millis(300), ..Limits::default() };
+    let mut guest = Guest::new(limits).await;
+    let (url, most) = hostile_server().await;
+    guest.mapped_to = Some(url);
+    let answer = guest.answered(&["hoard-connections", "https://api.guest.example/silence"]).await;
+    assert!(answer.starts_with("100 begun"), "{answer}");
+    // Four that were given up may not be closed yet while the next four begin.
+    let most = most.load(Ordering::SeqCst);
+    assert!((1..=8).contains(&most), "{most} at once");
+
     let guest = guest_with_network(Limits { wall: Duration::from_secs(2), ..Limits::default() }).await;
     let answer = guest.told(&["send-without-end", "https://api.guest.example/"]).await;
     let refused = answer.to_string().contains("then broke off");
     assert!(refused, "{answer}");
     guest.serves_on().await;
+}
+
+#[tokio::test]
+async fn verification_has_the_clock_and_the_secret_and_nothing_else() {
+    let guest = guest_with_network(Limits::default()).await;
+    let bench = &guest.bench;
+    guest.connect(&bench.org, &["live"]).await.unwrap();
+    let delivery = bench.signed("msg_1", b"peek", HeaderFamily::Webhook);
+    let received = bench.host.receive(&bench.org, delivery).await.unwrap();
+    assert_eq!(received.verified.event_type, "[false, false, false, false, false]");
+    assert_eq!(bench.store.state(&bench.org, "peeked").await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -215,7 +215,7 @@ impl Guest {
         guest
     }
 
-    async fn connect(&self, org: &OrgId, misdeed: &[&str]) -> Result<Connection, HostError> {
+    pub(crate) async fn connect(&self, org: &OrgId, misdeed: &[&str]) -> Result<Connection, HostError> {
         let mut connect = connect_with("", "");
         (connect.credentials, connect.secrets, connect.origin_map) = (vec![], vec![], vec![]);
         connect.settings.service_fields = misdeed.iter().map(ToString::to_string).collect();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use koalr_host::contract::Phase;
-use koalr_host::port::{Accepted, DeliveryState, JobKind};
+use koalr_host::port::{Accepted, Clock, DeliveryState, JobKind, NewDelivery};
 use koalr_host::worker::InboxWorker;
 use koalr_host::{Limits, ReceiveError};
 use koalr_simulator::{Change, Effect, Fault, HeaderFamily, Mode, NewIncident, Simulator};
@@ -289,10 +289,31 @@ async fn a_slow_provider_holds_up_the_deliveries_of_its_own_organisation_only() 
 #[tokio::test]
 async fn a_full_inbox_refuses_and_stores_nothing() {
     let simulator = account(10, 6).await;
-    let bench = Bench::with_limits(Limits { pending: 0, ..Limits::default() }).await;
+    let bench = Bench::with_limits(Limits { pending: 2, ..Limits::default() }).await;
     bench.connect(&simulator.base_url()).await.unwrap();
-    let delivery = bench.signed("msg_1", b"{}", HeaderFamily::Webhook);
-    let refused = bench.host.receive(&bench.org, delivery).await.unwrap_err();
-    assert!(matches!(refused, ReceiveError::Backlog(0)), "{refused}");
-    assert!(bench.drain().await.is_empty());
+    for id in ["msg_1", "msg_2"] {
+        let new = NewDelivery {
+            id: id.parse().unwrap(),
+            event_type: "unknown".into(),
+            incident: None,
+            received_at: bench.clock.now(),
+            delivery: bench.signed(id, br#"{"event_type":"galaxy.exploded_v9"}"#, HeaderFamily::Webhook),
+        };
+        bench.store.accept(&bench.org, new).await.unwrap();
+    }
+    let send = async || {
+        bench
+            .host
+            .receive(
+                &bench.org,
+                bench.signed("msg_3", br#"{"event_type":"galaxy.exploded_v9"}"#, HeaderFamily::Webhook),
+            )
+            .await
+    };
+    let refused = send().await.unwrap_err();
+    assert!(matches!(refused, ReceiveError::Backlog(2)), "{refused}");
+    assert_eq!(bench.drain().await.len(), 2, "what is refused is not stored");
+    // There is room again as soon as what waits is counted anew.
+    eventually(async || send().await.is_ok()).await;
+    assert_eq!(bench.drain().await.len(), 3);
 }

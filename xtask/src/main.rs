@@ -17,6 +17,7 @@ const HELP: &str = "\
 cargo xtask <verb>
 
   plugin           build the components: target/plugin/incidentio.wasm and target/plugin/opsgenie.wasm
+  guests           build the misbehaving components that the tests attack the host with
   demo [--exit]    build everything and run the demo; --exit ends it after the summary
   test             format, clippy with warnings denied, the components, every test
   fuzz TARGET      feed a target of fuzz/ without an end; needs cargo-fuzz and a nightly compiler
@@ -43,6 +44,7 @@ fn main() -> Result<()> {
             run.args(rest);
             succeed(&mut run)
         }
+        ["guests"] => guests(),
         ["test"] => test(),
         ["fuzz", target] => fuzz(target),
         ["reproduce"] => reproduce(),
@@ -66,8 +68,7 @@ fn test() -> Result<()> {
     succeed(&mut cargo(&["fmt", "--all", "--check"]))?;
     deny()?;
     components()?;
-    component("koalr-guests", None)?;
-    component("koalr-guests", Some("trap-in-describe"))?;
+    guests()?;
     let deny = ["--", "-D", "warnings"];
     // What exists on wasm only is linted there.
     let wasm = ["-p", "incidentio", "-p", "koalr-guests", "--target", TARGET, "--profile", "plugin"];
@@ -139,6 +140,13 @@ fn deny() -> Result<()> {
         return succeed(&mut cargo(&["deny", "--offline", "check", "advisories"]));
     }
     println!("advisories are not checked: there is no database of them here; `cargo deny fetch` gets it");
+    Ok(())
+}
+
+/// Builds what the tests attack the host with.
+fn guests() -> Result<()> {
+    component("koalr-guests", None)?;
+    component("koalr-guests", Some("trap-in-describe"))?;
     Ok(())
 }
 

@@ -177,14 +177,15 @@ pub(crate) fn spread(of: &Durations) -> String {
         (86_400.0, "1 d"),
         (604_800.0, "7 d"),
     ];
-    let (left, right, top, bottom) = (8.0, 472.0, 30.0, 100.0);
-    let longest = of.max.max(604_800.0 * 1.5);
+    let (left, right, top, bottom) = (8.0, 672.0, 30.0, 100.0);
+    // So that the last band has room for its name.
+    let longest = of.max.max(604_800.0 * 3.0);
     let x = |seconds: f64| {
         let part = (seconds.clamp(SHORTEST, longest) / SHORTEST).ln() / (longest / SHORTEST).ln();
         left + part * (right - left)
     };
     let mut out = String::from(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 480 140\" width=\"480\" height=\"140\" role=\"img\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 680 140\" width=\"680\" height=\"140\" role=\"img\" \
          font-family=\"system-ui, sans-serif\" font-size=\"12\">\n",
     );
     let told = [("shortest", of.min), ("median", of.median), ("90 % within", of.p90), ("longest", of.max)];
@@ -286,11 +287,11 @@ impl Draw<'_> {
 
     fn legend<'s>(&mut self, sources: impl Iterator<Item = &'s str>) {
         let mut x = LEFT;
-        let marks = [("median", BAR), ("mean", MEAN)].into_iter();
-        let counts = sources.enumerate().map(|(source, name)| (name, colour(source)));
+        let marks = [("median".to_owned(), BAR), ("mean".to_owned(), MEAN)].into_iter();
+        let counts = sources.enumerate().map(|(source, name)| (format!("n, {name}"), colour(source)));
         for (name, fill) in marks.chain(counts) {
             self.bar((x, 36.0), (12.0, 12.0), fill, 1.0);
-            self.text(x + 18.0, 46.0, "start", FAINT, name);
+            self.text(x + 18.0, 46.0, "start", FAINT, &name);
             x += 40.0 + 7.0 * name.chars().count() as f64;
         }
     }

@@ -45,9 +45,15 @@ enum Verdict {
     Leave,
 }
 
+/// One that is done, and what it led to.
+type Ended = (Lease, String);
+
 /// What a worker has in hand.
 struct InHand {
-    applying: JoinSet<Result<(), StoreError>>,
+    applying: JoinSet<Result<Option<Ended>, StoreError>>,
+    /// What those led to that are done, as long as that is not being noted. One write notes many.
+    ended: Vec<Ended>,
+    noting: JoinSet<Result<(), StoreError>>,
     leases: HashMap<Id, Held>,
     /// Deliveries of incidents that one is being applied of: two at a time would get in each other's way.
     lines: HashMap<Line, VecDeque<LeasedDelivery>>,
@@ -75,6 +81,8 @@ impl InHand {
     fn new() -> InHand {
         InHand {
             applying: JoinSet::new(),
+            ended: Vec::new(),
+            noting: JoinSet::new(),
             leases: HashMap::new(),
             lines: HashMap::new(),
             busy: HashMap::new(),
@@ -83,7 +91,19 @@ impl InHand {
     }
 
     fn is_empty(&self) -> bool {
-        self.applying.is_empty()
+        self.applying.is_empty() && self.noting.is_empty()
+    }
+
+    /// Has what ended noted, unless that is being done: what ends meanwhile goes with the next write.
+    fn note(&mut self, worker: &InboxWorker) {
+        if self.ended.is_empty() || !self.noting.is_empty() {
+            return;
+        }
+        let (worker, ended) = (worker.clone(), std::mem::take(&mut self.ended));
+        self.noting.spawn(async move {
+            let (store, now) = (worker.host.store(), worker.host.clock().now());
+            store.finish(ended, now).await.map(drop)
+        });
     }
 
     /// Most hands wait, for a commit or for the provider. A quarter of the slots is left for other calls, and one
@@ -132,8 +152,16 @@ impl InHand {
     /// The next that ends, if anything is in hand; what waited for it begins.
     async fn next(&mut self, worker: &InboxWorker) -> Option<Result<(), StoreError>> {
         let ended = loop {
+            if self.is_empty() {
+                return None;
+            }
             tokio::select! {
-                ended = self.applying.join_next_with_id() => break ended?,
+                Some(ended) = self.applying.join_next_with_id() => break ended,
+                Some(noted) = self.noting.join_next() => {
+                    self.note(worker);
+                    // One that was cut off has not said anything; its deliveries are applied again.
+                    return Some(noted.unwrap_or(Ok(())));
+                }
                 () = tokio::time::sleep_until(self.renew_at) => {
                     self.renew_at = Instant::now() + BEAT;
                     let (store, now) = (worker.host.store(), worker.host.clock().now());
@@ -144,7 +172,12 @@ impl InHand {
             }
         };
         let (id, result) = match ended {
-            Ok((id, result)) => (id, result),
+            Ok((id, Ok(ended))) => {
+                self.ended.extend(ended);
+                self.note(worker);
+                (id, Ok(()))
+            }
+            Ok((id, Err(error))) => (id, Err(error)),
             // Its lease runs out.
             Err(error) => (error.id(), Ok(())),
         };
@@ -175,14 +208,12 @@ impl InHand {
     }
 
     /// Lets what is being applied end within the grace, and answers the leases of the rest.
-    async fn end(mut self, grace: Duration) -> Vec<Lease> {
-        let mut unfinished: Vec<Lease> =
-            self.lines.drain().flat_map(|(_, waiting)| waiting).map(|delivery| delivery.lease).collect();
-        let leases = &mut self.leases;
-        let applying = &mut self.applying;
+    async fn end(mut self, worker: &InboxWorker, grace: Duration) -> Vec<Lease> {
+        let waiting = self.lines.drain().flat_map(|(_, waiting)| waiting);
+        let mut unfinished: Vec<Lease> = waiting.map(|delivery| delivery.lease).collect();
         let ending = async {
-            while let Some(ended) = applying.join_next_with_id().await {
-                leases.remove(&ended.map_or_else(|error| error.id(), |(id, _)| id));
+            while let Some(ended) = self.next(worker).await {
+                complain(ended);
             }
         };
         if tokio::time::timeout(grace, ending).await.is_err() {
@@ -190,6 +221,12 @@ impl InHand {
         }
         unfinished.extend(self.leases.into_values().map(|held| held.lease));
         unfinished
+    }
+}
+
+fn complain(ended: Result<(), StoreError>) {
+    if let Err(error) = ended {
+        tracing::warn!("how a delivery ended cannot be noted: {error}");
     }
 }
 
@@ -218,17 +255,13 @@ impl InboxWorker {
             }
             // One that takes long must not keep the others waiting.
             tokio::select! {
-                Some(ended) = in_hand.next(self), if !in_hand.is_empty() => {
-                    if let Err(error) = ended {
-                        tracing::warn!("how a delivery ended cannot be noted: {error}");
-                    }
-                }
+                Some(ended) = in_hand.next(self) => complain(ended),
                 () = self.host.arrivals().notified(), if waits.is_zero() => {}
                 () = tokio::time::sleep(if waits.is_zero() { LOOK_AGAIN } else { waits }) => {}
                 () = stop.as_mut() => break,
             }
         }
-        let unfinished = in_hand.end(grace).await;
+        let unfinished = in_hand.end(self, grace).await;
         if !unfinished.is_empty()
             && let Err(error) = self.host.store().give_back(unfinished).await
         {
@@ -274,7 +307,8 @@ impl InboxWorker {
         }
     }
 
-    async fn apply(&self, delivery: &LeasedDelivery) -> Result<(), StoreError> {
+    /// What it led to, if it is done; else it is noted what becomes of it.
+    async fn apply(&self, delivery: &LeasedDelivery) -> Result<Option<Ended>, StoreError> {
         let lease = &delivery.lease;
         let result = self.host.apply(lease, &delivery.delivery).await;
         let (store, now) = (self.host.store(), self.host.clock().now());
@@ -282,7 +316,7 @@ impl InboxWorker {
             Ok((outcome, _)) => {
                 let outcome = describe(&outcome);
                 tracing::debug!(org = %lease.org, delivery = %lease.delivery, %outcome, "applied");
-                store.finish(lease, &outcome, now).await
+                return Ok(Some((lease.clone(), outcome)));
             }
             Err(error) => {
                 let text = error.to_string();
@@ -304,8 +338,8 @@ impl InboxWorker {
             }
         };
         match ended {
-            Err(StoreError::Conflict) => Ok(()),
-            ended => ended,
+            Ok(()) | Err(StoreError::Conflict) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }

@@ -68,9 +68,14 @@ fn misbehave(how: &str, with: &[String]) -> String {
         "storm" => loop {
             core::hint::black_box(imports::storage::get_state("anything").is_ok());
         },
-        "commit-storm" => loop {
-            core::hint::black_box(imports::storage::commit(&[]).is_ok());
-        },
+        "commit-storm" => {
+            for number in 0_u64.. {
+                let value = Some(number.to_le_bytes().to_vec());
+                let change = imports::storage::Change::SetState(("tiny".to_string(), value));
+                core::hint::black_box(imports::storage::commit(&[change]).is_ok());
+            }
+            "counted to the end".to_string()
+        }
         "log-flood" => {
             for number in 0..5_000 {
                 imports::log::log(imports::log::Level::Info, &alloc::format!("flood {number}"), &[]);
@@ -144,6 +149,24 @@ fn spy(names: &[String]) -> String {
     alloc::format!("{found} found")
 }
 
+/// What verification may do besides computing, told as an event's type.
+fn peek() -> contract::Verified {
+    let written = imports::storage::Change::SetState(("peeked".to_string(), Some(Vec::new())));
+    let done = [
+        imports::storage::get_state("anything").is_ok(),
+        imports::storage::list_incidents("guest", None, 1).is_ok(),
+        imports::storage::commit(&[written]).is_ok(),
+        imports::directory::users_by_email(&["a@example.com".to_string()]).is_ok(),
+        net::get("https://api.guest.example/").starts_with("200"),
+    ];
+    contract::Verified {
+        id: "peeked".to_string(),
+        sent_at: 0,
+        event_type: alloc::format!("{done:?}"),
+        incident_id: None,
+    }
+}
+
 /// Without an end, and not as a loop.
 #[allow(unconditional_recursion, reason = "it is what was asked for")]
 fn recurse(depth: u64) -> u64 {
@@ -191,6 +214,9 @@ impl contract::Guest for Guest {
     fn verify_webhook(delivery: contract::Delivery) -> Result<contract::Verified, contract::Rejection> {
         if delivery.body == b"trap" {
             trap();
+        }
+        if delivery.body == b"peek" {
+            return Ok(peek());
         }
         Err(contract::Rejection::MalformedBody)
     }

@@ -1,33 +1,44 @@
 //! The health of the host: what it runs, what waits, which calls ended other than well, and every organisation.
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use koalr_host::port::{JobKind, OrganisationState};
 use maud::html;
+use serde::Deserialize;
 
 use super::page::{Page, Section, address, ago, heading, live};
 use super::{Answer, Console};
 use crate::verbs::show::state as state_name;
 
-pub(super) async fn page(State(console): State<Console>) -> Response {
-    let organisations = console.organisations().await.unwrap_or_default();
+/// Organisations that are listed; who looks for another one gives a part of its name.
+const LISTED: u32 = 100;
+
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    find: String,
+}
+
+pub(super) async fn page(State(console): State<Console>, Query(asked): Query<Asked>) -> Response {
+    let (organisations, total) = console.switchable().await;
+    let organisations = (organisations.as_slice(), total);
     let signed_in = console.setup.token.is_some();
-    let page =
-        Page { title: "Host", org: None, organisations: &organisations, here: Section::Host, signed_in };
-    match shown(&console).await {
+    let page = Page { title: "Host", org: None, organisations, here: Section::Host, signed_in };
+    match shown(&console, asked.find.trim(), total).await {
         Ok(body) => Html(page.render(body).into_string()).into_response(),
         Err(trouble) => trouble.into_response(),
     }
 }
 
-async fn shown(console: &Console) -> Answer {
+async fn shown(console: &Console, find: &str, connected: u64) -> Answer {
     let host = &console.host;
     let (store, now) = (host.store(), host.clock().now());
     let depth = store.depth().await?;
     let usage = host.usage();
     let (descriptor, surface) = (host.plugin().descriptor(), host.plugin().surface());
     let mut organisations = Vec::new();
-    for organisation in store.organisations().await? {
+    let (found, total) = store.find_organisations(find, LISTED).await?;
+    for organisation in found {
         let poll = store.job(&organisation.id, JobKind::Poll).await?;
         organisations.push((organisation, poll));
     }
@@ -52,9 +63,18 @@ async fn shown(console: &Console) -> Answer {
                         dt { "Imports" } dd { (surface.imports.len()) " interfaces" details { summary { "Which" } ul.plain { @for import in &surface.imports { li { code { (import) } } } } } }
                     }
                 }
-                section.card {
+                section.card #organisations {
                     h2 { "Organisations" }
-                    @if organisations.is_empty() { p.quiet { "None is connected. " a href="/connect" { "Connect one" } "." } }
+                    @if connected > LISTED.into() || !find.is_empty() {
+                        form.filters method="get" role="search" {
+                            label.wide { span { "Part of the name" } input type="search" name="find" value=(find); }
+                            button { "Find" }
+                        }
+                        p.quiet { (total) " of " (connected)
+                            @if total > LISTED.into() { ", the first " (LISTED) " by name" } }
+                    }
+                    @if connected == 0 { p.quiet { "None is connected. " a href="/connect" { "Connect one" } "." } }
+                    @else if organisations.is_empty() { p.quiet { "None has that in its name. " a href="/host#organisations" { "Show all" } "." } }
                     @else {
                         table.rows.small {
                             thead { tr { th scope="col" { "Organisation" } th scope="col" { "State" } th scope="col" { "Last poll" } } }

@@ -12,7 +12,7 @@ use koalr_host::contract::{
     ClockEnd, ClockStart, Incident, Mode, MttrQuery, Phase, Priority, TimelineEvent, Timestamp,
 };
 use koalr_host::id::OrgId;
-use koalr_host::port::{DeliveryFilter, IncidentFilter, IncidentOrder};
+use koalr_host::port::{DeliveryFilter, IncidentFilter, IncidentOrder, Unmeasured};
 use maud::{Markup, html};
 
 use super::page::{
@@ -96,7 +96,7 @@ impl Asked {
             ..IncidentFilter::default()
         };
         if let Some(reason) = some("left-out") {
-            leave(&mut filter, &reason)?;
+            leave(&mut filter, &reason, clock(self.get("clock")))?;
             filter.population = self.get("from").parse().ok().zip(self.get("to").parse().ok());
         }
         Ok(filter)
@@ -120,9 +120,20 @@ fn midnight(day: NaiveDate) -> Timestamp {
 /// Modes of incidents that are no exercise.
 const REAL: [Mode; 3] = [Mode::Standard, Mode::Retrospective, Mode::Unknown];
 
-/// Narrows a list to what time to restore leaves out for this reason, with no other question asked of it than a
-/// period. A reason that comes first takes an incident from those behind it.
-fn leave(filter: &mut IncidentFilter, reason: &str) -> Answer<()> {
+/// As it stands in an address.
+pub(super) fn clock(text: &str) -> ClockStart {
+    match text {
+        "started" => ClockStart::Started,
+        "acknowledged" => ClockStart::Acknowledged,
+        _ => ClockStart::Created,
+    }
+}
+
+/// Narrows a list to what time to restore leaves out for this reason. The priorities and the service of the filter are
+/// those of the question. A reason that comes first takes an incident from those behind it.
+fn leave(filter: &mut IncidentFilter, reason: &str, clock: ClockStart) -> Answer<()> {
+    const DECIDED: &[Phase] = &[Phase::Active, Phase::Paused, Phase::Resolved, Phase::Closed, Phase::Unknown];
+    const OVER: &[Phase] = &[Phase::Resolved, Phase::Closed];
     let (modes, phases): (&[Mode], &[Phase]) = match reason {
         "test" => (&[Mode::Test], &[]),
         "tutorial" => (&[Mode::Tutorial], &[]),
@@ -130,34 +141,54 @@ fn leave(filter: &mut IncidentFilter, reason: &str) -> Answer<()> {
         "declined" => (&REAL, &[Phase::Declined]),
         "canceled" => (&REAL, &[Phase::Canceled]),
         "merged" => (&REAL, &[Phase::Merged]),
-        "duplicate" => {
-            (&REAL, &[Phase::Active, Phase::Paused, Phase::Resolved, Phase::Closed, Phase::Unknown])
-        }
+        "duplicate" | "priority" | "service" => (&REAL, DECIDED),
         "open" => (&REAL, &[Phase::Active, Phase::Paused]),
         "unknown-phase" => (&REAL, &[Phase::Unknown]),
-        "no-resolution-time" => (&REAL, &[Phase::Resolved, Phase::Closed]),
+        "no-resolution-time" | "no-start-time" | "negative-duration" => (&REAL, OVER),
         _ => {
             return Err(Trouble::not_found(format!("There is no list of incidents left out as `{reason}`.")));
         }
     };
     filter.modes = modes.to_vec();
     filter.phases = phases.to_vec();
-    if !matches!(reason, "test" | "tutorial" | "triage" | "declined" | "canceled" | "merged") {
+    let before_duplicates =
+        matches!(reason, "test" | "tutorial" | "triage" | "declined" | "canceled" | "merged");
+    if !before_duplicates {
         filter.duplicate = Some(reason == "duplicate");
     }
-    if reason == "no-resolution-time" {
-        filter.resolved = Some(false);
+    let (priorities, service) = (std::mem::take(&mut filter.priorities), filter.service.take());
+    match reason {
+        "priority" => filter.not_priorities = priorities,
+        "service" => (filter.priorities, filter.not_service) = (priorities, service),
+        _ if before_duplicates || reason == "duplicate" => {}
+        _ => (filter.priorities, filter.service) = (priorities, service),
     }
+    filter.unmeasured = match reason {
+        "no-resolution-time" => Some(Unmeasured::NoResolution),
+        "no-start-time" => Some(Unmeasured::NoStart(clock)),
+        "negative-duration" => Some(Unmeasured::Negative(clock)),
+        _ => None,
+    };
     Ok(())
 }
 
-/// Where the incidents that were left out for this reason are listed; none for a reason that has no list.
-pub(super) fn left_out(org: &OrgId, reason: &str, span: (Timestamp, Timestamp)) -> Option<String> {
-    leave(&mut IncidentFilter::default(), reason).ok()?;
+/// Where the incidents are listed that this question left out for this reason; none for a reason that has no list.
+pub(super) fn left_out(
+    org: &OrgId,
+    reason: &str,
+    span: (Timestamp, Timestamp),
+    question: &[(String, String)],
+) -> Option<String> {
+    leave(&mut IncidentFilter::default(), reason, ClockStart::Created).ok()?;
     let (from, to) = (span.0.to_string(), span.1.to_string());
     let pairs = [("left-out", reason), ("from", &from), ("to", &to)];
-    Some(format!("{}?{}", address(org, Section::Incidents), encoded(pairs.into_iter())))
+    let asked = question.iter().filter(|(key, value)| QUESTION.contains(&key.as_str()) && !value.is_empty());
+    let pairs = pairs.into_iter().chain(asked.map(|(key, value)| (key.as_str(), value.as_str())));
+    Some(format!("{}?{}", address(org, Section::Incidents), encoded(pairs)))
 }
+
+/// What a question is about besides its period, in addresses of both pages.
+const QUESTION: [&str; 3] = ["clock", "priority", "service"];
 
 pub(super) async fn list(
     State(console): State<Console>,
@@ -220,24 +251,30 @@ fn nothing(org: &OrgId, asked: &Asked) -> Markup {
 }
 
 fn filters(asked: &Asked, services: &[String]) -> Markup {
+    // There, priority and service are the question's, of which the reason is a part.
+    let of_question = !asked.get("left-out").is_empty();
     html! {
         form.filters method="get" data-auto role="search" {
             label.wide { span { "Text" } input type="search" name="text" value=(asked.get("text")) placeholder="Title or reference"; }
-            (select("priority", "Priority", asked.get("priority"), [
-                ("", "Any"), ("p1", "P1"), ("p2", "P2"), ("p1,p2", "P1 and P2"), ("p3", "P3"), ("p4", "P4"),
-            ]))
+            @if !of_question {
+                (select("priority", "Priority", asked.get("priority"), [
+                    ("", "Any"), ("p1", "P1"), ("p2", "P2"), ("p1,p2", "P1 and P2"), ("p3", "P3"), ("p4", "P4"),
+                ]))
+            }
             (select("status", "Status", asked.get("status"), [
                 ("", "Any"), ("open", "Open"), ("triage", "Triage"), ("active", "Active"), ("over", "Resolved or closed"),
                 ("dropped", "Declined, canceled, merged"), ("unknown", "Unknown"),
             ]))
-            label { span { "Service" } input name="service" list="services" value=(asked.get("service")) placeholder="Any"; }
-            datalist #services { @for name in services { option value=(name) {} } }
+            @if !of_question {
+                label { span { "Service" } input name="service" list="services" value=(asked.get("service")) placeholder="Any"; }
+                datalist #services { @for name in services { option value=(name) {} } }
+            }
             (select("source", "Source", asked.get("source"), [
                 ("", "Any"), ("incidentio", "incident.io"), ("opsgenie", "Opsgenie"), ("opsgenie-alerts", "Opsgenie alerts"),
             ]))
             label { span { "Created from" } input type="date" name="since" value=(asked.get("since")); }
             label { span { "to" } input type="date" name="until" value=(asked.get("until")); }
-            @for name in ["sort", "left-out", "from", "to"] {
+            @for name in ["sort", "left-out", "from", "to"].into_iter().chain(QUESTION.into_iter().filter(|_| of_question)) {
                 @if !asked.get(name).is_empty() { input type="hidden" name=(name) value=(asked.get(name)); }
             }
             button { "Filter" }

@@ -57,6 +57,8 @@ pub(crate) struct Setup {
 
 /// Files that a person uploads for a migration.
 const LARGEST_FORM: usize = 64 << 20;
+/// Organisations that the switcher offers; the host's page finds the others.
+const SWITCHABLE: u32 = 12;
 /// How often an open page asks whether anything happened.
 const LOOK: Duration = Duration::from_millis(500);
 /// After how many looks an open page is told to look anyway, because running times run.
@@ -281,9 +283,9 @@ async fn sign_out() -> Response {
 
 /// The first organisation's incidents, or the way to connect one.
 async fn start(State(console): State<Console>) -> Answer<Redirect> {
-    let organisations = console.organisations().await?;
+    let (organisations, _) = console.host.store().find_organisations("", 1).await?;
     Ok(match organisations.first() {
-        Some(org) => Redirect::to(&address(org, Section::Incidents)),
+        Some(first) => Redirect::to(&address(&first.id, Section::Incidents)),
         None => Redirect::to("/connect"),
     })
 }
@@ -312,23 +314,25 @@ async fn live(State(console): State<Console>) -> Sse<impl Stream<Item = Result<E
 }
 
 impl Console {
-    async fn organisations(&self) -> Answer<Vec<OrgId>> {
-        let known = self.host.store().organisations().await?;
-        Ok(known.into_iter().map(|organisation| organisation.id).collect())
+    /// What the switcher offers. None where they cannot be read, which the page itself then says.
+    async fn switchable(&self) -> (Vec<OrgId>, u64) {
+        let (found, total) = self.host.store().find_organisations("", SWITCHABLE).await.unwrap_or_default();
+        (found.into_iter().map(|organisation| organisation.id).collect(), total)
     }
 
     /// A page that belongs to nobody.
     fn bare<'a>(&self, title: &'a str) -> Page<'a> {
-        Page { title, org: None, organisations: &[], here: Section::Connect, signed_in: false }
+        Page { title, org: None, organisations: (&[], 0), here: Section::Connect, signed_in: false }
     }
 
     /// An organisation's page. What cannot be shown is told in the same frame.
     async fn show(&self, org: &OrgId, here: Section, title: &str, body: Answer) -> Response {
-        let organisations = self.organisations().await.unwrap_or_default();
+        let (organisations, total) = self.switchable().await;
+        let known = self.host.store().organisation(org).await.is_ok_and(|found| found.is_some());
         let page = Page {
             title,
-            org: organisations.contains(org).then_some(org),
-            organisations: &organisations,
+            org: known.then_some(org),
+            organisations: (&organisations, total),
             here,
             signed_in: self.setup.token.is_some(),
         };

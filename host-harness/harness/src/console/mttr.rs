@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{Days, NaiveDate};
 use koalr_host::HostError;
 use koalr_host::calendar::{self, BucketSize};
-use koalr_host::contract::{Phase, Slice, Statistics, Tier, Timestamp};
+use koalr_host::contract::{ClockStart, Phase, Slice, Statistics, Tier, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::port::{IncidentFilter, IncidentOrder};
 use maud::{Markup, html};
@@ -69,10 +69,10 @@ fn question(query: &[(String, String)], now: Timestamp) -> Answer<Question> {
             "month" => BucketSize::Month,
             _ => BucketSize::Week,
         },
-        clock: match get(query, "clock") {
-            "started" => ClockArg::Started,
-            "acknowledged" => ClockArg::Acknowledged,
-            _ => ClockArg::Created,
+        clock: match incidents::clock(get(query, "clock")) {
+            ClockStart::Started => ClockArg::Started,
+            ClockStart::Acknowledged => ClockArg::Acknowledged,
+            ClockStart::Created => ClockArg::Created,
         },
         priorities: match get(query, "priority") {
             "" => vec![],
@@ -122,27 +122,27 @@ async fn shown(console: &Console, org: &OrgId, query: &[(String, String)]) -> An
         (choices(query))
         (live("report", html! {
             (figure(&report))
-            section.card { h2 { "Trend" } (svg(chart::svg(&report))) }
+            section.card { h2 { "Trend" } (svg("Trend", chart::svg(&report))) }
             div.columns {
-                section.card {
-                    h2 { "How restore times spread" }
-                    @match &report.report.overall.statistics.durations {
-                        Some(durations) => {
-                            (svg(chart::spread(durations)))
-                            (percentiles(&report.report.overall.statistics))
+                div.stack {
+                    section.card {
+                        h2 { "How restore times spread" }
+                        @match &report.report.overall.statistics.durations {
+                            Some(durations) => {
+                                (svg("Spread", chart::spread(durations)))
+                                (percentiles(&report.report.overall.statistics))
+                            }
+                            None => p.quiet { "Nothing was restored in this time." },
                         }
-                        None => p.quiet { "Nothing was restored in this time." },
                     }
-                }
-                section.card { h2 { "Left out, and why" } (left_out(org, &report)) }
-            }
-            div.columns {
-                section.card {
-                    h2 { "By priority" }
-                    (slices("Priority", report.report.by_priority.iter(), |_| None))
-                    @if report.report.by_source.len() > 1 {
-                        h2 { "By source" }
-                        (slices("Source", report.report.by_source.iter(), |_| None))
+                    section.card { h2 { "Left out, and why" } (left_out(org, &report, query)) }
+                    section.card {
+                        h2 { "By priority" }
+                        (slices("Priority", report.report.by_priority.iter(), |_| None))
+                        @if report.report.by_source.len() > 1 {
+                            h2 { "By source" }
+                            (slices("Source", report.report.by_source.iter(), |_| None))
+                        }
                     }
                 }
                 section.card { h2 { "By service" } (services(org, &report)) }
@@ -286,7 +286,7 @@ fn percentiles(of: &Statistics) -> Markup {
     html! { dl.inline { @for (name, seconds) in rows { div { dt { (name) } dd { (view::duration(seconds)) } } } } }
 }
 
-fn left_out(org: &OrgId, of: &Report<'_>) -> Markup {
+fn left_out(org: &OrgId, of: &Report<'_>, question: &[(String, String)]) -> Markup {
     let report = &of.report;
     let span = report.trend.first().zip(report.trend.last()).map(|(first, last)| (first.since, last.until));
     html! {
@@ -297,7 +297,7 @@ fn left_out(org: &OrgId, of: &Report<'_>) -> Markup {
                 thead { tr { th scope="col" { "Reason" } th.number scope="col" { "Incidents" } } }
                 tbody { @for excluded in &report.excluded { tr {
                     td {
-                        @match span.and_then(|span| incidents::left_out(org, &excluded.reason, span)) {
+                        @match span.and_then(|span| incidents::left_out(org, &excluded.reason, span, question)) {
                             Some(link) => a href=(link) { (excluded.reason) },
                             None => (excluded.reason),
                         }
@@ -336,19 +336,18 @@ fn slices<'a>(
     link: impl Fn(&Slice) -> Option<String>,
 ) -> Markup {
     html! {
-        table.rows.small {
+        table.rows.small.slices {
             thead { tr {
                 th scope="col" { (name) } th.number scope="col" { "n" } th.number scope="col" { "Median" } th.number scope="col" { "Mean" } th.number scope="col" { "p90" } th scope="col" { "Tier" }
             } }
             tbody { @for slice in slices { tr {
                 th scope="row" { @match link(slice) { Some(to) => a href=(to) { (slice.label) }, None => (slice.label) } }
-                td.number { (slice.statistics.count) }
-                @match &slice.statistics.durations {
-                    Some(d) => {
-                        td.number { (view::duration(d.median)) } td.number { (view::duration(d.mean)) } td.number { (view::duration(d.p90)) } td { (tier(d.tier)) }
-                    }
-                    None => { td.number { "–" } td.number { "–" } td.number { "–" } td { "–" } }
+                td.number data-label="n" { (slice.statistics.count) }
+                @let durations = slice.statistics.durations.as_ref();
+                @for (name, seconds) in [("Median", durations.map(|d| d.median)), ("Mean", durations.map(|d| d.mean)), ("p90", durations.map(|d| d.p90))] {
+                    td.number data-label=(name) { (seconds.map_or_else(|| "–".to_owned(), view::duration)) }
                 }
+                td.grade { @match durations { Some(d) => (tier(d.tier)), None => "–" } }
             } } }
         }
     }

@@ -19,8 +19,8 @@ pub(super) struct Page<'a> {
     pub(super) title: &'a str,
     /// Whose; none for what concerns the host.
     pub(super) org: Option<&'a OrgId>,
-    /// All organisations, for the switcher.
-    pub(super) organisations: &'a [OrgId],
+    /// Some organisations, for the switcher, and how many there are.
+    pub(super) organisations: (&'a [OrgId], u64),
     pub(super) here: Section,
     /// Whether somebody signed in, who can sign out.
     pub(super) signed_in: bool,
@@ -114,9 +114,10 @@ impl Page<'_> {
                     None => "choose",
                 } } }
                 ul {
-                    @for org in self.organisations {
+                    @for org in self.organisations.0 {
                         li { a href=(address(org, here)) aria-current=[(Some(org) == self.org).then_some("true")] { (org) } }
                     }
+                    @if self.organisations.1 > self.organisations.0.len() as u64 { li { a href="/host#organisations" { "All " (self.organisations.1) "…" } } }
                     li { a href="/connect" { "Connect another organisation…" } }
                 }
             }
@@ -234,9 +235,10 @@ pub(super) fn select<'a>(
     }
 }
 
-pub(super) fn svg(image: String) -> Markup {
+/// Wider than a narrow screen, where it is moved sideways.
+pub(super) fn svg(label: &str, image: String) -> Markup {
     // Made by this program, from text that it escaped.
-    html! { div.chart { (PreEscaped(image)) } }
+    html! { div.chart tabindex="0" role="region" aria-label=(label) { (PreEscaped(image)) } }
 }
 
 /// What a person is told when something cannot be done: what happened, and what to do.
@@ -323,8 +325,13 @@ impl From<StoreError> for Trouble {
 impl IntoResponse for Trouble {
     fn into_response(self) -> Response {
         // Without organisations: what went wrong may be that they cannot be read.
-        let page =
-            Page { title: "Error", org: None, organisations: &[], here: Section::Connect, signed_in: false };
+        let page = Page {
+            title: "Error",
+            org: None,
+            organisations: (&[], 0),
+            here: Section::Connect,
+            signed_in: false,
+        };
         (self.status, Html(page.render(self.body()).into_string())).into_response()
     }
 }

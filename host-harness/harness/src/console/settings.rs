@@ -45,12 +45,12 @@ async fn connect_page(
     org: &str,
     status: StatusCode,
 ) -> Response {
-    let organisations = console.organisations().await.unwrap_or_default();
+    let (organisations, total) = console.switchable().await;
     let signed_in = console.setup.token.is_some();
     let page = Page {
         title: "Connect Incident.io",
         org: None,
-        organisations: &organisations,
+        organisations: (&organisations, total),
         here: Section::Connect,
         signed_in,
     };
@@ -179,7 +179,13 @@ async fn shown(console: &Console, org: &OrgId, notice: Markup) -> Answer {
             }
         }))
         div.columns {
-            (key_form(org, &organisation))
+            div.stack {
+                (key_form(org, &organisation))
+                @if connected {
+                    (private_form(org, &organisation, &report))
+                    (disconnect_form(org))
+                }
+            }
             @if connected { (webhook(console, org, &report, now)) }
         }
         @if connected {
@@ -187,10 +193,6 @@ async fn shown(console: &Console, org: &OrgId, notice: Markup) -> Answer {
             div.columns {
                 (unmatched_people(org, &report))
                 (unmatched_services(org, &report))
-            }
-            div.columns {
-                (private_form(org, &organisation, &report))
-                (disconnect_form(org))
             }
         }
     })

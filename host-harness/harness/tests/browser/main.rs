@@ -3,26 +3,25 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
 
 mod cdp;
+#[path = "../desk/mod.rs"]
+mod desk;
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use cdp::Browser;
 use chrono::{DateTime, TimeDelta, Utc};
+use desk::{KEY, SECRET, Serving, text};
 use koalr_simulator::opsgenie::{Opsgenie, OpsgenieOptions};
 use koalr_simulator::{Change, Keys, Mode, NewIncident, Options, Simulator, WebhookTarget};
 use serde_json::Value;
-
-const KEY: &str = "inc_browser_key";
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A simulated account and a `serve`, which ends with it.
 struct Desk {
     directory: tempfile::TempDir,
     simulator: Simulator,
     opsgenie: Opsgenie,
-    server: Option<(Child, String)>,
+    server: Option<Serving>,
 }
 
 impl Desk {
@@ -52,7 +51,7 @@ impl Desk {
             "poll --db k.db --org acme",
         ] {
             let output = desk.command(line).output().unwrap();
-            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+            assert!(output.status.success(), "{line}: {}", text(&output.stderr));
         }
         desk.serve();
         let url = format!("{}/webhooks/incidentio/acme", desk.url());
@@ -61,18 +60,12 @@ impl Desk {
     }
 
     fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_koalr-harness"));
-        command.args(line.split_whitespace()).current_dir(self.directory.path());
-        // Compiled once for all tests of this workspace.
-        let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/test-modules");
-        command.env("XDG_CACHE_HOME", cache).env("API_KEY", KEY).env("HOOK_SECRET", SECRET);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
+        desk::command(self.directory.path(), line)
     }
 
     fn json(&self, line: &str) -> Value {
         let output = self.command(line).output().unwrap();
-        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{line}: {}", text(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
@@ -82,18 +75,11 @@ impl Desk {
             "serve --db k.db --listen 127.0.0.1:0 --map-origin https://api.incident.io={one} --map-origin \
              https://api.opsgenie.com={other}"
         );
-        let mut child = self.command(&line).spawn().unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        said.read_line(&mut line).unwrap();
-        let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
-        let url = url.trim_end_matches(':').to_string();
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        self.server = Some((child, url));
+        self.server = Some(Serving::start(self.command(&line)));
     }
 
     fn url(&self) -> String {
-        self.server.as_ref().unwrap().1.clone()
+        self.server.as_ref().unwrap().url.clone()
     }
 
     fn page(&self, path: &str) -> String {
@@ -110,15 +96,6 @@ impl Desk {
             lead: None,
         };
         self.simulator.declare(new, Utc::now() - TimeDelta::minutes(10)).unwrap()
-    }
-}
-
-impl Drop for Desk {
-    fn drop(&mut self) {
-        if let Some((child, _)) = &mut self.server {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
     }
 }
 
@@ -236,19 +213,35 @@ async fn the_figure_is_the_command_lines_and_what_was_left_out_is_listed() {
     let report = desk.json("mttr --db k.db --org acme --json");
     assert_eq!(browser.text("#measured"), report["overall"]["count"].to_string());
 
-    // Each reason's list holds as many as the report left out for it.
-    let links =
-        browser.eval("[...document.querySelectorAll('a[href*=\"left-out\"]')].map((one) => one.href)");
-    let links: Vec<String> =
-        links.as_array().unwrap().iter().map(|link| link.as_str().unwrap().into()).collect();
-    assert!(links.len() >= 6, "{links:?}");
-    for link in links {
-        let reason = link.split("left-out=").nth(1).unwrap().split('&').next().unwrap().to_owned();
-        let excluded = report["excluded"].as_array().unwrap();
-        let count =
-            excluded.iter().find(|one| one["reason"] == reason.as_str()).map(|one| one["count"].to_string());
-        browser.go(&link);
-        assert_eq!(Some(browser.text("#list .count strong")), count, "{reason}");
+    // Each reason's list holds as many as the report left out for it, whatever was asked.
+    let service = report["by_service"][1]["label"].as_str().unwrap().to_owned();
+    let questions = [
+        (String::new(), String::new()),
+        (
+            "?clock=acknowledged&priority=p1,p2".into(),
+            "--clock acknowledged --priority p1 --priority p2".into(),
+        ),
+        (format!("?clock=started&service={service}"), format!("--clock started --service {service}")),
+    ];
+    for (query, line) in questions {
+        let report = desk.json(&format!("mttr --db k.db --org acme --json {line}"));
+        browser.go(&desk.page(&format!("mttr{query}")));
+        let links =
+            browser.eval("[...document.querySelectorAll('a[href*=\"left-out\"]')].map((one) => one.href)");
+        let links: Vec<String> =
+            links.as_array().unwrap().iter().map(|link| link.as_str().unwrap().into()).collect();
+        assert_eq!(links.len(), report["excluded"].as_array().unwrap().len(), "{links:?}");
+        assert!(links.len() >= 6, "{links:?}");
+        for link in links {
+            let reason = link.split("left-out=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+            let excluded = report["excluded"].as_array().unwrap();
+            let count = excluded
+                .iter()
+                .find(|one| one["reason"] == reason.as_str())
+                .map(|one| one["count"].to_string());
+            browser.go(&link);
+            assert_eq!(Some(browser.text("#list .count strong")), count, "{reason} of {query}");
+        }
     }
 
     // Another question has another address, and the command line's answer.
@@ -486,28 +479,17 @@ async fn every_page_is_whole_at_any_width_light_and_dark_and_accessible() {
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_loopback_a_token_is_asked_for() {
     let mut desk = Desk::new(1).await;
-    let mut child = desk.command("serve --db k.db --listen 0.0.0.0:0").spawn().unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap());
-    let mut lines = [String::new(), String::new()];
-    for line in &mut lines {
-        said.read_line(line).unwrap();
-    }
-    let port = lines[0].split(':').nth(2).unwrap().trim().to_owned();
-    assert!(lines[1].contains("no console"), "{lines:?}");
+    let serving = Serving::start(desk.command("serve --db k.db --listen 0.0.0.0:0"));
+    let port = serving.url.rsplit_once(':').unwrap().1.to_owned();
     let status = reqwest::get(format!("http://127.0.0.1:{port}/host")).await.unwrap().status();
-    desk.server = Some((child, String::new()));
     assert_eq!(status, 404);
-    drop(desk);
+    let said = text(&serving.end());
+    assert!(said.contains("no console"), "{said}");
 
-    let mut desk = Desk::new(1).await;
     let mut command = desk.command("serve --db k.db --listen 127.0.0.1:0 --console-token-env TOKEN");
-    let mut child = command.env("TOKEN", "the-token-of-a-test").spawn().unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    said.read_line(&mut line).unwrap();
-    let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
-    let url = url.trim_end_matches(':').to_string();
-    desk.server = Some((child, url.clone()));
+    command.env("TOKEN", "the-token-of-a-test");
+    desk.server = Some(Serving::start(command));
+    let url = desk.url();
     let Some(mut browser) = Browser::launch() else { return };
     browser.go(&format!("{url}/host"));
     browser.until("location.pathname === '/sign-in'");

@@ -3,17 +3,18 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
 
 mod crash;
+#[path = "../desk/mod.rs"]
+mod desk;
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
+use desk::{KEY, SECRET, Serving, text};
+use koalr_simulator::opsgenie::{Opsgenie, OpsgenieOptions};
 use koalr_simulator::{Change, Keys, Mode, NewIncident, Options, Simulator, WebhookTarget};
 use serde_json::Value;
-
-const KEY: &str = "inc_cli_key";
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 struct Desk {
     directory: tempfile::TempDir,
@@ -29,13 +30,11 @@ impl Desk {
     }
 
     fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_koalr-harness"));
-        command.args(line.split_whitespace()).current_dir(self.directory.path());
-        // Compiled once for all tests of this workspace.
-        let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/test-modules");
-        command.env("XDG_CACHE_HOME", cache).env("API_KEY", KEY).env("HOOK_SECRET", SECRET);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
+        desk::command(self.directory.path(), line)
+    }
+
+    fn serve(&self) -> Serving {
+        Serving::start(self.command("serve --db k.db --listen 127.0.0.1:0"))
     }
 
     async fn run(&self, line: &str) -> Output {
@@ -57,43 +56,12 @@ impl Desk {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 async fn account(incidents: usize) -> Simulator {
     let mut options = Options::new(incidents, 3, Utc::now());
     options.limits = None;
     let roles = Keys::READ_ROLES.map(String::from).to_vec();
     options.keys = Keys::Listed([(KEY.to_string(), roles)].into());
     Simulator::start(options).await.unwrap()
-}
-
-/// A running `serve`, stopped when dropped.
-struct Serving {
-    child: Child,
-    url: String,
-}
-
-impl Serving {
-    fn start(desk: &Desk) -> Serving {
-        let mut child = desk.command("serve --db k.db --listen 127.0.0.1:0").spawn().unwrap();
-        let mut line = String::new();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
-        said.read_line(&mut line).unwrap();
-        let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
-        let url = url.trim_end_matches(':').to_string();
-        // Whatever it says later must not fill the pipe.
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Serving { child, url }
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,7 +160,7 @@ async fn webhooks_keep_the_records_current_while_it_serves() {
     let simulator = account(30).await;
     let desk = Desk::new();
     desk.connect(&simulator).await;
-    let serving = Serving::start(&desk);
+    let serving = desk.serve();
     let url = format!("{}/webhooks/incidentio/acme", serving.url);
     simulator.set_webhook(Some(WebhookTarget::new(&url, SECRET))).unwrap();
     let new = NewIncident {
@@ -419,7 +387,7 @@ async fn what_arrived_is_listed_and_can_be_applied_again() {
     std::fs::write(desk.path("body.json"), r#"{"event_type": "public_team.created_v1"}"#).unwrap();
     let deliveries = "deliveries --db k.db --org acme";
     {
-        let serving = Serving::start(&desk);
+        let serving = desk.serve();
         let url = format!("{}/webhooks/incidentio/acme", serving.url);
         desk.json(&format!("webhook send --url {url} --secret-env HOOK_SECRET --id msg_r body.json --json"))
             .await;
@@ -454,7 +422,7 @@ async fn what_is_no_webhook_is_told_so_and_what_is_not_genuine_is_not_told_why()
     let simulator = account(5).await;
     let desk = Desk::new();
     desk.connect(&simulator).await;
-    let serving = Serving::start(&desk);
+    let serving = desk.serve();
     let client = reqwest::Client::new();
     let post = async |path: &str, kind: &str, body: Vec<u8>| {
         let url = format!("{}/webhooks/{path}", serving.url);
@@ -514,7 +482,7 @@ async fn keys_and_secrets_are_rotated_while_serving_and_removed_by_disconnecting
     let simulator = account(5).await;
     let desk = Desk::new();
     desk.connect(&simulator).await;
-    let serving = Serving::start(&desk);
+    let serving = desk.serve();
     assert_eq!(posted(&serving, SECRET, "msg_1").await, 204);
     let former = std::fs::read(desk.path("k.db.key")).unwrap();
     assert_eq!(desk.json("keys rotate --db k.db --json").await["resealed"], 1);
@@ -558,28 +526,24 @@ async fn keys_and_secrets_are_rotated_while_serving_and_removed_by_disconnecting
 #[path = "../../../../tests/needles.rs"]
 mod needles;
 
+const OPSGENIE_KEY: &str = "5e0f7b1c-canary-of-opsgenie";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_output_and_no_file_shows_a_secret() {
     let simulator = account(20).await;
+    let opsgenie =
+        Opsgenie::start(OpsgenieOptions::new(60, 5, Utc::now() - TimeDelta::days(100))).await.unwrap();
     let desk = Desk::new();
     let map = format!("https://api.incident.io={}", simulator.base_url());
-    let mut serving =
-        desk.command("serve --db k.db --listen 127.0.0.1:0").env("KOALR_LOG", "trace").spawn().unwrap();
-    let mut said = BufReader::new(serving.stderr.take().unwrap());
-    let url = loop {
-        let mut line = String::new();
-        said.read_line(&mut line).unwrap();
-        if let Some(address) = line.split_whitespace().find(|word| word.starts_with("http://")) {
-            break address.trim_end_matches(':').to_string();
-        }
-    };
-    let listening = std::thread::spawn(move || {
-        let mut all = Vec::new();
-        std::io::Read::read_to_end(&mut said, &mut all).unwrap();
-        all
-    });
-    let serving = Serving { child: serving, url };
+    let opsgenie_map = format!("https://api.opsgenie.com={}", opsgenie.base_url());
+    let mut serve = desk.command(&format!(
+        "serve --db k.db --listen 127.0.0.1:0 --map-origin {map} --map-origin {opsgenie_map}"
+    ));
+    serve.env("KOALR_LOG", "trace");
+    let serving = Serving::start(serve);
     let mut outputs = Vec::new();
+    let (migrate, opsgenie_at) =
+        ("migrate opsgenie", "--db k.db --org acme --region us --api-key-env OPSGENIE_KEY --json");
     let connect = "connect --db k.db --org acme --webhook-secret-env HOOK_SECRET --api-key-env";
     for line in [
         format!("{connect} API_KEY --map-origin {map} --json"),
@@ -589,6 +553,9 @@ async fn no_output_and_no_file_shows_a_secret() {
         "poll --db k.db --org acme --json".into(),
         "incidents --db k.db --org acme".into(),
         "mttr --db k.db --org acme --json".into(),
+        format!("{migrate} plan {opsgenie_at} --map-origin {opsgenie_map}"),
+        format!("{migrate} run {opsgenie_at} --map-origin {opsgenie_map}"),
+        "migrate opsgenie status --db k.db --org acme".into(),
         "org show acme --db k.db --json".into(),
         "org list --db k.db".into(),
         "deliveries --db k.db --org acme --json".into(),
@@ -597,25 +564,49 @@ async fn no_output_and_no_file_shows_a_secret() {
         "org disconnect --db k.db --org nobody".into(),
     ] {
         let mut command = desk.command(&line);
-        let output = command.env("KOALR_LOG", "trace").output().unwrap();
+        let output = command.env("KOALR_LOG", "trace").env("OPSGENIE_KEY", OPSGENIE_KEY).output().unwrap();
         outputs.push((line.clone(), [output.stdout, output.stderr].concat()));
         assert_ne!(posted(&serving, SECRET, &format!("msg_{}", outputs.len())).await, 503);
     }
-    for page in ["metrics", "healthz", "webhooks/incidentio/acme"] {
-        let answer = reqwest::get(format!("{}/{page}", serving.url)).await.unwrap();
+    // The console: its pages, and its forms filled in with secrets that are right, and wrong.
+    let client = reqwest::Client::new();
+    let posted_form = async |path: &str, fields: &[(&str, &str)]| {
+        let form = client.post(format!("{}/{path}", serving.url)).header("sec-fetch-site", "same-origin");
+        let answer = form.form(fields).send().await.unwrap();
+        // A form that is not understood is answered with plain text.
+        let page = answer.headers()["content-type"].to_str().unwrap().starts_with("text/html");
+        assert!(page && answer.status() != 403 && answer.status() != 404, "{path}: {answer:?}");
+        (format!("form {path}"), answer.bytes().await.unwrap().to_vec())
+    };
+    for key in [KEY, OPSGENIE_KEY] {
+        outputs.push(posted_form("o/acme/settings/key", &[("key", key)]).await);
+        outputs.push(posted_form("connect", &[("org", "beta"), ("key", key), ("secret", SECRET)]).await);
+    }
+    for secret in [SECRET, KEY] {
+        outputs.push(posted_form("o/acme/settings/secret", &[("secret", secret)]).await);
+    }
+    let pages =
+        ["", "host", "connect", "o/acme/settings", "o/acme/incidents", "o/acme/incidents.csv"].into_iter();
+    let pages =
+        pages.chain(["o/acme/mttr", "o/acme/migration", "o/acme/deliveries", "o/acme/deliveries/msg_1"]);
+    for page in pages.chain(["metrics", "healthz", "webhooks/incidentio/acme"]) {
+        let answer = client.get(format!("{}/{page}", serving.url)).send().await.unwrap();
+        assert!(answer.status().is_success() || page.starts_with("webhooks"), "{page}: {}", answer.status());
         outputs.push((page.into(), answer.bytes().await.unwrap().to_vec()));
     }
-    drop(serving);
-    outputs.push(("serve".into(), listening.join().unwrap()));
+    outputs.push(("serve".into(), serving.end()));
     for file in std::fs::read_dir(desk.directory.path()).unwrap() {
         let path = file.unwrap().path();
         outputs.push((path.display().to_string(), std::fs::read(&path).unwrap()));
     }
-    let (key, secret) = (needles::needles(KEY.as_bytes()), needles::needles(SECRET.as_bytes()));
-    for (name, shown) in &outputs {
-        assert!(!needles::holds(shown, &key), "{name} shows the key");
-        assert!(!needles::holds(shown, &secret), "{name} shows the secret");
+    for (what, secret) in [("key", KEY), ("signing secret", SECRET), ("Opsgenie key", OPSGENIE_KEY)] {
+        let needles = needles::needles(secret.as_bytes());
+        for (name, shown) in &outputs {
+            assert!(!needles::holds(shown, &needles), "{name} shows the {what}");
+        }
     }
+    let migrated = outputs.iter().find(|(name, _)| name.starts_with("migrate opsgenie run")).unwrap();
+    assert!(text(&migrated.1).contains("\"created\""), "{}", text(&migrated.1));
     let serve = outputs.iter().find(|(name, _)| name == "serve").unwrap();
     assert!(serve.1.len() > 5_000, "it logs everything: {}", serve.1.len());
 }

@@ -142,8 +142,9 @@ pub trait Inbox: Send + Sync {
         lease_for: Duration,
         now: Timestamp,
     ) -> Result<Vec<LeasedDelivery>, StoreError>;
-    /// Done, with what it led to. After a commit that completed the delivery this adds the outcome.
-    async fn finish(&self, lease: &Lease, outcome: &str, now: Timestamp) -> Result<(), StoreError>;
+    /// Done, with what each led to. After a commit that completed a delivery this adds the outcome. Those whose lease
+    /// was lost meanwhile are passed over; answers how many were not.
+    async fn finish(&self, ended: Vec<(Lease, String)>, now: Timestamp) -> Result<u64, StoreError>;
     /// Failed; due again at `run_at`.
     async fn retry(&self, lease: &Lease, error: &str, run_at: Timestamp) -> Result<(), StoreError>;
     /// Lets these leases run from now. Those lost meanwhile are passed over.

@@ -20,7 +20,7 @@ pub use inbox::{
 pub use jobs::{BackfillWindow, Job, JobKind, JobLease, Jobs, Progress, Release};
 pub use migrations::{Alias, AliasKind, Migration, Migrations, Removed, UnderWay};
 pub use organisations::{Organisation, OrganisationState, Organisations, OriginMapping, Sealed};
-pub use records::{IncidentFilter, IncidentOrder, IncidentPage, Records};
+pub use records::{IncidentFilter, IncidentOrder, IncidentPage, Records, Unmeasured};
 pub use report::{Ended, Reports, SyncReport, Unmatched};
 
 use crate::contract::Timestamp;

@@ -58,6 +58,12 @@ pub trait Organisations: Send + Sync {
     async fn organisation(&self, org: &OrgId) -> Result<Option<Organisation>, StoreError>;
     /// All of them, by id.
     async fn organisations(&self) -> Result<Vec<Organisation>, StoreError>;
+    /// At most `limit` of those whose id holds this text, without regard to case, by id; and how many those are in all.
+    async fn find_organisations(
+        &self,
+        text: &str,
+        limit: u32,
+    ) -> Result<(Vec<Organisation>, u64), StoreError>;
     /// Removes the organisation and everything that belongs to it.
     async fn remove_organisation(&self, org: &OrgId) -> Result<(), StoreError>;
     /// The same, if its connection is still pending and was begun at this time.

@@ -2,8 +2,8 @@
 
 use super::{Lease, StoreError};
 use crate::contract::{
-    Applied, Change, Incident, IncidentKey, KeyPage, Mode, Phase, Priority, RevisitPage, SamplePage,
-    StoredIncident, TimelineEvent, Timestamp,
+    Applied, Change, ClockStart, Incident, IncidentKey, KeyPage, Mode, Phase, Priority, RevisitPage,
+    SamplePage, StoredIncident, TimelineEvent, Timestamp,
 };
 use crate::id::OrgId;
 
@@ -28,8 +28,12 @@ pub struct IncidentFilter {
     pub modes: Vec<Mode>,
     /// Whether it is known from another source, where it is counted.
     pub duplicate: Option<bool>,
-    /// Whether it is known since when it is over.
-    pub resolved: Option<bool>,
+    /// Another priority than these, or none.
+    pub not_priorities: Vec<Priority>,
+    /// No affected service of this name, compared like `service`.
+    pub not_service: Option<String>,
+    /// Without a time to restore for this reason.
+    pub unmeasured: Option<Unmeasured>,
     /// In the population that time to restore looks at from the first of these until before the second; see
     /// `scan-samples` in the contract.
     pub population: Option<(Timestamp, Timestamp)>,
@@ -41,6 +45,17 @@ pub struct IncidentFilter {
     pub limit: Option<u32>,
     /// Skip so many.
     pub offset: u32,
+}
+
+/// Why an incident that is over has no time to restore; by the same rules as the component's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmeasured {
+    /// Nothing tells since when it is over.
+    NoResolution,
+    /// Nothing tells when this clock starts.
+    NoStart(ClockStart),
+    /// It ended before this clock started.
+    Negative(ClockStart),
 }
 
 /// What a list of incidents is ordered by; equals are ordered by creation.

@@ -56,14 +56,18 @@ impl Inbox for SqliteStore {
         self.note(move |connection| claim(connection, &hands, lease_end(now, lease_for), now)).await
     }
 
-    async fn finish(&self, lease: &Lease, outcome: &str, now: Timestamp) -> Result<()> {
-        let (lease, outcome) = (lease.clone(), outcome.to_owned());
+    async fn finish(&self, ended: Vec<(Lease, String)>, now: Timestamp) -> Result<u64> {
         self.note(move |connection| {
             let update =
                 "UPDATE delivery SET state = 3, due_at = NULL, outcome = ?4, error = NULL, finished_at = ?5
                 WHERE org = ?1 AND id = ?2 AND token = ?3 AND state IN (1, 3)";
-            let (org, id) = (lease.org.as_str(), lease.delivery.as_str());
-            held(connection.prepare_cached(update)?.execute(params![org, id, lease.token, outcome, now])?)
+            let mut update = connection.prepare_cached(update)?;
+            let mut noted = 0;
+            for (lease, outcome) in &ended {
+                let (org, id) = (lease.org.as_str(), lease.delivery.as_str());
+                noted += update.execute(params![org, id, lease.token, outcome, now])? as u64;
+            }
+            Ok(noted)
         })
         .await
     }
@@ -339,6 +343,10 @@ fn turns(connection: &Connection, limit: usize, hands: &Hands) -> Outcome<Vec<Or
     Ok(turns)
 }
 
+/// Deliveries of one organisation that one claim gives up at most: what a long row of crashes left is buried over
+/// several claims.
+const BURIED: usize = 100;
+
 fn lease_oldest(
     connection: &Connection,
     org: &OrgId,
@@ -348,31 +356,34 @@ fn lease_oldest(
 ) -> Outcome<Option<LeasedDelivery>> {
     let oldest = "SELECT n, id, event_type, token, attempts, incident FROM delivery
         WHERE org = ?1 AND state = 0 ORDER BY received_at, n LIMIT 1";
+    let mut oldest = connection.prepare_cached(oldest)?;
     let read = |row: &Row<'_>| {
         let lease =
             Lease { org: org.clone(), delivery: delivery_id(row, 1)?, token: row.get::<_, i64>(3)? + 1 };
         let attempt = row.get::<_, u32>(4)?.saturating_add(1);
         Ok((row.get::<_, i64>(0)?, lease, row.get(2)?, attempt, row.get(5)?))
     };
-    let found = connection.prepare_cached(oldest)?.query_row([org.as_str()], read).optional()?;
-    let Some((n, lease, event_type, attempt, incident)) = found else {
-        return Ok(None);
-    };
-    // Nobody came to note how its attempts ended: it may be what ends those who try.
-    if attempt > attempts {
-        let bury = "UPDATE delivery SET state = 4, due_at = NULL, finished_at = ?2,
-                error = 'every attempt ended without a word; a worker may have failed over it'
-            WHERE n = ?1";
-        connection.prepare_cached(bury)?.execute([n, now])?;
-        return lease_oldest(connection, org, attempts, until, now);
+    for _ in 0..BURIED {
+        let found = oldest.query_row([org.as_str()], read).optional()?;
+        let Some((n, lease, event_type, attempt, incident)) = found else { return Ok(None) };
+        // Nobody came to note how its attempts ended: it may be what ends those who try.
+        if attempt > attempts {
+            let bury = "UPDATE delivery SET state = 4, due_at = NULL, finished_at = ?2,
+                    error = 'every attempt ended without a word; a worker may have failed over it'
+                WHERE n = ?1";
+            connection.prepare_cached(bury)?.execute([n, now])?;
+            continue;
+        }
+        let update = "UPDATE delivery SET state = 1, due_at = ?2, token = ?3, attempts = ?4 WHERE n = ?1";
+        connection.prepare_cached(update)?.execute(params![n, until, lease.token, attempt])?;
+        let body = "SELECT headers, body, size FROM delivery_body WHERE n = ?1";
+        let mut body = connection.prepare_cached(body)?;
+        let (headers, body, size): (Vec<u8>, Vec<u8>, Option<i64>) =
+            body.query_row([n], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let delivery = Delivery { headers: decode_headers(&headers)?, body: unpack(body, size)? };
+        return Ok(Some(LeasedDelivery { lease, attempt, event_type, incident, delivery }));
     }
-    let update = "UPDATE delivery SET state = 1, due_at = ?2, token = ?3, attempts = ?4 WHERE n = ?1";
-    connection.prepare_cached(update)?.execute(params![n, until, lease.token, attempt])?;
-    let body = "SELECT headers, body, size FROM delivery_body WHERE n = ?1";
-    let (headers, body, size): (Vec<u8>, Vec<u8>, Option<i64>) =
-        connection.prepare_cached(body)?.query_row([n], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let delivery = Delivery { headers: decode_headers(&headers)?, body: unpack(body, size)? };
-    Ok(Some(LeasedDelivery { lease, attempt, event_type, incident, delivery }))
+    Ok(None)
 }
 
 fn deliveries(connection: &Connection, org: &OrgId, filter: &DeliveryFilter) -> Outcome<Vec<DeliveryRow>> {

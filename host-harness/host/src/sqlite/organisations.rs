@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
-use super::coding::{from_json, to_json};
+use super::coding::{from_json, to_json, unsigned};
 use super::fault::{Fault, Outcome, Result};
 use crate::contract::Timestamp;
 use crate::id::OrgId;
@@ -32,6 +32,22 @@ impl Organisations for SqliteStore {
             let mut statement = connection.prepare_cached(select)?;
             let rows = statement.query_map([], read_row)?;
             rows.map(|row| RawOrganisation::decode(row?)).collect()
+        })
+        .await
+    }
+
+    async fn find_organisations(&self, text: &str, limit: u32) -> Result<(Vec<Organisation>, u64)> {
+        // Ids are ASCII.
+        let text = text.to_ascii_lowercase();
+        self.read(move |connection| {
+            let select = "SELECT id, state, connection, settings, origin_map, created_at, connected_at
+                FROM organisation WHERE instr(lower(id), ?1) > 0 ORDER BY id LIMIT ?2";
+            let mut statement = connection.prepare_cached(select)?;
+            let rows = statement.query_map(params![text, limit], read_row)?;
+            let found = rows.map(|row| RawOrganisation::decode(row?)).collect::<Outcome<Vec<_>>>()?;
+            let count = "SELECT count(*) FROM organisation WHERE instr(lower(id), ?1) > 0";
+            let total = connection.prepare_cached(count)?.query_row([&text], |row| row.get(0))?;
+            Ok((found, unsigned(total)))
         })
         .await
     }

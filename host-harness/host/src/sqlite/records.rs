@@ -24,6 +24,8 @@ const ANSWER_BYTES: usize = 32 << 20;
 #[async_trait::async_trait]
 impl Records for SqliteStore {
     async fn commit(&self, org: &OrgId, changes: Vec<Change>, completes: Option<&Lease>) -> Result<Applied> {
+        let changes = changes.into_iter().map(commit::Prepared::of).collect::<Outcome<Vec<_>>>();
+        let changes = changes.map_err(|fault| fault.explain(&self.path))?;
         let (org, completes) = (org.clone(), completes.cloned());
         // What a power cut undoes of a delivery's commit is due again with the delivery, which is in the same one.
         let replayed = completes.is_some();

@@ -18,7 +18,7 @@ use crate::contract::{
 };
 use crate::id::OrgId;
 use crate::port::{
-    Hands, Inbox, LeasedDelivery, NewDelivery, Organisation, OrganisationState, Organisations, Records,
+    Hands, Inbox, Lease, LeasedDelivery, NewDelivery, Organisation, OrganisationState, Organisations, Records,
 };
 
 const LEASE: Duration = Duration::from_micros(100);
@@ -149,6 +149,11 @@ fn hands(free: u32) -> Hands {
 async fn leased(store: &SqliteStore, id: &str, now: Timestamp) -> LeasedDelivery {
     store.accept(&org("acme"), delivery(id, now)).await.unwrap();
     store.claim(hands(1), LEASE, now).await.unwrap().pop().unwrap()
+}
+
+/// How many of this one delivery were noted as done.
+async fn finish(store: &SqliteStore, lease: &Lease, outcome: &str, now: Timestamp) -> u64 {
+    store.finish(vec![(lease.clone(), outcome.into())], now).await.unwrap()
 }
 
 async fn revision(store: &SqliteStore, id: &str) -> Option<u64> {

@@ -26,10 +26,35 @@ const KEY_BYTES: usize = 500;
 /// What one incident's facts, and its record, may take each.
 const INCIDENT_BYTES: usize = 4_000_000;
 
+/// A change, with what can be made of it before the one thread that writes has it.
+pub(super) enum Prepared {
+    Incident(IncidentWrite, Row),
+    Event(TimelineEvent),
+    Timeline(Timeline),
+    State(String, Option<Vec<u8>>),
+}
+
+impl Prepared {
+    pub(super) fn of(change: Change) -> Outcome<Prepared> {
+        Ok(match change {
+            Change::PutIncident(write) => {
+                let row = Row::of(&write)?;
+                if write.facts.len().max(row.record.len()) > INCIDENT_BYTES {
+                    return Err(Fault::full(format!("an incident takes at most {INCIDENT_BYTES} bytes")));
+                }
+                Prepared::Incident(write, row)
+            }
+            Change::PutTimelineEvent(event) => Prepared::Event(event),
+            Change::ReplaceTimeline(timeline) => Prepared::Timeline(timeline),
+            Change::SetState((key, value)) => Prepared::State(key, value),
+        })
+    }
+}
+
 pub(super) fn commit(
     connection: &Connection,
     org: &OrgId,
-    changes: &[Change],
+    changes: &[Prepared],
     completes: Option<&Lease>,
 ) -> Outcome<Applied> {
     if let Some(lease) = completes {
@@ -42,13 +67,13 @@ pub(super) fn commit(
     let mut commit = Commit { connection, org, applied, last: None };
     for change in changes {
         match change {
-            Change::PutIncident(write) => commit.put_incident(write)?,
-            Change::PutTimelineEvent(event) => {
+            Prepared::Incident(write, row) => commit.put_incident(write, row)?,
+            Prepared::Event(event) => {
                 let incident = commit.incident_of(&event.incident)?;
                 commit.put_event(incident, event)?;
             }
-            Change::ReplaceTimeline(timeline) => commit.replace_timeline(timeline)?,
-            Change::SetState((key, value)) => set_state(connection, org, key, value.as_deref())?,
+            Prepared::Timeline(timeline) => commit.replace_timeline(timeline)?,
+            Prepared::State(key, value) => set_state(connection, org, key, value.as_deref())?,
         }
     }
     Ok(commit.applied)
@@ -75,12 +100,8 @@ struct Stored {
 }
 
 impl<'a> Commit<'a> {
-    fn put_incident(&mut self, write: &IncidentWrite) -> Outcome<()> {
-        let row = Row::of(write)?;
-        if write.facts.len().max(row.record.len()) > INCIDENT_BYTES {
-            return Err(Fault::full(format!("an incident takes at most {INCIDENT_BYTES} bytes")));
-        }
-        let stored = self.stored(write, &row)?;
+    fn put_incident(&mut self, write: &IncidentWrite, row: &Row) -> Outcome<()> {
+        let stored = self.stored(write, row)?;
         match &stored {
             stored if stored.as_ref().map(|stored| unsigned(stored.revision)) != write.base => {
                 return Err(Fault::conflict());
@@ -99,10 +120,10 @@ impl<'a> Commit<'a> {
         let encoded = encode_labels(&labels);
         if let Some(stored) = stored.as_ref().filter(|stored| stored.same_place && stored.labels == encoded) {
             self.applied.updated += 1;
-            return self.rewrite(write, &row, stored.number);
+            return self.rewrite(write, row, stored.number);
         }
         let known: HashSet<u32> = stored.iter().flat_map(|stored| decode_labels(&stored.labels)).collect();
-        let number = self.write_incident(write, &row, &encoded, stored.as_ref())?;
+        let number = self.write_incident(write, row, &encoded, stored.as_ref())?;
         self.link(number, &known, &labels)
     }
 
@@ -323,7 +344,7 @@ fn set_state(connection: &Connection, org: &OrgId, key: &str, value: Option<&[u8
 }
 
 /// What is stored of an incident besides its own fields.
-struct Row {
+pub(super) struct Row {
     record: String,
     reference: Option<String>,
     /// What a search by text looks at.

@@ -3,9 +3,9 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use crate::contract::Incident;
+use crate::contract::{ClockStart, Incident};
 use crate::id::OrgId;
-use crate::port::{IncidentFilter, IncidentOrder, IncidentPage};
+use crate::port::{IncidentFilter, IncidentOrder, IncidentPage, Unmeasured};
 use crate::sqlite::coding::{encode_mode, encode_phase, encode_priority, from_json, unsigned};
 use crate::sqlite::fault::Outcome;
 
@@ -38,14 +38,20 @@ fn order(filter: &IncidentFilter) -> String {
     let way = if filter.ascending { "ASC" } else { "DESC" };
     let first = match filter.order {
         IncidentOrder::Created => return format!("created_at {way}, n {way}"),
-        IncidentOrder::Resolved => "resolved_at",
-        // From the start of what was declared after the fact, like time to restore.
-        IncidentOrder::Duration => {
-            "resolved_at - iif(mode = 1, coalesce(started_at, created_at), created_at)"
-        }
-        IncidentOrder::Priority => "priority",
+        IncidentOrder::Resolved => "resolved_at".to_owned(),
+        IncidentOrder::Duration => format!("resolved_at - {}", start(ClockStart::Created)),
+        IncidentOrder::Priority => "priority".to_owned(),
     };
     format!("{first} {way} NULLS LAST, created_at DESC, n DESC")
+}
+
+/// When this clock starts, like time to restore: what was declared after the fact began at its start.
+fn start(clock: ClockStart) -> &'static str {
+    match clock {
+        ClockStart::Created => "iif(mode = 1, coalesce(started_at, created_at), created_at)",
+        ClockStart::Started => "coalesce(started_at, created_at)",
+        ClockStart::Acknowledged => "acknowledged_at",
+    }
 }
 
 /// What a row must satisfy. Everything that comes from outside is a bound value, never text of the statement.
@@ -79,16 +85,27 @@ fn condition(org: &OrgId, filter: &IncidentFilter) -> (String, Vec<Value>) {
     if let Some(duplicate) = filter.duplicate {
         terms.push(format!("duplicate = {}", i64::from(duplicate)));
     }
-    if let Some(resolved) = filter.resolved {
-        terms.push(format!("resolved_at IS {}NULL", if resolved { "NOT " } else { "" }));
+    if !filter.not_priorities.is_empty() {
+        let places: Vec<String> =
+            filter.not_priorities.iter().map(|p| bind(encode_priority(*p).into())).collect();
+        terms.push(format!("ifnull(priority NOT IN ({}), 1)", places.join(", ")));
+    }
+    match filter.unmeasured {
+        None => {}
+        Some(Unmeasured::NoResolution) => terms.push("resolved_at IS NULL".to_owned()),
+        Some(Unmeasured::NoStart(clock)) => {
+            terms.push(format!("resolved_at IS NOT NULL AND {} IS NULL", start(clock)));
+        }
+        Some(Unmeasured::Negative(clock)) => terms.push(format!("resolved_at < {}", start(clock))),
     }
     if let Some(text) = &filter.text {
         terms.push(format!("instr(search, {}) > 0", bind(text.to_lowercase().into())));
     }
-    if let Some(service) = &filter.service {
+    let services = [(&filter.service, ""), (&filter.not_service, "NOT ")];
+    for (service, not) in services.into_iter().filter_map(|(name, not)| Some((name.as_ref()?, not))) {
         let name = bind(service.to_lowercase().into());
         terms.push(format!(
-            "n IN (SELECT incident FROM incident_label WHERE label IN (
+            "n {not}IN (SELECT incident FROM incident_label WHERE label IN (
                 SELECT n FROM label WHERE org = ?1 AND folded = {name}
                 UNION
                 SELECT label.n FROM label JOIN service ON service.org = label.org AND service.id = label.service

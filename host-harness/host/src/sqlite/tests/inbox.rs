@@ -99,7 +99,7 @@ async fn old_deliveries_go_in_slices_and_what_waits_stays() {
         match number {
             0 => store.bury(&held.lease, "no use", 5_000).await.unwrap(),
             1 => {}
-            _ => store.finish(&held.lease, "updated", 5_000).await.unwrap(),
+            _ => assert_eq!(finish(&store, &held.lease, "updated", 5_000).await, 1),
         }
     }
     store.accept(&org("acme"), delivery("fresh", now)).await.unwrap();
@@ -180,14 +180,11 @@ async fn a_lease_that_ran_out_makes_its_delivery_due_again() {
     let second = store.claim(hands(1), LEASE, 110).await.unwrap().pop().unwrap();
     assert_eq!(second.attempt, 2);
     assert!(second.lease.token > first.lease.token);
-    for late in [
-        store.finish(&first.lease, "created", 111).await,
-        store.retry(&first.lease, "no", 111).await,
-        store.bury(&first.lease, "no", 111).await,
-    ] {
+    assert_eq!(finish(&store, &first.lease, "created", 111).await, 0);
+    for late in [store.retry(&first.lease, "no", 111).await, store.bury(&first.lease, "no", 111).await] {
         assert!(matches!(late, Err(StoreError::Conflict)), "{late:?}");
     }
-    store.finish(&second.lease, "created", 112).await.unwrap();
+    assert_eq!(finish(&store, &second.lease, "created", 112).await, 1);
     assert_eq!(states(&store).await, [(DeliveryState::Done, Some("created".into()))]);
 }
 
@@ -213,7 +210,7 @@ async fn finishing_after_a_completing_commit_adds_the_outcome_only() {
     // What was applied is not tried again, whatever happened afterwards.
     assert!(matches!(store.retry(&held.lease, "trap", 11).await, Err(StoreError::Conflict)));
     assert!(matches!(store.bury(&held.lease, "trap", 11).await, Err(StoreError::Conflict)));
-    store.finish(&held.lease, "updated", 12).await.unwrap();
+    assert_eq!(finish(&store, &held.lease, "updated", 12).await, 1);
     let rows = store.deliveries(&org("acme"), &DeliveryFilter::default()).await.unwrap();
     assert_eq!((rows[0].outcome.as_deref(), rows[0].finished_at), (Some("updated"), Some(12)));
 }
@@ -231,10 +228,10 @@ async fn a_dead_delivery_can_be_replayed() {
 
     assert!(!store.replay(&org("beta"), &held.lease.delivery, 20).await.unwrap());
     assert!(store.replay(&acme, &held.lease.delivery, 20).await.unwrap());
-    assert!(matches!(store.finish(&held.lease, "late", 21).await, Err(StoreError::Conflict)));
+    assert_eq!(finish(&store, &held.lease, "late", 21).await, 0);
     let again = store.claim(hands(1), LEASE, 20).await.unwrap().pop().unwrap();
     assert_eq!(again.attempt, 1);
-    store.finish(&again.lease, "updated", 22).await.unwrap();
+    assert_eq!(finish(&store, &again.lease, "updated", 22).await, 1);
     assert!(store.replay(&acme, &held.lease.delivery, 30).await.unwrap(), "one that is done, too");
 }
 

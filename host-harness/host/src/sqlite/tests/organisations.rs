@@ -22,6 +22,16 @@ async fn an_organisation_comes_back_as_it_was_put() {
     assert_eq!(store.organisation(&org("nobody")).await.unwrap(), None);
     let all = store.organisations().await.unwrap();
     assert_eq!(all, [acme, organisation("beta", OrganisationState::Live)]);
+    for (text, limit, expected, total) in [
+        ("", 9, vec!["acme", "beta"], 2),
+        ("", 1, vec!["acme"], 2),
+        ("ET", 9, vec!["beta"], 1),
+        ("%", 9, vec![], 0),
+    ] {
+        let (found, all) = store.find_organisations(text, limit).await.unwrap();
+        let found: Vec<&str> = found.iter().map(|one| one.id.as_str()).collect();
+        assert_eq!((found, all), (expected, total), "{text}");
+    }
 }
 
 #[tokio::test]

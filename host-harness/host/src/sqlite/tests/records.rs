@@ -1,6 +1,6 @@
 use super::*;
-use crate::contract::{RevisitPage, Timeline};
-use crate::port::{IncidentFilter, StoreError};
+use crate::contract::{ClockStart, RevisitPage, Timeline};
+use crate::port::{IncidentFilter, StoreError, Unmeasured};
 
 #[tokio::test]
 async fn a_write_is_counted_as_what_it_did() {
@@ -192,6 +192,15 @@ async fn the_list_shows_what_its_filter_admits() {
         (IncidentFilter { text: Some("0%".into()), ..none() }, vec!["3"]),
         (IncidentFilter { text: Some("inc-2".into()), ..none() }, vec!["2"]),
         (IncidentFilter { since: Some(2), until: Some(3), ..none() }, vec!["2"]),
+        (IncidentFilter { not_priorities: vec![Priority::P1], ..none() }, vec!["3", "2"]),
+        (IncidentFilter { not_service: Some("checkout".into()), ..none() }, vec!["3", "2"]),
+        (IncidentFilter { unmeasured: Some(Unmeasured::NoResolution), ..none() }, vec!["3", "1"]),
+        (
+            IncidentFilter { unmeasured: Some(Unmeasured::NoStart(ClockStart::Acknowledged)), ..none() },
+            vec!["2"],
+        ),
+        (IncidentFilter { unmeasured: Some(Unmeasured::NoStart(ClockStart::Created)), ..none() }, vec![]),
+        (IncidentFilter { unmeasured: Some(Unmeasured::Negative(ClockStart::Created)), ..none() }, vec![]),
     ] {
         let page = store.incidents(&acme, &filter).await.unwrap();
         let ids: Vec<&str> = page.incidents.iter().map(|incident| incident.key.id.as_str()).collect();

@@ -133,7 +133,7 @@ async fn a_clock_that_was_wrong_holds_nothing_up() {
     // The clock is right again.
     let again = store.claim(hands(9), LEASE, 20).await.unwrap();
     assert_eq!(again.len(), 2);
-    assert!(matches!(store.finish(&held.lease, "created", 21).await, Err(StoreError::Conflict)));
+    assert_eq!(finish(&store, &held.lease, "created", 21).await, 0);
     assert_eq!(store.claim_due(9, LEASE, 20).await.unwrap().len(), 1);
     // Behind by a year: what is ready is taken all the same.
     store.accept(&org("acme"), delivery("msg_3", 30)).await.unwrap();
