@@ -31,6 +31,17 @@ use crate::port::{
 /// Microseconds that no lease and no wait lasts: what is due later than that was noted while the clock was wrong.
 pub(super) const FAR: i64 = 86_400_000_000;
 
+// Of many that wait, these read an index and no more rows than they answer.
+pub(super) const DEPTH: &str = "SELECT (SELECT count(*) FROM delivery WHERE state = 0)
+        + (SELECT count(*) FROM delivery WHERE due_at IS NOT NULL),
+    (SELECT count(*) FROM delivery WHERE state = 4)";
+pub(super) const CROWDING: &str = "SELECT org FROM (
+        SELECT org, count(*) AS waiting FROM delivery WHERE state = 0 GROUP BY org
+        UNION ALL SELECT org, count(*) FROM delivery INDEXED BY delivery_due WHERE due_at IS NOT NULL GROUP BY org
+    ) GROUP BY org HAVING sum(waiting) >= ?1";
+pub(super) const OLDEST: &str = "SELECT n, id, event_type, token, attempts, incident FROM delivery
+    WHERE org = ?1 AND state = 0 ORDER BY received_at, n LIMIT 1";
+
 const READY: i64 = 0;
 const LEASED: i64 = 1;
 const WAITING: i64 = 2;
@@ -157,24 +168,17 @@ impl Inbox for SqliteStore {
 
     async fn depth(&self) -> Result<InboxDepth> {
         self.read(|connection| {
-            let select = "SELECT (SELECT count(*) FROM delivery WHERE state = 0)
-                    + (SELECT count(*) FROM delivery WHERE due_at IS NOT NULL),
-                (SELECT count(*) FROM delivery WHERE state = 4)";
             let read = |row: &Row<'_>| {
                 Ok(InboxDepth { pending: unsigned(row.get(0)?), dead: unsigned(row.get(1)?) })
             };
-            Ok(connection.prepare_cached(select)?.query_row([], read)?)
+            Ok(connection.prepare_cached(DEPTH)?.query_row([], read)?)
         })
         .await
     }
 
     async fn crowding(&self, most: u64) -> Result<Vec<OrgId>> {
         self.read(move |connection| {
-            let select = "SELECT org FROM (
-                    SELECT org, count(*) AS waiting FROM delivery WHERE state = 0 GROUP BY org
-                    UNION ALL SELECT org, count(*) FROM delivery WHERE due_at IS NOT NULL GROUP BY org
-                ) GROUP BY org HAVING sum(waiting) >= ?1";
-            let mut statement = connection.prepare_cached(select)?;
+            let mut statement = connection.prepare_cached(CROWDING)?;
             let rows = statement.query_map([signed(most)], |row| row.get::<_, String>(0))?;
             rows.map(|org| org?.parse().map_err(|_| Fault::damaged("an organisation"))).collect()
         })
@@ -354,9 +358,7 @@ fn lease_oldest(
     until: Timestamp,
     now: Timestamp,
 ) -> Outcome<Option<LeasedDelivery>> {
-    let oldest = "SELECT n, id, event_type, token, attempts, incident FROM delivery
-        WHERE org = ?1 AND state = 0 ORDER BY received_at, n LIMIT 1";
-    let mut oldest = connection.prepare_cached(oldest)?;
+    let mut oldest = connection.prepare_cached(OLDEST)?;
     let read = |row: &Row<'_>| {
         let lease =
             Lease { org: org.clone(), delivery: delivery_id(row, 1)?, token: row.get::<_, i64>(3)? + 1 };

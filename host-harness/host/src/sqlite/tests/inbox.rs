@@ -255,3 +255,34 @@ async fn a_list_is_of_one_organisation_newest_first() {
     assert_eq!(list(Some(DeliveryState::Dead), None).await, ["one"]);
     assert!(list(Some(DeliveryState::Done), None).await.is_empty());
 }
+
+/// With a hundred thousand that wait, each row that is looked at in vain is felt.
+#[tokio::test]
+async fn what_waits_is_counted_and_taken_by_indexes_alone() {
+    use crate::sqlite::inbox::{CROWDING, DEPTH, OLDEST};
+
+    let store = fixture().await;
+    for (statement, steps) in [
+        (
+            DEPTH,
+            &["COVERING INDEX delivery_ready", "COVERING INDEX delivery_due", "COVERING INDEX delivery_dead"]
+                [..],
+        ),
+        (CROWDING, &["COVERING INDEX delivery_ready", "COVERING INDEX delivery_due"]),
+        (OLDEST, &["INDEX delivery_ready (org=? AND state=?)"]),
+    ] {
+        let plan = store.read(move |connection| {
+            let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}"))?;
+            let values = rusqlite::params_from_iter(vec!["acme"; explain.parameter_count()]);
+            let rows = explain.query_map(values, |row| row.get::<_, String>(3))?;
+            Ok(rows.collect::<rusqlite::Result<Vec<String>>>()?)
+        });
+        let plan = plan.await.unwrap();
+        let tables: Vec<&String> = plan.iter().filter(|step| step.contains(" delivery ")).collect();
+        assert_eq!(tables.len(), steps.len(), "{plan:#?}");
+        for step in steps {
+            assert!(tables.iter().any(|table| table.contains(step)), "{step}: {plan:#?}");
+        }
+        assert!(!plan.iter().any(|step| step.contains("ORDER BY")), "{plan:#?}");
+    }
+}
