@@ -4,6 +4,7 @@
 
 mod account_changes;
 mod attacks;
+mod bench;
 mod canary;
 mod component;
 mod convergence;

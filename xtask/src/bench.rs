@@ -1,140 +1,201 @@
-//! `cargo xtask bench`: how long an import takes, in how many requests and how much memory; and a report.
+//! `cargo xtask bench`: runs the benchmarks, keeps their figures in `benches/latest.json`, and writes the tables of
+//! `BENCHMARKS.md` from it.
 //!
-//! The simulator and the importing process share the machine. Each figure is the median of several runs with the
-//! least and the most beside it, because a shared machine has moods; nothing here passes or fails.
+//! Each figure is the median of its measurements with the least and the most beside it, because a shared machine has
+//! moods. A budget that is not kept is told, and fails nothing.
 
-use std::io::{BufRead, BufReader};
+use std::fmt::Write;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Map, Value, json};
 
-const KEY: &str = "KOALR_BENCH_KEY";
+/// In the order of the tables. The last takes ten minutes and is run only when it is named.
+const GROUPS: [(&str, &str); 8] = [
+    ("start", "Start and size"),
+    ("calls", "Calls into the component"),
+    ("webhooks", "Webhooks over HTTP, durable"),
+    ("sync", "Imports"),
+    ("mttr", "Storage and time to restore"),
+    ("pages", "Pages of the console"),
+    ("scale", "Many organisations, large histories"),
+    ("ten-minutes", "Webhooks for ten minutes"),
+];
+const NAMED_ONLY: &str = "ten-minutes";
+/// What follows this line is written by this program.
+const MARK: &str = "<!-- From here on written by `cargo xtask bench`. -->";
 
-/// One import.
-struct Run {
-    wall: Duration,
-    requests: u64,
-    peak_kib: u64,
-}
-
-/// A process that ends with its owner.
-struct Ends(Child);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+/// Runs these groups, or all of them, by the program that was built for it.
+pub(crate) fn run(root: &Path, program: &Path, named: &[&str]) -> Result<()> {
+    for name in named {
+        ensure!(GROUPS.iter().any(|(group, _)| group == name), "there is no group of benchmarks `{name}`");
     }
+    let file = root.join("benches/latest.json");
+    let mut kept: Map<String, Value> = match std::fs::read(&file) {
+        Ok(bytes) => serde_json::from_slice(&bytes).context("benches/latest.json is damaged")?,
+        Err(_) => Map::new(),
+    };
+    for (group, _) in GROUPS {
+        if (named.is_empty() && group == NAMED_ONLY) || (!named.is_empty() && !named.contains(&group)) {
+            continue;
+        }
+        eprintln!("{group} …");
+        let run = Command::new(program).arg(group).stderr(Stdio::inherit()).output();
+        let run = run.context("cannot start the benchmarks")?;
+        ensure!(run.status.success(), "the benchmarks of {group} failed");
+        let text = String::from_utf8(run.stdout)?;
+        let figures: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let taken = json!({ "figures": figures, "where": machine(root) });
+        print!("{}", table(&taken));
+        kept.insert(group.to_owned(), taken);
+        // Kept after each group: the next may take long.
+        std::fs::write(&file, serde_json::to_string_pretty(&kept)? + "\n")?;
+        write_tables(root, &kept)?;
+    }
+    Ok(())
 }
 
-/// Imports `incidents` incidents `runs` times, with the provider's limits lifted and with them.
-pub(crate) fn run(harness: &Path, scratch: &Path, incidents: u32, runs: u32) -> Result<()> {
-    println!(
-        "| import of {incidents} incidents with 4 updates each | wall, s | requests | peak memory, MB |"
-    );
-    println!("|---|---|---|---|");
-    for (name, limited) in [("limits lifted", false), ("the provider's limits", true)] {
-        let mut done = Vec::new();
-        for _ in 0..runs {
-            done.push(import(harness, scratch, incidents, limited)?);
+fn write_tables(root: &Path, kept: &Map<String, Value>) -> Result<()> {
+    let file = root.join("BENCHMARKS.md");
+    let text = std::fs::read_to_string(&file).context("BENCHMARKS.md is missing")?;
+    let (head, _) = text.split_once(MARK).context("BENCHMARKS.md has no line that its tables follow")?;
+    let mut out = format!("{head}{MARK}\n");
+    for (group, title) in GROUPS {
+        let Some(taken) = kept.get(group) else { continue };
+        let _ = write!(out, "\n## {title}\n\n`cargo xtask bench {group}`, {}\n\n{}", told(taken), table(taken));
+    }
+    Ok(std::fs::write(&file, out)?)
+}
+
+fn told(taken: &Value) -> String {
+    let of = |name: &str| taken.pointer(&format!("/where/{name}")).and_then(Value::as_str).unwrap_or_default();
+    format!(
+        "{} at commit {}, on {} cores of {}, {}, Linux {}; {}, wasmtime {}{}.",
+        of("date"),
+        of("commit"),
+        of("cores"),
+        of("processor"),
+        of("memory"),
+        of("kernel"),
+        of("rustc"),
+        of("wasmtime"),
+        match of("node") {
+            "" => String::new(),
+            node => format!(", Node {node}"),
         }
-        let figure = |of: &dyn Fn(&Run) -> f64| {
-            let mut values: Vec<f64> = done.iter().map(of).collect();
-            values.sort_by(f64::total_cmp);
-            let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-            (at(values.len() / 2), at(0), at(values.len().saturating_sub(1)))
+    )
+}
+
+fn table(taken: &Value) -> String {
+    let mut out = String::from("| figure | median | least to most | runs | budget |\n|---|---:|---:|---:|---|\n");
+    for figure in taken.get("figures").and_then(Value::as_array).into_iter().flatten() {
+        let text = |name: &str| figure.get(name).and_then(Value::as_str).unwrap_or_default();
+        let number = |name: &str| figure.get(name).and_then(Value::as_f64);
+        let values = figure.get("values").and_then(Value::as_array).into_iter().flatten();
+        let mut values: Vec<f64> = values.filter_map(Value::as_f64).collect();
+        values.sort_by(f64::total_cmp);
+        let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
+        let (least, median, most) = (at(0), at(values.len() / 2), at(values.len().saturating_sub(1)));
+        let unit = text("unit");
+        let spread = match values.len() {
+            0 | 1 => String::new(),
+            _ => format!("{} to {}", rounded(least), rounded(most)),
         };
-        let (wall, least, most) = figure(&|run| run.wall.as_secs_f64());
-        let (requests, ..) = figure(&|run| run.requests as f64);
-        let (peak, ..) = figure(&|run| run.peak_kib as f64 / 1_024.0);
-        println!("| {name} | {wall:.2} ({least:.2} to {most:.2}) | {requests} | {peak:.0} |");
+        let budget = match (number("at_most"), number("at_least")) {
+            (Some(bound), _) => format!("≤ {}: {}", rounded(bound), kept(median <= bound)),
+            (_, Some(bound)) => format!("≥ {}: {}", rounded(bound), kept(median >= bound)),
+            _ => String::new(),
+        };
+        let _ = writeln!(
+            out,
+            "| {} | {} {unit} | {spread} | {} | {budget} |",
+            text("figure"),
+            rounded(median),
+            values.len()
+        );
     }
-    Ok(())
+    out
 }
 
-/// Measures a report on so many incidents.
-pub(crate) fn report(program: &Path, component: &Path, scratch: &Path, incidents: u32) -> Result<()> {
-    let directory = scratch.join(format!("bench-{}", std::process::id()));
-    std::fs::create_dir_all(&directory)?;
-    println!();
-    let ended = Command::new(program).args([component, &directory]).arg(incidents.to_string()).status();
-    std::fs::remove_dir_all(&directory)?;
-    ensure!(ended.context("cannot start the benchmark")?.success(), "the benchmark failed");
-    Ok(())
+fn kept(is: bool) -> &'static str {
+    if is { "kept" } else { "**not kept**" }
 }
 
-fn import(harness: &Path, scratch: &Path, incidents: u32, limited: bool) -> Result<Run> {
-    let directory = scratch.join(format!("bench-{}", std::process::id()));
-    std::fs::create_dir_all(&directory)?;
-    let measured = import_in(harness, &directory, incidents, limited);
-    std::fs::remove_dir_all(&directory)?;
-    measured
-}
-
-fn import_in(harness: &Path, directory: &Path, incidents: u32, limited: bool) -> Result<Run> {
-    let mut simulate = Command::new(harness);
-    simulate.args([
-        "simulate",
-        "--listen",
-        "127.0.0.1:0",
-        "--seed",
-        "7",
-        "--updates",
-        "4",
-        "--incidents",
-        &incidents.to_string(),
-    ]);
-    if !limited {
-        simulate.arg("--no-rate-limit");
-    }
-    let mut simulator = Ends(simulate.stdout(Stdio::piped()).spawn().context("cannot start the simulator")?);
-    let output = simulator.0.stdout.take().context("the simulator has no output")?;
-    let mut lines = BufReader::new(output).lines();
-    let address = loop {
-        let line = lines.next().context("the simulator ended")??;
-        if let Some(at) = line.find("http://") {
-            break line.get(at..).unwrap_or_default().trim().to_owned();
+/// Three digits that matter, and thousands set apart.
+fn rounded(value: f64) -> String {
+    let places = match value.abs() {
+        v if v >= 100.0 || v == 0.0 => 0,
+        v if v >= 10.0 => 1,
+        v if v >= 1.0 => 2,
+        _ => 3,
+    };
+    let text = format!("{value:.places$}");
+    let (whole, part) = text.split_once('.').map_or((text.as_str(), None), |(whole, part)| (whole, Some(part)));
+    let mut out = String::new();
+    for (place, digit) in whole.chars().enumerate() {
+        let left = whole.len() - place;
+        if place > 0 && left.is_multiple_of(3) && digit.is_ascii_digit() {
+            out.push(',');
         }
-    };
-    let database = directory.join("bench.db");
-    let database = database.to_str().context("the scratch directory has an odd name")?;
-    let map = format!("https://api.incident.io={address}");
-    let common = ["--db", database, "--org", "bench", "--json"];
-    let verb = |name: &str| {
-        let mut command = Command::new(harness);
-        command.arg(name).args(common).env(KEY, "bench").stdout(Stdio::piped());
-        command
-    };
-    let connected = verb("connect").args(["--api-key-env", KEY, "--map-origin", &map]).status()?;
-    ensure!(connected.success(), "the simulator could not be connected to");
-
-    let began = Instant::now();
-    let mut import = Ends(verb("backfill").spawn()?);
-    let status = format!("/proc/{}/status", import.0.id());
-    let mut peak_kib = 0;
-    let ended = loop {
-        // The high-water mark is gone with the process, so it is read until then. Only Linux has it.
-        peak_kib = peak(&status).unwrap_or(0).max(peak_kib);
-        if let Some(ended) = import.0.try_wait()? {
-            break ended;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    let wall = began.elapsed();
-    if !ended.success() {
-        bail!("the import failed: {ended}");
+        out.push(digit);
     }
-    let told = std::io::read_to_string(import.0.stdout.take().context("the import has no output")?)?;
-    let requests = told.split("\"requests\":").nth(1).and_then(|rest| rest.split(',').next());
-    let requests = requests.and_then(|n| n.trim().parse().ok()).context("the import told no requests")?;
-    Ok(Run { wall, requests, peak_kib })
+    match part {
+        Some(part) => format!("{out}.{part}"),
+        None => out,
+    }
 }
 
-fn peak(status: &str) -> Option<u64> {
-    let status = std::fs::read_to_string(status).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
+/// What the figures depend on.
+fn machine(root: &Path) -> Value {
+    let said = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).current_dir(root).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let line = |file: &str, start: &str| {
+        let text = std::fs::read_to_string(file).ok()?;
+        let line = text.lines().find(|line| line.starts_with(start))?;
+        line.split_once(':').map(|(_, value)| value.trim().to_owned())
+    };
+    let lock = std::fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
+    let wasmtime = lock.split("name = \"wasmtime\"\nversion = \"").nth(1).and_then(|rest| rest.split('"').next());
+    let memory = line("/proc/meminfo", "MemTotal").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+    json!({
+        "date": said("date", &["-u", "+%Y-%m-%d"]),
+        "commit": said("git", &["describe", "--always", "--dirty"]),
+        "cores": std::thread::available_parallelism().map_or(0, usize::from).to_string(),
+        "processor": line("/proc/cpuinfo", "model name"),
+        "memory": memory.map(|kib| format!("{} GB", kib / 1_000_000)),
+        "kernel": said("uname", &["-r"]),
+        "rustc": said("rustc", &["--version"]),
+        "wasmtime": wasmtime,
+        "node": said("node", &["--version"]),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_shows_the_median_its_spread_and_whether_a_budget_is_kept() {
+        let figure = |values: &[f64], at_most: Option<f64>, at_least: Option<f64>| {
+            json!({ "figure": "f", "unit": "ms", "values": values, "at_most": at_most, "at_least": at_least })
+        };
+        let taken = json!({ "figures": [
+            figure(&[3.0, 1.0, 2.0], Some(2.0), None),
+            figure(&[1_234_567.0], None, Some(2_000_000.0)),
+            figure(&[0.1234], None, None),
+        ] });
+        let table = table(&taken);
+        let rows: Vec<&str> = table.lines().skip(2).collect();
+        assert_eq!(
+            rows,
+            [
+                "| f | 2.00 ms | 1.00 to 3.00 | 3 | ≤ 2.00: kept |",
+                "| f | 1,234,567 ms |  | 1 | ≥ 2,000,000: **not kept** |",
+                "| f | 0.123 ms |  | 1 |  |",
+            ]
+        );
+    }
 }

@@ -23,9 +23,8 @@ cargo xtask <verb>
   fuzz TARGET      feed a target of fuzz/ without an end; needs cargo-fuzz and a nightly compiler
   reproduce        build the components in two directories and compare them
   soak             the long form of the crash test: over a hundred kills, some minutes
-  bench [N]        how long an import of N incidents takes, 10,000 unless told, and time to restore over a hundred
-                   times as many
-  bench webhooks   how many webhooks a second are acknowledged and applied, and how long an answer takes
+  bench [GROUP…]   measure, and write BENCHMARKS.md: start, calls, webhooks, sync, mttr, pages, scale; and
+                   ten-minutes, only when it is named
 ";
 
 fn main() -> Result<()> {
@@ -53,9 +52,7 @@ fn main() -> Result<()> {
             let tests = ["test", "--workspace", "--test", "cli", "--", "--ignored", "a_hundred_kills"];
             succeed(&mut cargo(&tests))
         }
-        ["bench", "webhooks"] => webhooks(),
-        ["bench"] => bench(10_000),
-        ["bench", incidents] => bench(incidents.parse().context("N is a number of incidents")?),
+        ["bench", groups @ ..] => bench(groups),
         _ => {
             print!("{HELP}");
             ensure!(matches!(arguments.as_slice(), [] | ["help" | "--help" | "-h"]), "no such verb");
@@ -79,40 +76,10 @@ fn test() -> Result<()> {
     succeed(&mut cargo(&["test", "--workspace", "--doc"]))
 }
 
-fn bench(incidents: u32) -> Result<()> {
-    let [(wasm, _), _] = components()?;
-    succeed(&mut cargo(&["build", "--quiet", "-p", "koalr-harness"]))?;
-    succeed(&mut cargo(&["build", "--quiet", "-p", "koalr-tests", "--example", "mttr_scale"]))?;
-    bench::run(&target().join("debug/koalr-harness"), &target(), incidents, 5)?;
-    bench::report(
-        &target().join("debug/examples/mttr_scale"),
-        &wasm,
-        &target(),
-        incidents.saturating_mul(100),
-    )
-}
-
-fn webhooks() -> Result<()> {
+fn bench(groups: &[&str]) -> Result<()> {
     components()?;
     succeed(&mut cargo(&["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
-    let harness = target().join("debug/koalr-harness");
-    let loads = [
-        ("burst", &["--seconds", "30"][..]),
-        ("5,000/s", &["--seconds", "60", "--rate", "5000"]),
-        ("1,000/s", &["--seconds", "30", "--rate", "1000"]),
-    ];
-    for (name, load) in loads {
-        let directory = target().join(format!("load-{}", std::process::id()));
-        std::fs::create_dir_all(&directory)?;
-        let mut run = Command::new(target().join("debug/examples/webhook_load"));
-        let database = directory.join("load.db");
-        run.args(["--name", name]).args(load).arg("--database").arg(&database).arg("--").arg(&harness);
-        run.arg("serve").arg("--db").arg(&database).args(["--listen", "127.0.0.1:0"]);
-        let ran = succeed(&mut run);
-        std::fs::remove_dir_all(&directory)?;
-        ran?;
-    }
-    Ok(())
+    bench::run(&root(), &target().join("debug/examples/bench"), groups)
 }
 
 /// Until it is stopped, or finds something. The fixtures are where it begins.

@@ -548,6 +548,20 @@ impl Host {
         self.relink(org, imported).await
     }
 
+    /// Has an address of the provider's lead to one of the host's users, whom it makes if there is none of this id.
+    pub async fn link_user(&self, org: &OrgId, address: &str, id: &str) -> Result<Imported, HostError> {
+        self.organisation(org).await?;
+        let imported = self.store.link_user(org, address, id).await?;
+        self.relink(org, imported).await
+    }
+
+    /// Has a name of the provider's lead to an entry of the host's catalog, which it makes if there is none of this id.
+    pub async fn link_service(&self, org: &OrgId, name: &str, id: &str) -> Result<Imported, HostError> {
+        self.organisation(org).await?;
+        let imported = self.store.link_service(org, name, id).await?;
+        self.relink(org, imported).await
+    }
+
     async fn relink(&self, org: &OrgId, imported: Imported) -> Result<Imported, HostError> {
         if imported.added + imported.updated > 0 {
             self.schedule_rederive(org).await?;

@@ -4,7 +4,7 @@
 //! Planning and running take minutes, so they go on in the background; the page tells how far they are. What a person
 //! gave is kept in memory until the run, and is not written anywhere before.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Multipart, Path, State};
@@ -16,7 +16,7 @@ use koalr_host::contract::{OpsgenieAccount, OpsgenieRegion, Step, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::migration::overlap::{Overlap, Pair};
 use koalr_host::migration::{History, Plan, Prepare, Reason, State as RowState, Status, Summary};
-use koalr_host::port::Unmatched;
+use koalr_host::port::{Alias, Unmatched};
 use koalr_host::vault::Secret;
 use maud::{Markup, html};
 
@@ -235,7 +235,7 @@ fn form(action: &str) -> Markup {
             }
             div.columns {
                 div {
-                    label { span { "API key" } input type="password" name="key" autocomplete="off" spellcheck="false"; small { "With the right Read. Empty: the one that was given before." } }
+                    label { span { "API key" } input type="password" name="key" autocomplete="off" spellcheck="false"; small { "Needs read access. Empty: the one that was given before." } }
                     label.check { input type="checkbox" name="alerts" value="yes"; span { "Alerts in place of incidents, for a plan without incidents" } }
                 }
                 div {
@@ -516,10 +516,16 @@ async fn begin_plan(console: &Console, org: &str, form: Multipart) -> Answer<Org
             Trouble::invalid(format!("The mapping cannot be used: {error}."), "Correct that line.")
         };
         let mapped = mapping::read(&given.mapping).map_err(|error| bad(error.to_string()))?;
-        let aliases =
+        let mut aliases =
             mapping::resolve(&mapped, &org, &**host.store()).await.map_err(|error| bad(error.to_string()))?;
+        // What was said before and not now stays said.
+        let told = |one: &Alias| (one.kind, one.kind.folded(&one.name));
+        let anew: HashSet<_> = aliases.iter().map(told).collect();
+        let (before, mut decisions) = host.migration_told(&org).await?;
+        aliases.extend(before.into_iter().filter(|one| !anew.contains(&told(one))));
         given.prepare.aliases = Some(aliases);
-        given.prepare.decisions = Some(mapped.incidents);
+        decisions.extend(mapped.incidents);
+        given.prepare.decisions = Some(decisions.into_iter().collect());
     }
     if matches!(given.history, History::Account { .. }) {
         if given.prepare.key.is_none() && !host.has_migration_key(&org).await? {

@@ -10,7 +10,7 @@ use koalr_host::Connect;
 use koalr_host::contract::{Priority, Settings, Severity, SeverityOverride, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::port::{
-    HostService, HostUser, IncidentFilter, Job, JobKind, Organisation, OrganisationState, SyncReport,
+    IncidentFilter, Job, JobKind, Organisation, OrganisationState, SyncReport,
     Unmatched, normalised,
 };
 use koalr_host::vault::Secret;
@@ -105,22 +105,21 @@ async fn try_new(console: &Console, form: &NewConnection) -> Answer<OrgId> {
     })?;
     let key = given(&form.key, "API key")?;
     let known = console.host.store().organisation(&org).await?;
-    if known.is_some_and(|known| known.state != OrganisationState::Disconnected) {
+    if known.as_ref().is_some_and(|known| known.state != OrganisationState::Disconnected) {
         let what = format!("{org} is connected already.");
         return Err(Trouble::new(StatusCode::CONFLICT, what, "Under its Settings the key can be replaced."));
     }
-    let settings = Settings {
-        severity_overrides: vec![],
-        service_fields: vec![],
-        include_private: form.private.is_some(),
-        history_days: None,
-    };
-    let connect = Connect {
-        credentials: vec![(API_KEY.into(), key)],
-        secrets: vec![],
-        settings,
-        origin_map: console.setup.origin_map.clone(),
-    };
+    let before = known.map(|known| (known.settings, known.origin_map));
+    // One that was disconnected goes on as it was set.
+    let (settings, mut origin_map) = before.unwrap_or_else(|| {
+        let (severity_overrides, service_fields) = (vec![], vec![]);
+        (Settings { severity_overrides, service_fields, include_private: false, history_days: None }, vec![])
+    });
+    let settings = Settings { include_private: form.private.is_some(), ..settings };
+    origin_map.retain(|kept| console.setup.origin_map.iter().all(|new| new.from != kept.from));
+    origin_map.extend(console.setup.origin_map.iter().cloned());
+    let connect =
+        Connect { credentials: vec![(API_KEY.into(), key)], secrets: vec![], settings, origin_map };
     console.host.connect(&org, connect).await?;
     Ok(org)
 }
@@ -358,6 +357,7 @@ fn webhook(console: &Console, org: &OrgId, report: &SyncReport, now: Timestamp) 
 
 /// A severity of recent incidents.
 struct SeverityRow {
+    id: Option<String>,
     name: String,
     rank: Option<i32>,
     incidents: Vec<Option<Priority>>,
@@ -393,6 +393,7 @@ async fn severities_of(console: &Console, organisation: &Organisation) -> Answer
             priority: mapping.priority,
             rule: mapping.rule,
             chosen: overridden.map(|one| one.priority),
+            id: severity.id,
             name: severity.name,
             incidents,
         });
@@ -419,7 +420,8 @@ fn mapping(org: &OrgId, rows: &[SeverityRow], wanted: Option<&[Option<Priority>]
             table.rows.small {
                 thead { tr { th scope="col" { "Severity" } th.number scope="col" { "Incidents" } th scope="col" { "Means now" } th scope="col" { "Your choice" } @if wanted.is_some() { th scope="col" { "Would change" } } } }
                 tbody { @for (place, row) in rows.iter().enumerate() { tr {
-                    th scope="row" { (row.name) input type="hidden" name="severity" value=(row.name); }
+                    th scope="row" { (row.name) input type="hidden" name="severity" value=(row.name);
+                        @if let Some(id) = &row.id { input type="hidden" name="severity-id" value=(id); } }
                     td.number { (row.incidents.len()) }
                     td { (priority(row.priority)) " " span.rule { (row.rule) } }
                     td { select name="priority" aria-label={ "Priority of " (row.name) } {
@@ -492,13 +494,13 @@ async fn change_severities(
             }
         }));
     }
-    // Choices for severities that no recent incident has are kept.
-    let listed: Vec<&str> = values("severity").collect();
+    // Choices for severities that no recent incident has are kept. One may be by a severity's id.
+    let listed: Vec<&str> = values("severity").chain(values("severity-id")).collect();
     let kept = organisation
         .settings
         .severity_overrides
         .iter()
-        .filter(|one| !listed.contains(&one.severity.as_str()));
+        .filter(|one| !listed.iter().any(|listed| listed.eq_ignore_ascii_case(&one.severity)));
     overrides.extend(kept.cloned());
     let settings = Settings { severity_overrides: overrides, ..organisation.settings.clone() };
     if settings != organisation.settings {
@@ -515,7 +517,7 @@ fn unmatched_people(org: &OrgId, report: &SyncReport) -> Markup {
                 let address = person.name.contains('@').then(|| format!("{}/people", address(org, Section::Settings)));
                 address.map(|action| (action, "User id"))
             }))
-            @if report.unmatched_people > 0 { p.quiet { "They are kept by name, and are never users of their own accord. Who has no address cannot be linked." } }
+            @if report.unmatched_people > 0 { p.quiet { "People are kept by name until they are linked: an address may lead to a user that has another one. People without an e-mail address cannot be linked." } }
         }
     }
 }
@@ -527,7 +529,7 @@ fn unmatched_services(org: &OrgId, report: &SyncReport) -> Markup {
             (unmatched(report.unmatched_services, &report.services, |_| {
                 Some((format!("{}/services", address(org, Section::Settings)), "Catalog id"))
             }))
-            @if report.unmatched_services > 0 { p.quiet { "Linking one adds a catalog entry of its name; an entry of the same id is replaced." } }
+            @if report.unmatched_services > 0 { p.quiet { "A linked name is one more alias of that entry. An id that the catalog does not have becomes an entry of this name." } }
         }
     }
 }
@@ -692,8 +694,7 @@ pub(super) async fn people(
     Form(link): Form<Link>,
 ) -> Response {
     let result = async {
-        let user = HostUser { id: link.id()?, email: link.name.clone(), name: None };
-        console.host.import_users(&named(&org)?, vec![user]).await?;
+        console.host.link_user(&named(&org)?, &link.name, &link.id()?).await?;
         Ok(())
     };
     let result = result.await;
@@ -710,8 +711,7 @@ pub(super) async fn services(
         if normalised(&link.name).is_empty() {
             return Err(Trouble::invalid("That is no name.", "Name the service."));
         }
-        let service = HostService { id, name: link.name.clone(), external_ids: vec![], aliases: vec![] };
-        console.host.import_services(&named(&org)?, vec![service]).await?;
+        console.host.link_service(&named(&org)?, &link.name, &id).await?;
         Ok(())
     };
     let result = result.await;

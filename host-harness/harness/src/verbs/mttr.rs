@@ -164,8 +164,9 @@ async fn before(
     let import = host.store().job(org, JobKind::Backfill).await?;
     let imported = import.and_then(|job| job.window).map(|window| window.since);
     // Another tool's history may reach further back.
-    let history = host.store().incidents_of(org, &SOURCES).await?;
-    let imported = imported.into_iter().chain(history.first().map(|first| first.created_at)).min();
+    let stored = host.store().census(org).await?;
+    let history = stored.iter().filter(|one| SOURCES.contains(&one.source.as_str()));
+    let imported = imported.into_iter().chain(history.filter_map(|one| one.first_at)).min();
     match (edges.first(), imported) {
         (Some(first), Some(imported)) if imported <= *first => {}
         _ => return Ok(Before::NotImported),

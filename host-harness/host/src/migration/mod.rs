@@ -8,12 +8,12 @@
 pub mod overlap;
 mod plan;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::contract::{
-    BackfillRequest, BackfillSource, GuestError, Incident, Mode, OpsgenieAccount, Problem, Step, Timestamp,
+    BackfillRequest, BackfillSource, GuestError, Incident, OpsgenieAccount, Problem, Step, Timestamp,
 };
 use crate::host::{Host, HostError, Trial};
 use crate::id::OrgId;
@@ -299,7 +299,8 @@ impl Host {
     pub async fn settle_overlap(&self, org: &OrgId) -> Result<Overlap, HostError> {
         let imported = self.store().incidents_of(org, &SOURCES).await?;
         let overlap = self.overlap(org, &imported, None).await?;
-        self.store().mark_duplicates(org, &SOURCES, &overlap.duplicates()).await?;
+        let to_review = overlap.probable.len() as u64;
+        self.store().mark_duplicates(org, IMPORTER, &SOURCES, &overlap.duplicates(), to_review).await?;
         Ok(overlap)
     }
 
@@ -330,18 +331,31 @@ impl Host {
         Ok(overlap::find(imported, &known, &decisions))
     }
 
+    /// What a person said before: names, and which incidents are the same.
+    pub async fn migration_told(
+        &self,
+        org: &OrgId,
+    ) -> Result<(Vec<Alias>, BTreeMap<String, Option<String>>), HostError> {
+        let aliases = self.store().aliases(org, IMPORTER).await?;
+        let migration = self.store().migration(org, IMPORTER).await?.unwrap_or_default();
+        Ok((aliases, migration.decisions))
+    }
+
     /// How it stands.
     pub async fn migration_status(&self, org: &OrgId) -> Result<Status, HostError> {
         self.organisation(org).await?;
         let migration = self.store().migration(org, IMPORTER).await?.unwrap_or_default();
-        let imported = self.store().incidents_of(org, &SOURCES).await?;
-        let overlap = self.overlap(org, &imported, None).await?;
-        let count = |source: &str| imported.iter().filter(|one| one.key.source == source).count() as u64;
+        let stored = match migration.begun_at {
+            Some(_) => self.store().census(org).await?,
+            None => Vec::new(),
+        };
+        let of = |source: &str| stored.iter().find(|one| one.source == source);
+        let count = |source: &str| of(source).map_or(0, |one| one.incidents);
         Ok(Status {
             incidents: count(SOURCES[0]),
             alerts: count(SOURCES[1]),
-            duplicates: overlap.linked.len() as u64,
-            to_review: overlap.probable.len() as u64,
+            duplicates: SOURCES.iter().filter_map(|source| of(source)).map(|one| one.duplicates).sum(),
+            to_review: migration.to_review,
             cut_over: self.cut_over(org).await?,
             days_left: days_left(self.clock().now()),
             migration,
@@ -356,9 +370,8 @@ impl Host {
         if migration.cut_over.is_some() || migration.begun_at.is_none() {
             return Ok(migration.cut_over);
         }
-        let known = self.store().incidents_of(org, &[KNOWN]).await?;
-        let real = known.iter().filter(|one| !matches!(one.mode, Mode::Test | Mode::Tutorial));
-        Ok(real.map(|one| one.created_at).min())
+        let stored = self.store().census(org).await?;
+        Ok(stored.into_iter().find(|one| one.source == KNOWN).and_then(|one| one.first_at))
     }
 
     /// Removes what the migration wrote: incidents, timelines, names, decisions, Opsgenie's key.

@@ -54,6 +54,10 @@ pub trait Directory: Send + Sync {
         org: &OrgId,
         names: &[ServiceName],
     ) -> Result<Vec<Option<String>>, StoreError>;
+    /// Has an address lead to the user of this id, beside the user's own; makes the user if there is none.
+    async fn link_user(&self, org: &OrgId, address: &str, id: &str) -> Result<Imported, StoreError>;
+    /// Has a name lead to the catalog entry of this id, as one more alias; makes the entry if there is none.
+    async fn link_service(&self, org: &OrgId, name: &str, id: &str) -> Result<Imported, StoreError>;
     /// Adds or replaces users by id.
     async fn import_users(&self, org: &OrgId, users: Vec<HostUser>) -> Result<Imported, StoreError>;
     /// Adds or replaces services by id.

@@ -51,6 +51,22 @@ pub struct Migration {
     /// Incidents of the other tool, by id, of which a person said that they are known here too (the reference or id
     /// of that one) or that they are not (none).
     pub decisions: BTreeMap<String, Option<String>>,
+    /// Pairs of incidents that may be the same, when that was last looked at.
+    #[serde(default)]
+    pub to_review: u64,
+}
+
+/// What is stored of one source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Census {
+    /// The source.
+    pub source: String,
+    /// Its incidents.
+    pub incidents: u64,
+    /// Those of them that are counted at another source.
+    pub duplicates: u64,
+    /// When the first of them was created that is no test and no tutorial.
+    pub first_at: Option<Timestamp>,
 }
 
 /// An import that has not come to its end.
@@ -116,13 +132,20 @@ pub trait Migrations: Send + Sync {
     ) -> Result<Vec<Option<String>>, StoreError>;
     /// All incidents of these sources, withheld ones and duplicates included, by creation.
     async fn incidents_of(&self, org: &OrgId, sources: &[&str]) -> Result<Vec<Incident>, StoreError>;
-    /// Marks these incidents of the sources as duplicates, and no others. Answers how many marks changed.
+    /// What is stored of each source, withheld ones included.
+    async fn census(&self, org: &OrgId) -> Result<Vec<Census>, StoreError>;
+    /// Marks these incidents of the sources as duplicates, and no others, and notes how many pairs a person is to decide
+    /// about. Answers how many marks changed.
     async fn mark_duplicates(
         &self,
         org: &OrgId,
+        importer: &str,
         sources: &[&str],
         duplicates: &[IncidentKey],
+        to_review: u64,
     ) -> Result<u64, StoreError>;
+    /// Every name that was given for this move, as it is compared.
+    async fn aliases(&self, org: &OrgId, importer: &str) -> Result<Vec<Alias>, StoreError>;
     /// Removes the sources' incidents, the names and the note of the move, the importer's secrets with these names,
     /// and its own state: all keys that begin with its name.
     async fn remove_migration(

@@ -18,7 +18,7 @@ pub use inbox::{
     NewDelivery,
 };
 pub use jobs::{BackfillWindow, Job, JobKind, JobLease, Jobs, Progress, Release};
-pub use migrations::{Alias, AliasKind, Migration, Migrations, Removed, UnderWay};
+pub use migrations::{Alias, AliasKind, Census, Migration, Migrations, Removed, UnderWay};
 pub use organisations::{Organisation, OrganisationState, Organisations, OriginMapping, Sealed};
 pub use records::{IncidentFilter, IncidentOrder, IncidentPage, Records, Unmeasured};
 pub use report::{Ended, Reports, SyncReport, Unmatched};

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
-use super::coding::to_json;
+use super::coding::{from_json, to_json};
 use super::fault::{Outcome, Result};
 use super::records::FEW;
 use crate::contract::ServiceName;
@@ -41,6 +41,16 @@ impl Directory for SqliteStore {
             .await
     }
 
+    async fn link_user(&self, org: &OrgId, address: &str, id: &str) -> Result<Imported> {
+        let (org, address, id) = (org.clone(), address.to_owned(), id.to_owned());
+        self.write(move |connection| link_user(connection, &org, address, id)).await
+    }
+
+    async fn link_service(&self, org: &OrgId, name: &str, id: &str) -> Result<Imported> {
+        let (org, name, id) = (org.clone(), name.to_owned(), id.to_owned());
+        self.write(move |connection| link_service(connection, &org, name, id)).await
+    }
+
     async fn import_users(&self, org: &OrgId, users: Vec<HostUser>) -> Result<Imported> {
         let org = org.clone();
         self.write(move |connection| {
@@ -67,13 +77,60 @@ impl Directory for SqliteStore {
 }
 
 fn find_users(connection: &Connection, org: &OrgId, emails: &[String]) -> Outcome<Vec<Option<String>>> {
-    let select = "SELECT id FROM user WHERE org = ?1 AND folded = ?2 ORDER BY id LIMIT 1";
-    let mut statement = connection.prepare_cached(select)?;
+    let own = "SELECT id FROM user WHERE org = ?1 AND folded = ?2 ORDER BY id LIMIT 1";
+    let mut own = connection.prepare_cached(own)?;
+    let linked = "SELECT target FROM alias WHERE org = ?1 AND kind = 0 AND value = ?2 AND source = ?3";
+    let mut linked = connection.prepare_cached(linked)?;
     let find = |email: &String| {
         let folded = email.to_lowercase();
-        Ok(statement.query_row([org.as_str(), &folded], |row| row.get(0)).optional()?)
+        let found = own.query_row([org.as_str(), &folded], |row| row.get(0)).optional()?;
+        match found {
+            Some(id) => Ok(Some(id)),
+            None => Ok(linked.query_row([org.as_str(), &folded, BY_HAND], |row| row.get(0)).optional()?),
+        }
     };
     emails.iter().map(find).collect()
+}
+
+/// The source of aliases that no migration brought.
+const BY_HAND: &str = "";
+
+fn link_user(connection: &Connection, org: &OrgId, address: String, id: String) -> Outcome<Imported> {
+    let mut imported = Imported::default();
+    let select = "SELECT folded FROM user WHERE org = ?1 AND id = ?2";
+    let mut select = connection.prepare_cached(select)?;
+    let known: Option<String> = select.query_row([org.as_str(), &id], |row| row.get(0)).optional()?;
+    let folded = address.to_lowercase();
+    match known {
+        None => import_user(connection, org, &HostUser { id, email: address, name: None }, &mut imported)?,
+        Some(own) if own == folded => imported.unchanged += 1,
+        Some(_) => {
+            let upsert = "INSERT INTO alias (org, source, kind, value, target) VALUES (?1, ?2, 0, ?3, ?4)
+                ON CONFLICT DO UPDATE SET target = excluded.target";
+            connection.prepare_cached(upsert)?.execute([org.as_str(), BY_HAND, &folded, &id])?;
+            imported.updated += 1;
+        }
+    }
+    Ok(imported)
+}
+
+fn link_service(connection: &Connection, org: &OrgId, name: String, id: String) -> Outcome<Imported> {
+    let mut imported = Imported::default();
+    let select = "SELECT entry FROM service WHERE org = ?1 AND id = ?2";
+    let mut select = connection.prepare_cached(select)?;
+    let entry: Option<String> = select.query_row([org.as_str(), &id], |row| row.get(0)).optional()?;
+    let service = match entry {
+        None => HostService { id, name, external_ids: vec![], aliases: vec![] },
+        Some(entry) => {
+            let mut service: HostService = from_json(&entry)?;
+            if !service.aliases.contains(&name) && service.name != name {
+                service.aliases.push(name);
+            }
+            service
+        }
+    };
+    import_service(connection, org, &service, &mut imported)?;
+    Ok(imported)
 }
 
 /// By external id, then by name, then by any alias of either side. The first of several is the one with the

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
-use super::coding::{from_json, to_json, unsigned};
+use super::coding::{encode_mode, from_json, signed, to_json, unsigned};
 use super::fault::{Fault, Outcome, Result};
-use crate::contract::{Incident, IncidentKey, Timestamp};
+use crate::contract::{Incident, IncidentKey, Mode, Timestamp};
 use crate::id::OrgId;
-use crate::port::{Alias, AliasKind, Migration, Migrations, Removed};
+use crate::port::{Alias, AliasKind, Census, Migration, Migrations, Removed};
 
 #[async_trait::async_trait]
 impl Migrations for SqliteStore {
@@ -131,13 +131,49 @@ impl Migrations for SqliteStore {
         .await
     }
 
+    async fn census(&self, org: &OrgId) -> Result<Vec<Census>> {
+        let org = org.clone();
+        self.read(move |connection| {
+            let select = "SELECT source, count(*), sum(duplicate), min(iif(mode IN (?2, ?3), NULL, created_at))
+                FROM incident INDEXED BY incident_scan WHERE org = ?1 GROUP BY source";
+            let values = params![org.as_str(), encode_mode(Mode::Test), encode_mode(Mode::Tutorial)];
+            let mut select = connection.prepare_cached(select)?;
+            let rows = select.query_map(values, |row| {
+                Ok(Census {
+                    source: row.get(0)?,
+                    incidents: unsigned(row.get(1)?),
+                    duplicates: unsigned(row.get(2)?),
+                    first_at: row.get(3)?,
+                })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    async fn aliases(&self, org: &OrgId, importer: &str) -> Result<Vec<Alias>> {
+        let (org, importer) = (org.clone(), importer.to_owned());
+        self.read(move |connection| {
+            let select = "SELECT kind, value, target FROM alias WHERE org = ?1 AND source = ?2";
+            let mut select = connection.prepare_cached(select)?;
+            let rows = select.query_map([org.as_str(), &importer], |row| {
+                let kind = if row.get::<_, i64>(0)? == 0 { AliasKind::Person } else { AliasKind::Service };
+                Ok(Alias { kind, name: row.get(1)?, target: row.get(2)? })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
     async fn mark_duplicates(
         &self,
         org: &OrgId,
+        importer: &str,
         sources: &[&str],
         duplicates: &[IncidentKey],
+        to_review: u64,
     ) -> Result<u64> {
-        let (org, sources) = (org.clone(), owned(sources));
+        let (org, importer, sources) = (org.clone(), importer.to_owned(), owned(sources));
         let duplicates: HashSet<(String, String)> =
             duplicates.iter().map(|key| (key.source.clone(), key.id.clone())).collect();
         self.write(move |connection| {
@@ -157,6 +193,9 @@ impl Migrations for SqliteStore {
             for (marked, number) in &change {
                 update.execute(params![marked, number])?;
             }
+            let note = "UPDATE migration SET document = json_set(document, '$.to_review', ?3)
+                WHERE org = ?1 AND source = ?2";
+            connection.prepare_cached(note)?.execute(params![org.as_str(), importer, signed(to_review)])?;
             Ok(u64::try_from(change.len()).unwrap_or(u64::MAX))
         })
         .await

@@ -1,0 +1,379 @@
+//! What a call costs: in the host with all of its limits, in a wasmtime that bounds nothing, and natively.
+//!
+//! Work is counted as well, in wasmtime's fuel, which counts the guest's instructions: it is the same on every machine
+//! and in every mood, so the tests hold it against stored figures.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{DateTime, TimeZone, Utc};
+use koalr_host::contract::{
+    Applied, Change, ClockEnd, ClockStart, Delivery, Header, IncidentKey, Integration,
+    IntegrationPre, Mode, MttrQuery, Phase, Priority, Sample, SamplePage, ServiceName, Settings, StorageError,
+    StoredIncident, Timestamp,
+};
+use koalr_host::id::OrgId;
+use koalr_host::port::{Clock, OriginMapping, Store};
+use koalr_host::sqlite::SqliteStore;
+use koalr_host::vault::{SealingKey, Secret};
+use koalr_host::{Connect, Host};
+use koalr_simulator::{Options, Simulator, sign};
+use wasmtime::component::{Component, ComponentType, Lift, Linker, Lower};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use super::{Bound, Figure, Programs, SECRET};
+
+/// When everything in here happens.
+fn now() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 11, 2, 9, 30, 0).unwrap()
+}
+
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        now().timestamp_micros()
+    }
+}
+
+/// A connected organisation in a store of its own, and a signed delivery of four kilobytes.
+struct Setup {
+    host: Host,
+    store: Arc<dyn Store>,
+    org: OrgId,
+    simulator: Simulator,
+    _directory: tempfile::TempDir,
+}
+
+impl Setup {
+    async fn new(wasm: &[u8]) -> Setup {
+        let mut options = Options::new(20, 3, now());
+        options.limits = None;
+        let simulator = Simulator::start(options).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(directory.path().join("calls.db")).unwrap());
+        let builder = Host::builder(Arc::clone(&store), SealingKey::generate().unwrap());
+        let builder = builder.allow(["https://api.incident.io"]).clock(Arc::new(Still)).slots(8);
+        let host = builder.load(wasm).await.unwrap();
+        let org: OrgId = "acme".parse().unwrap();
+        let connect = Connect {
+            credentials: vec![("api-key".into(), Secret::new("inc_bench".into()))],
+            secrets: vec![("webhook-secret".into(), vec![Secret::new(SECRET.into())])],
+            settings: Settings {
+                severity_overrides: vec![],
+                service_fields: vec![],
+                include_private: true,
+                history_days: None,
+            },
+            origin_map: vec![OriginMapping {
+                from: "https://api.incident.io".into(),
+                to: simulator.base_url(),
+            }],
+        };
+        host.connect(&org, connect).await.unwrap();
+        Setup { host, store, org, simulator, _directory: directory }
+    }
+
+    fn delivery(&self, message: &str, note: &str) -> Delivery {
+        let kind = "public_incident.incident_updated_v2";
+        let mut incident = self.simulator.raw_incident(&self.simulator.incident_ids()[0]).unwrap();
+        incident["visibility"] = "public".into();
+        incident["updated_at"] = now().to_rfc3339().into();
+        incident["summary"] = note.into();
+        let missing = 4_000_usize.saturating_sub(incident.to_string().len());
+        incident["summary"] = format!("{note}{}", "text of a summary ".repeat(missing / 18)).into();
+        let body = serde_json::json!({ "event_type": kind, kind: incident }).to_string().into_bytes();
+        signed(message, body)
+    }
+}
+
+fn signed(message: &str, body: Vec<u8>) -> Delivery {
+    let timestamp = now().timestamp();
+    let signature = sign(SECRET, message, timestamp, &body).unwrap();
+    let header = |name: &str, value: String| Header { name: name.into(), value: value.into_bytes() };
+    Delivery {
+        headers: vec![
+            header("webhook-id", message.into()),
+            header("webhook-timestamp", timestamp.to_string()),
+            header("webhook-signature", signature),
+        ],
+        body,
+    }
+}
+
+#[derive(ComponentType, Lift, Lower)]
+#[component(record)]
+struct Datetime {
+    seconds: u64,
+    nanoseconds: u32,
+}
+
+/// What a guest's store holds.
+struct State {
+    store: Arc<dyn Store>,
+    org: OrgId,
+    samples: Vec<Sample>,
+}
+
+/// A wasmtime without the host's bounds, and the component in it.
+struct Bare {
+    engine: Engine,
+    plugin: IntegrationPre<State>,
+}
+
+impl Bare {
+    fn new(wasm: &[u8], change: impl FnOnce(&mut Config)) -> Bare {
+        let mut pooling = PoolingAllocationConfig::default();
+        pooling.total_component_instances(4).total_core_instances(16).total_memories(4).total_tables(8);
+        pooling.total_stacks(4).linear_memory_keep_resident(2 << 20).table_keep_resident(64 << 10);
+        let mut config = Config::new();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
+        config.concurrency_support(false);
+        change(&mut config);
+        let engine = Engine::new(&config).unwrap();
+        let component = Component::new(&engine, wasm).unwrap();
+        let linker = imports(&engine, &component).unwrap();
+        Bare { plugin: IntegrationPre::new(linker.instantiate_pre(&component).unwrap()).unwrap(), engine }
+    }
+
+    fn store(&self, setup: &Setup) -> wasmtime::Store<State> {
+        let state = State { store: Arc::clone(&setup.store), org: setup.org.clone(), samples: vec![] };
+        wasmtime::Store::new(&self.engine, state)
+    }
+
+    async fn instance(&self, store: &mut wasmtime::Store<State>) -> Integration {
+        self.plugin.instantiate_async(store).await.unwrap()
+    }
+}
+
+/// The contract's imports without scopes or bounds: for measuring only.
+fn imports(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<State>> {
+    let refused = |_| StorageError::Unavailable("refused".into());
+    let mut linker = Linker::<State>::new(engine);
+    let mut credentials = linker.instance("koalr:integration/credentials@0.1.0")?;
+    credentials.func_wrap("reveal", |_, (_,): (String,)| Ok((vec![SECRET.to_owned()],)))?;
+    let mut clock = linker.instance("wasi:clocks/wall-clock@0.2.12")?;
+    clock.func_wrap("now", |_, (): ()| {
+        Ok((Datetime { seconds: now().timestamp().try_into().unwrap_or(0), nanoseconds: 0 },))
+    })?;
+    let mut storage = linker.instance("koalr:integration/storage@0.1.0")?;
+    storage.func_wrap_async("get-state", move |store, (key,): (String,)| {
+        let (records, org) = (Arc::clone(&store.data().store), store.data().org.clone());
+        Box::new(async move { Ok((records.state(&org, &key).await.map_err(refused),)) })
+    })?;
+    storage.func_wrap_async("get-incidents", move |store, (keys,): (Vec<IncidentKey>,)| {
+        let (records, org) = (Arc::clone(&store.data().store), store.data().org.clone());
+        Box::new(async move {
+            let found: Result<Vec<Option<StoredIncident>>, _> =
+                records.incidents_by_key(&org, &keys).await.map_err(refused);
+            Ok((found,))
+        })
+    })?;
+    storage.func_wrap_async("commit", move |store, (changes,): (Vec<Change>,)| {
+        let (records, org) = (Arc::clone(&store.data().store), store.data().org.clone());
+        Box::new(async move {
+            let applied: Result<Applied, _> = records.commit(&org, changes, None).await.map_err(refused);
+            Ok((applied,))
+        })
+    })?;
+    storage.func_wrap(
+        "scan-samples",
+        |store: wasmtime::StoreContextMut<'_, State>, (_, _, _): (i64, i64, Option<String>)| {
+            let page = SamplePage {
+                samples: store.data().samples.clone(),
+                sources: vec!["incidentio".into()],
+                services: (0..200).map(|number| format!("service-{number}")).collect(),
+                next: None,
+            };
+            Ok((Ok::<_, StorageError>(page),))
+        },
+    )?;
+    let mut directory = linker.instance("koalr:integration/directory@0.1.0")?;
+    directory.func_wrap("users-by-email", |_, (emails,): (Vec<String>,)| {
+        Ok((Ok::<Vec<Option<String>>, StorageError>(vec![None; emails.len()]),))
+    })?;
+    directory.func_wrap("services-by-name", |_, (names,): (Vec<ServiceName>,)| {
+        Ok((Ok::<Vec<Option<String>>, StorageError>(vec![None; names.len()]),))
+    })?;
+    linker.define_unknown_imports_as_traps(component)?;
+    Ok(linker)
+}
+
+/// What each function of the component computes, in units of fuel.
+pub async fn fuel(wasm: &[u8]) -> BTreeMap<&'static str, u64> {
+    const FULL: u64 = 1 << 60;
+    let setup = Setup::new(wasm).await;
+    let bare = Bare::new(wasm, |config| {
+        config.consume_fuel(true);
+    });
+    let mut spent = BTreeMap::new();
+    for (name, message) in [("verify-webhook", "msg_1"), ("handle-event, created", "msg_1"), ("handle-event, updated", "msg_2")] {
+        let mut store = bare.store(&setup);
+        store.set_fuel(FULL).unwrap();
+        let instance = bare.instance(&mut store).await;
+        let connector = instance.koalr_integration_connector();
+        let delivery = setup.delivery(message, message);
+        store.set_fuel(FULL).unwrap();
+        if name == "verify-webhook" {
+            connector.call_verify_webhook(&mut store, &delivery).await.unwrap().unwrap();
+        } else {
+            connector.call_handle_event(&mut store, &delivery).await.unwrap().unwrap();
+        }
+        spent.insert(name, FULL - store.get_fuel().unwrap());
+    }
+    let mut store = bare.store(&setup);
+    store.set_fuel(FULL).unwrap();
+    let instance = bare.instance(&mut store).await;
+    store.data_mut().samples = samples(10_000);
+    store.set_fuel(FULL).unwrap();
+    let report = instance.koalr_integration_connector().call_compute_mttr(&mut store, &question()).await;
+    assert_eq!(report.unwrap().unwrap().overall.statistics.count, 10_000);
+    spent.insert("compute-mttr, 10,000 incidents", FULL - store.get_fuel().unwrap());
+    spent
+}
+
+const WEEK: i64 = 7 * 86_400 * 1_000_000;
+
+fn samples(count: usize) -> Vec<Sample> {
+    let mut draw = fastrand::Rng::with_seed(7);
+    let sample = |_| {
+        let resolved_at = draw.i64(WEEK..50 * WEEK);
+        Sample {
+            created_at: resolved_at - draw.i64(60_000_000..WEEK),
+            started_at: None,
+            acknowledged_at: None,
+            resolved_at: Some(resolved_at),
+            priority: Some(Priority::P2),
+            phase: Phase::Closed,
+            mode: Mode::Standard,
+            private: false,
+            source: 0,
+            services: vec![draw.u32(0..200)],
+            duplicate: false,
+        }
+    };
+    (0..count).map(sample).collect()
+}
+
+fn question() -> MttrQuery {
+    MttrQuery {
+        edges: (0..=52).map(|week| week * WEEK).collect(),
+        start: ClockStart::Created,
+        end: ClockEnd::Resolved,
+        priorities: vec![],
+        services: vec![],
+        sources: vec![],
+        include_private: true,
+    }
+}
+
+/// The median of so many calls, in microseconds.
+async fn median(count: usize, mut call: impl AsyncFnMut()) -> f64 {
+    let mut took = Vec::with_capacity(count);
+    for _ in 0..count {
+        let began = Instant::now();
+        call().await;
+        took.push(began.elapsed().as_secs_f64() * 1e6);
+    }
+    took.sort_by(f64::total_cmp);
+    took[took.len() / 2]
+}
+
+/// Each figure from `rounds` medians of `count` calls, turn by turn.
+pub async fn all(programs: &Programs, rounds: usize, count: usize) -> Vec<Figure> {
+    let wasm = std::fs::read(&programs.component).unwrap();
+    let setup = Setup::new(&wasm).await;
+    let delivery = setup.delivery("msg_1", "measured");
+    let plain = Bare::new(&wasm, |_| {});
+    let epochs = Bare::new(&wasm, |config| {
+        config.epoch_interruption(true);
+    });
+    let fuelled = Bare::new(&wasm, |config| {
+        config.consume_fuel(true);
+    });
+    let secrets = [SECRET.to_owned()];
+    let native: Vec<incidentio::model::Header> = delivery
+        .headers
+        .iter()
+        .map(|header| incidentio::model::Header { name: header.name.clone(), value: header.value.clone() })
+        .collect();
+    let mut measured: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for _ in 0..rounds {
+        let mut note = |name, value| measured.entry(name).or_default().push(value);
+        let verify = async || drop(setup.host.verify(&setup.org, &delivery).await.unwrap());
+        note("fresh instance, verified, with all limits", median(count, verify).await);
+        for (instantiated, fresh, reused, bare) in [
+            (
+                "fresh instance, without limits",
+                "fresh instance, verified, without limits",
+                "reused instance, verified, without limits",
+                &plain,
+            ),
+            (
+                "fresh instance, interruptible",
+                "fresh instance, verified, interruptible",
+                "reused instance, verified, interruptible",
+                &epochs,
+            ),
+            (
+                "fresh instance, with fuel",
+                "fresh instance, verified, with fuel",
+                "reused instance, verified, with fuel",
+                &fuelled,
+            ),
+        ] {
+            let ready = || {
+                let mut store = bare.store(&setup);
+                store.set_epoch_deadline(1 << 40);
+                // Refused where fuel is not consumed.
+                let _ = store.set_fuel(u64::MAX / 2);
+                store
+            };
+            let value = median(count, async || drop(bare.instance(&mut ready()).await)).await;
+            note(instantiated, value);
+            let value = median(count, async || {
+                let mut store = ready();
+                let instance = bare.instance(&mut store).await;
+                let connector = instance.koalr_integration_connector();
+                connector.call_verify_webhook(&mut store, &delivery).await.unwrap().unwrap();
+            });
+            note(fresh, value.await);
+            let mut store = ready();
+            let instance = bare.instance(&mut store).await;
+            let value = median(count, async || {
+                let connector = instance.koalr_integration_connector();
+                connector.call_verify_webhook(&mut store, &delivery).await.unwrap().unwrap();
+            });
+            note(reused, value.await);
+        }
+        let value = median(count, async || {
+            let verified = incidentio::webhook::signature::verify(
+                &secrets,
+                &native,
+                std::hint::black_box(&delivery.body),
+                now().timestamp(),
+            );
+            verified.unwrap();
+            let envelope = incidentio::webhook::event::envelope(std::hint::black_box(&delivery.body)).unwrap();
+            std::hint::black_box(envelope.incident_id());
+        });
+        note("natively, verified", value.await);
+    }
+    let ratio = measured["reused instance, verified, without limits"].iter().zip(&measured["natively, verified"]);
+    let ratio = ratio.map(|(wasm, native)| wasm / native).collect();
+    let mut figures: Vec<Figure> =
+        measured.into_iter().map(|(name, values)| Figure::new(name, "µs", values)).collect();
+    for figure in &mut figures {
+        if figure.name == "fresh instance, verified, with all limits" {
+            figure.bound = Some(Bound::AtMost(60.0));
+        }
+    }
+    figures.push(Figure::new("reused instance to native", "", ratio).within(Bound::AtMost(4.5)));
+    for (name, spent) in fuel(&wasm).await {
+        figures.push(Figure::new(format!("fuel: {name}"), "", vec![spent as f64]));
+    }
+    figures
+}
+

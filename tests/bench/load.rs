@@ -1,0 +1,360 @@
+//! How fast a server takes webhooks, and applies them: real processes, real HTTP on loopback.
+//!
+//! The sender shares the machine with the server; its share of the processors is told with the result. With a rate the
+//! load is open: each webhook has its time, whatever became of the one before, and is measured from that time on.
+//! Without, it is closed: each connection sends the next as soon as the last is answered.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use chrono::{SecondsFormat, Utc};
+use koalr_host::port::Inbox;
+use koalr_host::sqlite::SqliteStore;
+use koalr_simulator::{Options, Simulator};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{Bound, Figure, Programs, SECRET, Server, connect, serve, usage};
+
+const CONNECTIONS: usize = 512;
+/// Incidents of each organisation that are updated again and again.
+const INCIDENTS: u64 = 200;
+const KIND: &str = "public_incident.incident_updated_v2";
+/// What a delivery's body has at least.
+const BODY: usize = 4_000;
+
+/// What is sent.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// What the figures are called.
+    pub name: String,
+    /// How long.
+    pub seconds: f64,
+    /// Webhooks a second; as many as are answered if none.
+    pub rate: Option<f64>,
+    /// To how many organisations.
+    pub organisations: usize,
+}
+
+/// What takes them.
+#[derive(Debug, Clone)]
+pub enum Target<'a> {
+    /// The harness.
+    Harness(&'a Programs),
+    /// Another server that answers 204.
+    Other(&'a [String]),
+}
+
+/// A connection that webhooks are sent over, one after the other.
+pub struct Sender {
+    address: String,
+    /// The body around what changes from one delivery to the next.
+    template: Arc<[String; 3]>,
+    organisations: usize,
+    number: usize,
+    sent: u64,
+    stream: TcpStream,
+    request: Vec<u8>,
+    body: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Sender {
+    /// To organisations `org-0` and so on. `number` tells senders apart.
+    pub async fn new(address: &str, template: Arc<[String; 3]>, organisations: usize, number: usize) -> Sender {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let address = address.to_string();
+        let (request, body, answer) = (Vec::new(), Vec::new(), Vec::new());
+        Sender { address, template, organisations, number, sent: 0, stream, request, body, answer }
+    }
+
+    /// One delivery, and the status that it was answered with.
+    pub async fn send(&mut self) -> u16 {
+        use std::io::Write;
+        self.sent += 1;
+        let now = Utc::now();
+        let org = (self.number + self.sent as usize * 61) % self.organisations;
+        let id = format!("msg_{}_{}", self.number, self.sent);
+        let incident = (self.sent * 7 + self.number as u64) % INCIDENTS;
+        let [a, b, c] = &*self.template;
+        self.body.clear();
+        let at = now.to_rfc3339_opts(SecondsFormat::Millis, true);
+        write!(self.body, "{a}01INC{incident:04}{b}{at}{c}").unwrap();
+        let signature = koalr_simulator::sign(SECRET, &id, now.timestamp(), &self.body).unwrap();
+        self.request.clear();
+        write!(
+            self.request,
+            "POST /webhooks/incidentio/org-{org} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+             webhook-id: {id}\r\nwebhook-timestamp: {}\r\nwebhook-signature: {signature}\r\n\
+             content-length: {}\r\n\r\n",
+            self.address,
+            now.timestamp(),
+            self.body.len()
+        )
+        .unwrap();
+        self.request.extend_from_slice(&self.body);
+        self.stream.write_all(&self.request).await.unwrap();
+        self.answer.clear();
+        loop {
+            self.stream.read_buf(&mut self.answer).await.unwrap();
+            let answer = &self.answer;
+            if answer.ends_with(b"\r\n\r\n") || (answer.len() > 12 && !answer.starts_with(b"HTTP/1.1 204")) {
+                return std::str::from_utf8(&answer[9..12]).unwrap().parse().unwrap();
+            }
+        }
+    }
+}
+
+/// A delivery like real ones, as [`Sender::new`] wants it.
+pub async fn sample() -> Arc<[String; 3]> {
+    let simulator = Simulator::start(Options::new(3, 1, Utc::now())).await.unwrap();
+    Arc::new(template(&simulator))
+}
+
+/// A delivery of an incident with text like real ones, cut where its identifier and its version are.
+fn template(simulator: &Simulator) -> [String; 3] {
+    let mut incident = simulator.raw_incident(&simulator.incident_ids()[0]).unwrap();
+    incident["visibility"] = "public".into();
+    (incident["id"], incident["updated_at"]) = ("<ID>".into(), "<AT>".into());
+    let mut draw = fastrand::Rng::with_seed(11);
+    let words = [
+        "checkout", "latency", "rose", "after", "the", "deploy", "of", "service", "to", "region", "and",
+        "recovers",
+    ];
+    let mut summary = String::new();
+    while incident.to_string().len() + summary.len() < BODY {
+        summary.push_str(draw.choice(words).unwrap_or_default());
+        summary.push_str(&format!(" {:x} ", draw.u16(..)));
+    }
+    incident["summary"] = summary.into();
+    let body = serde_json::json!({ "event_type": KIND, KIND: incident }).to_string();
+    let (first, rest) = body.split_once("<ID>").unwrap();
+    let (second, third) = rest.split_once("<AT>").unwrap();
+    [first, second, third].map(str::to_owned)
+}
+
+/// Sends, and tells how it went.
+pub async fn run(load: &Load, target: &Target<'_>, directory: &Path) -> Vec<Figure> {
+    let mut options = Options::new(3, 1, Utc::now());
+    options.limits = None;
+    let simulator = Simulator::start(options).await.unwrap();
+    let database = match target {
+        Target::Harness(_) => {
+            let database = directory.join(format!("load-{}.db", fastrand::u64(..)));
+            connect(&database, load.organisations, &simulator.base_url()).await;
+            Some(database)
+        }
+        Target::Other(_) => None,
+    };
+    let command = match (target, &database) {
+        (Target::Harness(programs), Some(database)) => serve(programs, database, &directory.join("cache")),
+        (Target::Other(words), _) => {
+            let mut command = Command::new(&words[0]);
+            command.args(&words[1..]);
+            command
+        }
+        (Target::Harness(_), None) => panic!("the harness needs a database"),
+    };
+    let figures = send(load, command, database.as_deref(), template(&simulator)).await;
+    if let Some(database) = database {
+        for suffix in ["", "-wal", "-shm", ".key"] {
+            let _ = std::fs::remove_file(PathBuf::from(format!("{}{suffix}", database.display())));
+        }
+    }
+    figures
+}
+
+async fn send(
+    of: &Load,
+    command: Command,
+    database: Option<&Path>,
+    template: [String; 3],
+) -> Vec<Figure> {
+    let template = Arc::new(template);
+    let server = Server::start(command);
+    let store = database.map(|database| SqliteStore::open(database).unwrap());
+    let waiting = async || match &store {
+        Some(store) => store.depth().await.unwrap().pending,
+        None => 0,
+    };
+    // One of each first: code is loaded, organisations are known.
+    let mut first = Sender::new(&server.address, Arc::clone(&template), of.organisations, CONNECTIONS).await;
+    for _ in 0..of.organisations.min(256) {
+        assert_eq!(first.send().await, 204, "the server does not take webhooks");
+    }
+    while waiting().await > 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    let (own, pid) = (std::process::id(), server.id());
+    let (used, used_here) = (usage(pid).0, usage(own).0);
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let mut connected = Vec::new();
+    for number in 0..CONNECTIONS {
+        connected.push(Sender::new(&server.address, Arc::clone(&template), of.organisations, number).await);
+    }
+    let (began, seconds, rate) = (Instant::now(), Duration::from_secs_f64(of.seconds), of.rate);
+    let senders: Vec<_> = connected
+        .into_iter()
+        .map(|mut sender| {
+            let acknowledged = Arc::clone(&acknowledged);
+            tokio::spawn(async move {
+                let (mut waits, mut refused) = (Vec::new(), 0_u64);
+                let pause = rate.map(|rate| Duration::from_secs_f64(CONNECTIONS as f64 / rate));
+                let share = sender.number as f64 / CONNECTIONS as f64;
+                let mut due = began + pause.unwrap_or_default().mul_f64(share);
+                while began.elapsed() < seconds {
+                    let mut from = Instant::now();
+                    if let Some(pause) = pause {
+                        tokio::time::sleep_until(due.into()).await;
+                        // From when it was due: a slow answer delays the next, and that counts.
+                        from = due;
+                        due += pause;
+                    }
+                    if sender.send().await == 204 {
+                        acknowledged.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        refused += 1;
+                    }
+                    waits.push(u32::try_from(from.elapsed().as_micros()).unwrap());
+                }
+                (waits, refused)
+            })
+        })
+        .collect();
+    let mut resident = Vec::new();
+    while began.elapsed() < seconds {
+        tokio::time::sleep(Duration::from_secs(1).min(seconds)).await;
+        resident.push(usage(pid).1 as f64 / 1e6);
+        let every = (seconds.as_secs() / 10).max(1);
+        if began.elapsed().as_secs().is_multiple_of(every) {
+            let (at, done) = (began.elapsed().as_secs(), acknowledged.load(Ordering::Relaxed));
+            let memory = resident.last().copied().unwrap_or_default();
+            eprintln!(
+                "{}: {at:>4} s: {done} acknowledged, {} wait, {memory:.0} MB",
+                of.name,
+                waiting().await
+            );
+        }
+    }
+    let (mut waits, mut refused) = (Vec::new(), 0);
+    for sender in senders {
+        let (these, those) = sender.await.unwrap();
+        waits.extend(these);
+        refused += those;
+    }
+    let took = began.elapsed().as_secs_f64();
+    let (busy, busy_here) = (usage(pid).0 - used, usage(own).0 - used_here);
+    let left = waiting().await;
+    let total = acknowledged.load(Ordering::Relaxed);
+    waits.sort_unstable();
+    let quantile = |q: f64| f64::from(waits[((waits.len() - 1) as f64 * q) as usize]) / 1_000.0;
+    let name = |what: &str| format!("{}: {what}", of.name);
+    let mut figures = vec![
+        Figure::new(name("acknowledged"), "/s", vec![total as f64 / took]),
+        Figure::new(name("refused"), "", vec![refused as f64]),
+    ];
+    for (what, q) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("longest", 1.0)] {
+        figures.push(Figure::new(name(what), "ms", vec![quantile(q)]));
+    }
+    figures.push(Figure::new(name("memory"), "MB", resident));
+    figures.push(Figure::new(name("processors, server"), "", vec![busy.as_secs_f64() / took]));
+    figures.push(Figure::new(name("processors, sender"), "", vec![busy_here.as_secs_f64() / took]));
+    if store.is_some() {
+        let applied = total.saturating_sub(left) as f64 / took;
+        figures.push(Figure::new(name("applied meanwhile"), "/s", vec![applied]));
+        while waiting().await > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        if left > 1_000 {
+            let drained = began.elapsed().as_secs_f64() - took;
+            figures.push(Figure::new(name("what waited, applied"), "/s", vec![left as f64 / drained]));
+        }
+    }
+    figures
+}
+
+/// Both programs that webhooks are compared with, if they are there, and the loads that have budgets.
+pub async fn all(programs: &Programs, peer: Option<&Path>, ceiling: &[String], scale: f64) -> Vec<Figure> {
+    let directory = tempfile::tempdir().unwrap();
+    let load = |name: &str, seconds: f64, rate: Option<f64>, organisations: usize| Load {
+        name: name.into(),
+        seconds: seconds * scale,
+        rate,
+        organisations,
+    };
+    let harness = Target::Harness(programs);
+    let mut figures = Vec::new();
+    for (rate, seconds) in [(100.0, 10.0), (1_000.0, 30.0), (3_000.0, 15.0), (5_200.0, 60.0)] {
+        let load = load(&format!("{rate}/s"), seconds, Some(rate), 64);
+        figures.extend(run(&load, &harness, directory.path()).await);
+    }
+    for organisations in [1, 100, 10_000] {
+        let name = format!("as many as it takes, {organisations} organisations");
+        figures.extend(run(&load(&name, 10.0, None, organisations), &harness, directory.path()).await);
+    }
+    figures.extend(run(&load("burst", 30.0, None, 64), &harness, directory.path()).await);
+    let acknowledged = |figures: &[Figure]| figures[0].median();
+    // Turn by turn, so that the machine's moods meet all of them.
+    let (mut to_ceiling, mut to_peer) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let ours = run(&load("side by side, harness", 8.0, None, 64), &harness, directory.path()).await;
+        let without = Target::Other(ceiling);
+        let theirs = run(&load("side by side, ceiling", 8.0, None, 64), &without, directory.path()).await;
+        let own = acknowledged(&ours);
+        to_ceiling.push(own / acknowledged(&theirs));
+        figures.extend(ours.into_iter().take(1).chain(theirs.into_iter().take(1)));
+        for mode in ["single", "grouped"] {
+            let Some(script) = peer else { continue };
+            let database = directory.path().join(format!("peer-{}.db", fastrand::u64(..)));
+            let words = ["node".to_owned(), script.display().to_string(), database.display().to_string(), mode.into()];
+            let load = load(&format!("side by side, Node, {mode}"), 8.0, None, 64);
+            let theirs = run(&load, &Target::Other(&words), directory.path()).await;
+            to_peer.push((mode, own / acknowledged(&theirs)));
+            figures.extend(theirs.into_iter().take(1));
+        }
+    }
+    figures.push(Figure::new("harness to ceiling", "", to_ceiling).within(Bound::AtLeast(0.4)));
+    for mode in ["single", "grouped"] {
+        let ratios: Vec<f64> = to_peer.iter().filter(|(of, _)| *of == mode).map(|(_, ratio)| *ratio).collect();
+        if !ratios.is_empty() {
+            figures.push(Figure::new(format!("harness to Node, {mode}"), "", ratios).within(Bound::AtLeast(3.0)));
+        }
+    }
+    merged(figures).into_iter().map(budgeted).collect()
+}
+
+/// Figures of one name become one.
+fn merged(figures: Vec<Figure>) -> Vec<Figure> {
+    let mut all: Vec<Figure> = Vec::new();
+    for figure in figures {
+        match all.iter_mut().find(|known| known.name == figure.name) {
+            Some(known) => known.values.extend(figure.values),
+            None => all.push(figure),
+        }
+    }
+    all
+}
+
+fn budgeted(figure: Figure) -> Figure {
+    match figure.name.as_str() {
+        "burst: acknowledged" => figure.within(Bound::AtLeast(10_000.0)),
+        "1000/s: p99" => figure.within(Bound::AtMost(25.0)),
+        "5200/s: applied meanwhile" => figure.within(Bound::AtLeast(5_000.0)),
+        _ => figure,
+    }
+}
+
+/// The server of the comparison: it reads each webhook to its end and answers 204. Never ends.
+pub async fn ceiling() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    eprintln!("Serving on http://{}: webhooks", listener.local_addr().unwrap());
+    let take = async |_body: axum::body::Bytes| StatusCode::NO_CONTENT;
+    let app = axum::Router::new().route("/webhooks/{plugin}/{org}", axum::routing::post(take));
+    axum::serve(listener, app).await.unwrap();
+}

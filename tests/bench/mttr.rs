@@ -1,0 +1,188 @@
+//! A large history: what storing it costs, what it takes on the disk, and time to restore over it, against the same
+//! question in SQL.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::Utc;
+use koalr_host::contract::{
+    AffectedService, Change, ClockEnd, ClockStart, DerivedTime, Incident, IncidentKey, IncidentWrite, Mode,
+    MttrQuery, Phase, Priority,
+};
+use koalr_host::id::OrgId;
+use koalr_host::port::Records;
+use koalr_host::sqlite::SqliteStore;
+use koalr_host::vault::SealingKey;
+use koalr_host::{Host, Limits};
+use rusqlite::Connection;
+
+use super::{Bound, Figure, Programs, connect, exponent};
+
+const SECOND: i64 = 1_000_000;
+const DAY: i64 = 86_400 * SECOND;
+const WEEKS: i64 = 110;
+const PER_COMMIT: usize = 2_000;
+const RUNS: usize = 5;
+const MEMORY_MB: [usize; 6] = [24, 32, 40, 48, 56, 64];
+
+/// One like those that are synced, created within the two years before `now`.
+fn incident(number: usize, now: i64, draw: &mut fastrand::Rng) -> Incident {
+    let created_at = now - draw.i64(0..730) * DAY - draw.i64(0..DAY);
+    // Most take minutes to hours, a few take days.
+    let took = (60.0 * (draw.f64() * 8.0).exp()) as i64 * SECOND;
+    let at = |at| Some(DerivedTime { at, rule: "resolved-at-timestamp".into() });
+    let service =
+        |n: usize| AffectedService { name: format!("service-{n}"), external_id: None, service_id: None };
+    let over = draw.u8(0..100) < 98;
+    Incident {
+        key: IncidentKey { source: "incidentio".into(), id: format!("01J{number:023}") },
+        reference: Some(format!("INC-{number}")),
+        title: "Checkout answers slowly".into(),
+        permalink: None,
+        severity: None,
+        priority: draw.choice([None, Some(Priority::P1), Some(Priority::P2), Some(Priority::P3)]).flatten(),
+        priority_rule: "name".into(),
+        status: "Closed".into(),
+        phase: if over { Phase::Closed } else { Phase::Active },
+        mode: Mode::Standard,
+        private: false,
+        withheld: false,
+        created_at,
+        started_at: at(created_at - 60 * SECOND),
+        acknowledged_at: at(created_at + 60 * SECOND),
+        resolved_at: at(created_at + took).filter(|_| over),
+        merged_into: None,
+        responders: vec![],
+        services: (0..draw.usize(0..3)).map(|_| service(draw.usize(0..200))).collect(),
+        references: Vec::new(),
+        updated_at: created_at + took,
+    }
+}
+
+/// Stores so many in the database's `org-0`, which is connected first. Seconds that storing them took.
+pub async fn fill(database: &Path, count: usize) -> f64 {
+    connect(database, 1, "http://127.0.0.1:1").await;
+    let store = SqliteStore::open(database).unwrap();
+    let org: OrgId = "org-0".parse().unwrap();
+    let (mut draw, now) = (fastrand::Rng::with_seed(7), Utc::now().timestamp_micros());
+    let mut took = 0.0;
+    for first in (0..count).step_by(PER_COMMIT) {
+        let put = |number| {
+            let incident = incident(number, now, &mut draw);
+            Change::PutIncident(IncidentWrite { incident, facts: vec![], revisit: false, base: None })
+        };
+        let changes = (first..count.min(first + PER_COMMIT)).map(put).collect();
+        let began = Instant::now();
+        store.commit(&org, changes, None).await.unwrap();
+        took += began.elapsed().as_secs_f64();
+    }
+    took
+}
+
+fn query(now: i64) -> MttrQuery {
+    MttrQuery {
+        edges: (0..=WEEKS).map(|week| now - (WEEKS - week) * 7 * DAY).collect(),
+        start: ClockStart::Created,
+        end: ClockEnd::Resolved,
+        priorities: vec![],
+        services: vec![],
+        sources: vec![],
+        include_private: true,
+    }
+}
+
+/// The same question to SQLite: count, mean and quantiles of all, by week, priority, source and service.
+fn in_sql(database: &Path, now: i64) -> usize {
+    let connection = Connection::open(database).unwrap();
+    let (since, until) = (now - WEEKS * 7 * DAY, now);
+    let mut groups = 0;
+    let week = format!("(resolved_at - {since}) / {}", 7 * DAY);
+    for (group, join) in [
+        ("0", ""),
+        (week.as_str(), ""),
+        ("priority", ""),
+        ("source", ""),
+        ("label", "JOIN incident_label ON incident_label.incident = incident.n"),
+    ] {
+        let select = format!(
+            "WITH measured AS (
+                SELECT {group} AS slice, resolved_at - created_at AS took FROM incident {join}
+                WHERE org = 'org-0' AND resolved_at >= ?1 AND resolved_at < ?2 AND phase IN
+                    (SELECT DISTINCT phase FROM incident WHERE resolved_at IS NOT NULL LIMIT 1)
+            ), placed AS (
+                SELECT slice, took, row_number() OVER (PARTITION BY slice ORDER BY took) AS place,
+                    count(*) OVER (PARTITION BY slice) AS size FROM measured
+            ) SELECT slice, size, avg(took), min(took), max(took), max(iif(place = (size + 1) / 2, took, NULL)),
+                max(iif(place = size * 3 / 4 + 1, took, NULL)), max(iif(place = size * 9 / 10 + 1, took, NULL)),
+                max(iif(place = size * 19 / 20 + 1, took, NULL))
+            FROM placed GROUP BY slice"
+        );
+        let mut statement = connection.prepare(&select).unwrap();
+        let rows = statement.query_map([since, until], |row| row.get::<_, Option<f64>>(2)).unwrap();
+        groups += rows.map(Result::unwrap).filter(Option::is_some).count();
+    }
+    groups
+}
+
+/// Over histories of these sizes.
+pub async fn all(programs: &Programs, sizes: &[usize]) -> Vec<Figure> {
+    let wasm = std::fs::read(&programs.component).unwrap();
+    let mut figures = Vec::new();
+    let (mut storing, mut reporting) = (Vec::new(), Vec::new());
+    for &count in sizes {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("mttr.db");
+        let stored = fill(&database, count).await;
+        storing.push((count as f64, stored));
+        let name = |what: &str| format!("{count} incidents: {what}");
+        figures.push(Figure::new(name("storing one"), "µs", vec![stored * 1e6 / count as f64]));
+        let bytes = std::fs::metadata(&database).unwrap().len() as f64 / count as f64;
+        figures.push(Figure::new(name("database, each"), "bytes", vec![bytes]));
+
+        let store = Arc::new(SqliteStore::open(&database).unwrap());
+        let org: OrgId = "org-0".parse().unwrap();
+        let host = async |limits| {
+            let builder = Host::builder(store.clone(), SealingKey::generate().unwrap())
+                .limits(limits)
+                .allow(["https://api.incident.io"]);
+            builder.load(&wasm).await.unwrap()
+        };
+        let now = Utc::now().timestamp_micros();
+        let usual = host(Limits::default()).await;
+        let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            let began = Instant::now();
+            let report = usual.mttr(&org, &query(now)).await.unwrap();
+            let own = began.elapsed().as_secs_f64();
+            assert!(report.overall.statistics.count > 0);
+            let began = Instant::now();
+            assert!(in_sql(&database, now) > 10);
+            let other = began.elapsed().as_secs_f64();
+            ours.push(own);
+            theirs.push(other);
+            ratios.push(other / own);
+        }
+        let ours = Figure::new(name("time to restore"), "s", ours);
+        reporting.push((count as f64, ours.median()));
+        figures.push(if count >= 1_000_000 { ours.within(Bound::AtMost(2.0)) } else { ours });
+        figures.push(Figure::new(name("the same in SQL"), "s", theirs));
+        figures.push(Figure::new(name("SQL to ours"), "", ratios));
+        let mut enough = f64::INFINITY;
+        for megabytes in MEMORY_MB {
+            let limits = Limits { memory_bytes: megabytes * 1_000_000, ..Limits::default() };
+            if host(limits).await.mttr(&org, &query(now)).await.is_ok() {
+                enough = megabytes as f64;
+                break;
+            }
+        }
+        let enough = Figure::new(name("guest memory that is enough"), "MB", vec![enough]);
+        figures.push(enough.within(Bound::AtMost(64.0)));
+    }
+    if sizes.len() > 1 {
+        for (name, points) in [("storing: exponent", storing), ("time to restore: exponent", reporting)] {
+            figures.push(Figure::new(name, "", vec![exponent(&points)]).within(Bound::AtMost(1.05)));
+        }
+    }
+    figures
+}

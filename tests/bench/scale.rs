@@ -1,0 +1,144 @@
+//! Many organisations on one host: whether their polls come when they are due, and whether one that floods its webhook
+//! address holds up the others; and webhooks beside a large history.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use koalr_host::port::{JobKind, Jobs};
+use koalr_host::sqlite::SqliteStore;
+use koalr_simulator::{Options, Simulator};
+use rusqlite::Connection;
+
+use super::load::{Sender, sample};
+use super::{Figure, Programs, Server, connect, mttr, serve, usage};
+
+/// Between two polls of an organisation.
+const INTERVAL: i64 = 300_000_000;
+/// Connections of the organisation that floods.
+const FLOOD: usize = 32;
+
+/// Polls of so many organisations, spread over their interval, for so many seconds.
+async fn polls(programs: &Programs, organisations: usize, seconds: f64) -> Vec<Figure> {
+    let mut options = Options::new(0, 1, Utc::now());
+    options.limits = None;
+    let simulator = Simulator::start(options).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("polls.db");
+    connect(&database, organisations, &simulator.base_url()).await;
+    let now = Utc::now().timestamp_micros();
+    let store = Arc::new(SqliteStore::open(&database).unwrap());
+    let mut all = tokio::task::JoinSet::new();
+    for number in 0..organisations {
+        let store = store.clone();
+        let due = now + INTERVAL * number as i64 / organisations as i64;
+        all.spawn(async move {
+            let org = format!("org-{number}").parse().unwrap();
+            store.put_job(&org, JobKind::Poll, due, None).await.unwrap();
+        });
+    }
+    all.join_all().await;
+    drop(store);
+    let server = Server::start(serve(programs, &database, &directory.path().join("cache")));
+    let (began, used) = (Instant::now(), usage(server.id()).0);
+    let read = Connection::open(&database).unwrap();
+    let mut late = Vec::new();
+    while began.elapsed().as_secs_f64() < seconds {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let now = Utc::now().timestamp_micros();
+        let overdue = "SELECT min(run_at) FROM job WHERE run_at < ?1 AND (leased_until IS NULL OR leased_until < ?1)";
+        let oldest: Option<i64> = read.query_row(overdue, [now], |row| row.get(0)).unwrap();
+        late.push(oldest.map_or(0.0, |run_at| (now - run_at) as f64 / 1e6));
+    }
+    let done: i64 = read.query_row("SELECT count(*) FROM job WHERE succeeded_at > ?1", [now], |row| row.get(0)).unwrap();
+    let took = began.elapsed().as_secs_f64();
+    let (busy, resident) = usage(server.id());
+    let name = |what: &str| format!("polls of {organisations} organisations: {what}");
+    vec![
+        Figure::new(name("done"), "/s", vec![done as f64 / took]),
+        Figure::new(name("the latest is late by"), "s", late),
+        Figure::new(name("processors"), "", vec![(busy - used).as_secs_f64() / took]),
+        Figure::new(name("memory"), "MB", vec![resident as f64 / 1e6]),
+    ]
+}
+
+/// How long webhooks of others take, at a hundred a second, without and with one organisation that sends as much as it
+/// can.
+async fn fairness(programs: &Programs, seconds: f64) -> Vec<Figure> {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("fair.db");
+    connect(&database, 65, "http://127.0.0.1:1").await;
+    let server = Server::start(serve(programs, &database, &directory.path().join("cache")));
+    let template = sample().await;
+    let mut figures = Vec::new();
+    for flooded in [false, true] {
+        let over = Arc::new(AtomicBool::new(false));
+        let mut flood = tokio::task::JoinSet::new();
+        for number in 0..if flooded { FLOOD } else { 0 } {
+            let (over, mut sender) = (over.clone(), Sender::new(&server.address, template.clone(), 1, number).await);
+            flood.spawn(async move {
+                while !over.load(Ordering::Relaxed) {
+                    sender.send().await;
+                }
+            });
+        }
+        let waits = others(&server.address, &template, seconds).await;
+        over.store(true, Ordering::Relaxed);
+        flood.join_all().await;
+        let name = if flooded { "while one organisation floods" } else { "while nobody floods" };
+        let at = |q: f64| waits[((waits.len() - 1) as f64 * q) as usize];
+        figures.push(Figure::new(format!("webhooks of others, {name}: p50"), "ms", vec![at(0.5)]));
+        figures.push(Figure::new(format!("webhooks of others, {name}: p99"), "ms", vec![at(0.99)]));
+    }
+    figures
+}
+
+/// A hundred a second, to all organisations in turn; sorted milliseconds until each was acknowledged.
+async fn others(address: &str, template: &Arc<[String; 3]>, seconds: f64) -> Vec<f64> {
+    let began = Instant::now();
+    let mut sender = Sender::new(address, template.clone(), 65, 1_000).await;
+    let (mut waits, mut due) = (Vec::new(), began);
+    while began.elapsed().as_secs_f64() < seconds {
+        tokio::time::sleep_until(due.into()).await;
+        // Sent to whose turn it is: `org-0` is the one that floods, and is refused for it.
+        let status = sender.send().await;
+        if status == 204 {
+            waits.push(due.elapsed().as_secs_f64() * 1e3);
+        }
+        due += Duration::from_millis(10);
+    }
+    waits.sort_by(f64::total_cmp);
+    waits
+}
+
+/// Webhooks at a hundred a second beside a history of so many incidents.
+async fn beside_history(programs: &Programs, incidents: usize, seconds: f64, directory: &Path) -> Vec<Figure> {
+    let database = directory.join("history.db");
+    mttr::fill(&database, incidents).await;
+    let server = Server::start(serve(programs, &database, &directory.join("cache")));
+    let template = sample().await;
+    let began = Instant::now();
+    let mut sender = Sender::new(&server.address, template, 1, 0).await;
+    let (mut waits, mut due) = (Vec::new(), began);
+    while began.elapsed().as_secs_f64() < seconds {
+        tokio::time::sleep_until(due.into()).await;
+        assert_eq!(sender.send().await, 204);
+        waits.push(due.elapsed().as_secs_f64() * 1e3);
+        due += Duration::from_millis(10);
+    }
+    waits.sort_by(f64::total_cmp);
+    let at = |q: f64| waits[((waits.len() - 1) as f64 * q) as usize];
+    let name = |what: &str| format!("webhooks beside {incidents} incidents: {what}");
+    vec![Figure::new(name("p50"), "ms", vec![at(0.5)]), Figure::new(name("p99"), "ms", vec![at(0.99)])]
+}
+
+/// All of it.
+pub async fn all(programs: &Programs, organisations: usize, incidents: usize, seconds: f64) -> Vec<Figure> {
+    let directory = tempfile::tempdir().unwrap();
+    let mut figures = polls(programs, organisations, seconds).await;
+    figures.extend(fairness(programs, seconds / 3.0).await);
+    figures.extend(beside_history(programs, incidents, seconds / 3.0, directory.path()).await);
+    figures
+}

@@ -1,0 +1,47 @@
+//! The benchmarks, large: `bench GROUP`. `cargo xtask bench` runs it and keeps what it tells, a figure a line.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark may")]
+
+use std::path::{Path, PathBuf};
+
+use koalr_tests::bench::{Programs, calls, load, mttr, pages, scale, start, sync};
+
+#[tokio::main]
+async fn main() {
+    let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf();
+    let programs = Programs::under(&root);
+    let group = std::env::args().nth(1).unwrap_or_default();
+    let figures = match group.as_str() {
+        "calls" => calls::all(&programs, 7, 2_000).await,
+        "webhooks" => {
+            let here = std::env::current_exe().unwrap().display().to_string();
+            let peer = root.join("benches/peers/node");
+            let script = peer.join("server.mjs");
+            let peer = peer.join("node_modules").exists().then_some(script.as_path());
+            if peer.is_none() {
+                eprintln!("the comparison with Node is left out: run `npm install` in benches/peers/node");
+            }
+            load::all(&programs, peer, &[here, "ceiling".into()], 1.0).await
+        }
+        "ten-minutes" => {
+            let directory = tempfile::tempdir().unwrap();
+            let load =
+                load::Load { name: "ten minutes at 1000/s".into(), seconds: 600.0, rate: Some(1_000.0), organisations: 64 };
+            load::run(&load, &load::Target::Harness(&programs), directory.path()).await
+        }
+        "sync" => sync::all(&programs, &[(1_000, 5), (10_000, 7), (100_000, 3)]).await,
+        "mttr" => mttr::all(&programs, &[10_000, 100_000, 1_000_000]).await,
+        "pages" => {
+            let mut figures = pages::all(&programs, 100_000, 15).await;
+            figures.extend(pages::all(&programs, 1_000_000, 5).await);
+            figures
+        }
+        "scale" => scale::all(&programs, 10_000, 1_000_000, 60.0).await,
+        "start" => start::all(&programs, 10_000, 5).await,
+        "ceiling" => return load::ceiling().await,
+        other => panic!("there is no group `{other}`"),
+    };
+    for figure in figures {
+        println!("{}", figure.line());
+    }
+}

@@ -1,0 +1,79 @@
+//! The benchmarks at a small size, so that they cannot rot; and the work of a call, which no machine's mood changes.
+
+use koalr_tests::bench::{Figure, Programs, calls, load, mttr, pages, scale, start, sync};
+use serde_json::Value;
+
+use crate::support::root;
+
+fn programs() -> Programs {
+    let programs = Programs::under(&root());
+    assert!(programs.harness.exists(), "the harness is not built: run `cargo xtask test`");
+    programs
+}
+
+/// Every figure has its measurements.
+fn sound(figures: &[Figure], least: usize) {
+    assert!(figures.len() >= least, "{figures:#?}");
+    for figure in figures {
+        assert!(!figure.values.is_empty() && figure.values.iter().all(|value| value.is_finite()), "{figure:?}");
+        let line: Value = serde_json::from_str(&figure.line()).unwrap();
+        assert_eq!(line["figure"], figure.name.as_str());
+    }
+}
+
+/// The stored counts are in `tests/fuel.json`; `KOALR_FUEL=keep` writes them anew after a change that is meant.
+#[tokio::test]
+async fn the_component_computes_no_more_than_it_did() {
+    let path = root().join("tests/fuel.json");
+    let spent = calls::fuel(&std::fs::read(programs().component).unwrap()).await;
+    if std::env::var("KOALR_FUEL").is_ok_and(|what| what == "keep") {
+        std::fs::write(&path, serde_json::to_string_pretty(&spent).unwrap() + "\n").unwrap();
+    }
+    let stored: std::collections::BTreeMap<String, u64> =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(stored.len(), spent.len());
+    for (name, spent) in spent {
+        let ratio = spent as f64 / stored[name] as f64;
+        // Other versions of the compiler and of binaryen arrange things a little differently.
+        assert!((0.95..=1.05).contains(&ratio), "{name}: {spent} units of fuel, and {} before", stored[name]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_measured() {
+    sound(&calls::all(&programs(), 1, 3).await, 14);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_are_measured() {
+    let load = load::Load { name: "small".into(), seconds: 0.5, rate: Some(100.0), organisations: 3 };
+    let directory = tempfile::tempdir().unwrap();
+    let figures = load::run(&load, &load::Target::Harness(&programs()), directory.path()).await;
+    sound(&figures, 9);
+    assert_eq!(figures[1].values, [0.0], "none is refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn imports_are_measured() {
+    sound(&sync::all(&programs(), &[(10, 1), (20, 1)]).await, 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_are_measured() {
+    sound(&mttr::all(&programs(), &[300]).await, 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_measured() {
+    sound(&pages::all(&programs(), 300, 1).await, 11);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_organisations_are_measured() {
+    sound(&scale::all(&programs(), 20, 300, 1.5).await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn starts_are_measured() {
+    sound(&start::all(&programs(), 3, 1).await, 10);
+}
