@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use chrono::{DateTime, TimeZone, Utc};
 use koalr_host::contract::{
-    Applied, Change, ClockEnd, ClockStart, Delivery, Header, IncidentKey, Integration,
-    IntegrationPre, Mode, MttrQuery, Phase, Priority, Sample, SamplePage, ServiceName, Settings, StorageError,
-    StoredIncident, Timestamp,
+    Applied, Change, ClockEnd, ClockStart, Delivery, Header, IncidentKey, Integration, IntegrationPre, Mode,
+    MttrQuery, Phase, Priority, Sample, SamplePage, ServiceName, Settings, StorageError, StoredIncident,
+    Timestamp,
 };
 use koalr_host::id::OrgId;
 use koalr_host::port::{Clock, OriginMapping, Store};
@@ -52,8 +52,7 @@ impl Setup {
         options.limits = None;
         let simulator = Simulator::start(options).await.unwrap();
         let directory = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> =
-            Arc::new(SqliteStore::open(directory.path().join("calls.db")).unwrap());
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path().join("calls.db")).unwrap());
         let builder = Host::builder(Arc::clone(&store), SealingKey::generate().unwrap());
         let builder = builder.allow(["https://api.incident.io"]).clock(Arc::new(Still)).slots(8);
         let host = builder.load(wasm).await.unwrap();
@@ -209,7 +208,9 @@ pub async fn fuel(wasm: &[u8]) -> BTreeMap<&'static str, u64> {
         config.consume_fuel(true);
     });
     let mut spent = BTreeMap::new();
-    for (name, message) in [("verify-webhook", "msg_1"), ("handle-event, created", "msg_1"), ("handle-event, updated", "msg_2")] {
+    for (name, message) in
+        [("verify-webhook", "msg_1"), ("handle-event, created", "msg_1"), ("handle-event, updated", "msg_2")]
+    {
         let mut store = bare.store(&setup);
         store.set_fuel(FULL).unwrap();
         let instance = bare.instance(&mut store).await;
@@ -356,12 +357,14 @@ pub async fn all(programs: &Programs, rounds: usize, count: usize) -> Vec<Figure
                 now().timestamp(),
             );
             verified.unwrap();
-            let envelope = incidentio::webhook::event::envelope(std::hint::black_box(&delivery.body)).unwrap();
+            let envelope =
+                incidentio::webhook::event::envelope(std::hint::black_box(&delivery.body)).unwrap();
             std::hint::black_box(envelope.incident_id());
         });
         note("natively, verified", value.await);
     }
-    let ratio = measured["reused instance, verified, without limits"].iter().zip(&measured["natively, verified"]);
+    let ratio =
+        measured["reused instance, verified, without limits"].iter().zip(&measured["natively, verified"]);
     let ratio = ratio.map(|(wasm, native)| wasm / native).collect();
     let mut figures: Vec<Figure> =
         measured.into_iter().map(|(name, values)| Figure::new(name, "µs", values)).collect();
@@ -376,4 +379,3 @@ pub async fn all(programs: &Programs, rounds: usize, count: usize) -> Vec<Figure
     }
     figures
 }
-

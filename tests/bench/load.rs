@@ -65,7 +65,12 @@ pub struct Sender {
 
 impl Sender {
     /// To organisations `org-0` and so on. `number` tells senders apart.
-    pub async fn new(address: &str, template: Arc<[String; 3]>, organisations: usize, number: usize) -> Sender {
+    pub async fn new(
+        address: &str,
+        template: Arc<[String; 3]>,
+        organisations: usize,
+        number: usize,
+    ) -> Sender {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let address = address.to_string();
@@ -169,12 +174,7 @@ pub async fn run(load: &Load, target: &Target<'_>, directory: &Path) -> Vec<Figu
     figures
 }
 
-async fn send(
-    of: &Load,
-    command: Command,
-    database: Option<&Path>,
-    template: [String; 3],
-) -> Vec<Figure> {
+async fn send(of: &Load, command: Command, database: Option<&Path>, template: [String; 3]) -> Vec<Figure> {
     let template = Arc::new(template);
     let server = Server::start(command);
     let store = database.map(|database| SqliteStore::open(database).unwrap());
@@ -312,7 +312,12 @@ pub async fn all(programs: &Programs, peer: Option<&Path>, ceiling: &[String], s
         for mode in ["single", "grouped"] {
             let Some(script) = peer else { continue };
             let database = directory.path().join(format!("peer-{}.db", fastrand::u64(..)));
-            let words = ["node".to_owned(), script.display().to_string(), database.display().to_string(), mode.into()];
+            let words = [
+                "node".to_owned(),
+                script.display().to_string(),
+                database.display().to_string(),
+                mode.into(),
+            ];
             let load = load(&format!("side by side, Node, {mode}"), 8.0, None, 64);
             let theirs = run(&load, &Target::Other(&words), directory.path()).await;
             to_peer.push((mode, own / acknowledged(&theirs)));
@@ -321,9 +326,12 @@ pub async fn all(programs: &Programs, peer: Option<&Path>, ceiling: &[String], s
     }
     figures.push(Figure::new("harness to ceiling", "", to_ceiling).within(Bound::AtLeast(0.4)));
     for mode in ["single", "grouped"] {
-        let ratios: Vec<f64> = to_peer.iter().filter(|(of, _)| *of == mode).map(|(_, ratio)| *ratio).collect();
+        let ratios: Vec<f64> =
+            to_peer.iter().filter(|(of, _)| *of == mode).map(|(_, ratio)| *ratio).collect();
         if !ratios.is_empty() {
-            figures.push(Figure::new(format!("harness to Node, {mode}"), "", ratios).within(Bound::AtLeast(3.0)));
+            figures.push(
+                Figure::new(format!("harness to Node, {mode}"), "", ratios).within(Bound::AtLeast(3.0)),
+            );
         }
     }
     merged(figures).into_iter().map(budgeted).collect()

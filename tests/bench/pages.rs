@@ -24,8 +24,10 @@ pub async fn all(programs: &Programs, incidents: usize, rounds: usize) -> Vec<Fi
     mttr::fill(&database, incidents).await;
     let server = Server::start(serve(programs, &database, &directory.path().join("cache")));
     let client = reqwest::Client::new();
-    let mut addresses: Vec<(&str, String)> =
-        PAGES.iter().map(|(name, path)| (*name, format!("http://{}/o/org-0/{path}", server.address))).collect();
+    let mut addresses: Vec<(&str, String)> = PAGES
+        .iter()
+        .map(|(name, path)| (*name, format!("http://{}/o/org-0/{path}", server.address)))
+        .collect();
     addresses.push(("migration", format!("http://{}/o/org-0/migration", server.address)));
     addresses.push(("host", format!("http://{}/host", server.address)));
     let mut took = vec![Vec::new(); addresses.len()];

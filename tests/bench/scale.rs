@@ -48,11 +48,13 @@ async fn polls(programs: &Programs, organisations: usize, seconds: f64) -> Vec<F
     while began.elapsed().as_secs_f64() < seconds {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let now = Utc::now().timestamp_micros();
-        let overdue = "SELECT min(run_at) FROM job WHERE run_at < ?1 AND (leased_until IS NULL OR leased_until < ?1)";
+        let overdue =
+            "SELECT min(run_at) FROM job WHERE run_at < ?1 AND (leased_until IS NULL OR leased_until < ?1)";
         let oldest: Option<i64> = read.query_row(overdue, [now], |row| row.get(0)).unwrap();
         late.push(oldest.map_or(0.0, |run_at| (now - run_at) as f64 / 1e6));
     }
-    let done: i64 = read.query_row("SELECT count(*) FROM job WHERE succeeded_at > ?1", [now], |row| row.get(0)).unwrap();
+    let done: i64 =
+        read.query_row("SELECT count(*) FROM job WHERE succeeded_at > ?1", [now], |row| row.get(0)).unwrap();
     let took = began.elapsed().as_secs_f64();
     let (busy, resident) = usage(server.id());
     let name = |what: &str| format!("polls of {organisations} organisations: {what}");
@@ -77,7 +79,8 @@ async fn fairness(programs: &Programs, seconds: f64) -> Vec<Figure> {
         let over = Arc::new(AtomicBool::new(false));
         let mut flood = tokio::task::JoinSet::new();
         for number in 0..if flooded { FLOOD } else { 0 } {
-            let (over, mut sender) = (over.clone(), Sender::new(&server.address, template.clone(), 1, number).await);
+            let (over, mut sender) =
+                (over.clone(), Sender::new(&server.address, template.clone(), 1, number).await);
             flood.spawn(async move {
                 while !over.load(Ordering::Relaxed) {
                     sender.send().await;
@@ -114,7 +117,12 @@ async fn others(address: &str, template: &Arc<[String; 3]>, seconds: f64) -> Vec
 }
 
 /// Webhooks at a hundred a second beside a history of so many incidents.
-async fn beside_history(programs: &Programs, incidents: usize, seconds: f64, directory: &Path) -> Vec<Figure> {
+async fn beside_history(
+    programs: &Programs,
+    incidents: usize,
+    seconds: f64,
+    directory: &Path,
+) -> Vec<Figure> {
     let database = directory.join("history.db");
     mttr::fill(&database, incidents).await;
     let server = Server::start(serve(programs, &database, &directory.join("cache")));

@@ -38,7 +38,8 @@ pub async fn all(programs: &Programs, organisations: usize, runs: usize) -> Vec<
             }
         }
         let name = |what: &str| format!("{count} organisations: {what}");
-        let (cold, warm) = (Figure::new(name("cold start"), "s", cold), Figure::new(name("warm start"), "s", warm));
+        let (cold, warm) =
+            (Figure::new(name("cold start"), "s", cold), Figure::new(name("warm start"), "s", warm));
         let first = Figure::new(name("until the first webhook is acknowledged"), "s", first);
         let resident = Figure::new(name("memory"), "MB", resident);
         if count >= 10_000 {

@@ -25,8 +25,12 @@ async fn main() {
         }
         "ten-minutes" => {
             let directory = tempfile::tempdir().unwrap();
-            let load =
-                load::Load { name: "ten minutes at 1000/s".into(), seconds: 600.0, rate: Some(1_000.0), organisations: 64 };
+            let load = load::Load {
+                name: "ten minutes at 1000/s".into(),
+                seconds: 600.0,
+                rate: Some(1_000.0),
+                organisations: 64,
+            };
             load::run(&load, &load::Target::Harness(&programs), directory.path()).await
         }
         "sync" => sync::all(&programs, &[(1_000, 5), (10_000, 7), (100_000, 3)]).await,

@@ -15,7 +15,10 @@ fn programs() -> Programs {
 fn sound(figures: &[Figure], least: usize) {
     assert!(figures.len() >= least, "{figures:#?}");
     for figure in figures {
-        assert!(!figure.values.is_empty() && figure.values.iter().all(|value| value.is_finite()), "{figure:?}");
+        assert!(
+            !figure.values.is_empty() && figure.values.iter().all(|value| value.is_finite()),
+            "{figure:?}"
+        );
         let line: Value = serde_json::from_str(&figure.line()).unwrap();
         assert_eq!(line["figure"], figure.name.as_str());
     }

@@ -205,3 +205,10 @@ async fn a_panic_is_told_to_the_log_before_it_traps() {
     assert!(line.contains("panic=the guest was asked to panic"), "{line}");
     assert!(line.contains("at=") && line.contains("ERROR"), "{line}");
 }
+
+#[tokio::test]
+async fn what_a_component_says_of_its_failure_is_one_short_line() {
+    let said = answered("long-complaint").await;
+    assert!(said.len() <= 2_000 && said.starts_with("not this"), "{}", said.len());
+    assert!(!said.chars().any(char::is_control), "{said:?}");
+}

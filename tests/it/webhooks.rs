@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use koalr_host::contract::Phase;
-use koalr_host::port::{Accepted, Clock, DeliveryState, JobKind, NewDelivery};
+use koalr_host::port::{Accepted, Clock, DeliveryFilter, DeliveryState, JobKind, NewDelivery};
 use koalr_host::worker::InboxWorker;
 use koalr_host::{Limits, ReceiveError};
 use koalr_simulator::{Change, Effect, Fault, HeaderFamily, Mode, NewIncident, Simulator};
@@ -284,6 +284,33 @@ async fn a_slow_provider_holds_up_the_deliveries_of_its_own_organisation_only() 
     eventually(async || bench.store.find_incident(&other, &id).await.unwrap().is_some()).await;
     drop(stop);
     working.await.unwrap();
+}
+
+/// The provider does not answer for one incident, of which a row of deliveries arrived.
+#[tokio::test]
+async fn a_slow_incident_holds_up_its_own_deliveries_only() {
+    let simulator = account(10, 6).await;
+    let bench = Bench::connected(&simulator).await;
+    simulator.inject(Fault::new("/v2/incidents/01SLOW", u32::MAX, Effect::Hang(Duration::from_secs(600))));
+    let slow = event("private_incident.incident_updated_v2", &json!({ "id": "01SLOW" }));
+    for number in 0..50 {
+        deliver(&bench, &format!("slow_{number}"), &slow).await;
+    }
+    let worker = InboxWorker::new(bench.host.clone());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let working =
+        tokio::spawn(async move { worker.run(async { drop(stopped.await) }, Duration::ZERO).await });
+    eventually(async || simulator.requests().iter().any(|request| request.path.contains("01SLOW"))).await;
+    let id = simulator.declare(new_incident(&simulator, false), now()).unwrap();
+    let body = event("public_incident.incident_created_v2", &simulator.raw_incident(&id).unwrap());
+    deliver(&bench, "fast", &body).await;
+    eventually(async || bench.incident(&id).await.is_some()).await;
+    drop(stop);
+    working.await.unwrap();
+    // None of those that waited for it has lost an attempt; the first was given back too when the worker ended.
+    let rows = bench.store.deliveries(&bench.org, &DeliveryFilter::default()).await.unwrap();
+    let waiting = rows.iter().filter(|row| row.id.as_str().starts_with("slow_") && row.attempts == 0);
+    assert_eq!(waiting.count(), 50);
 }
 
 #[tokio::test]

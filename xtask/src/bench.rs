@@ -63,13 +63,15 @@ fn write_tables(root: &Path, kept: &Map<String, Value>) -> Result<()> {
     let mut out = format!("{head}{MARK}\n");
     for (group, title) in GROUPS {
         let Some(taken) = kept.get(group) else { continue };
-        let _ = write!(out, "\n## {title}\n\n`cargo xtask bench {group}`, {}\n\n{}", told(taken), table(taken));
+        let _ =
+            write!(out, "\n## {title}\n\n`cargo xtask bench {group}`, {}\n\n{}", told(taken), table(taken));
     }
     Ok(std::fs::write(&file, out)?)
 }
 
 fn told(taken: &Value) -> String {
-    let of = |name: &str| taken.pointer(&format!("/where/{name}")).and_then(Value::as_str).unwrap_or_default();
+    let of =
+        |name: &str| taken.pointer(&format!("/where/{name}")).and_then(Value::as_str).unwrap_or_default();
     format!(
         "{} at commit {}, on {} cores of {}, {}, Linux {}; {}, wasmtime {}{}.",
         of("date"),
@@ -88,7 +90,8 @@ fn told(taken: &Value) -> String {
 }
 
 fn table(taken: &Value) -> String {
-    let mut out = String::from("| figure | median | least to most | runs | budget |\n|---|---:|---:|---:|---|\n");
+    let mut out =
+        String::from("| figure | median | least to most | runs | budget |\n|---|---:|---:|---:|---|\n");
     for figure in taken.get("figures").and_then(Value::as_array).into_iter().flatten() {
         let text = |name: &str| figure.get(name).and_then(Value::as_str).unwrap_or_default();
         let number = |name: &str| figure.get(name).and_then(Value::as_f64);
@@ -131,7 +134,8 @@ fn rounded(value: f64) -> String {
         _ => 3,
     };
     let text = format!("{value:.places$}");
-    let (whole, part) = text.split_once('.').map_or((text.as_str(), None), |(whole, part)| (whole, Some(part)));
+    let (whole, part) =
+        text.split_once('.').map_or((text.as_str(), None), |(whole, part)| (whole, Some(part)));
     let mut out = String::new();
     for (place, digit) in whole.chars().enumerate() {
         let left = whole.len() - place;
@@ -158,8 +162,10 @@ fn machine(root: &Path) -> Value {
         line.split_once(':').map(|(_, value)| value.trim().to_owned())
     };
     let lock = std::fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
-    let wasmtime = lock.split("name = \"wasmtime\"\nversion = \"").nth(1).and_then(|rest| rest.split('"').next());
-    let memory = line("/proc/meminfo", "MemTotal").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+    let wasmtime =
+        lock.split("name = \"wasmtime\"\nversion = \"").nth(1).and_then(|rest| rest.split('"').next());
+    let memory =
+        line("/proc/meminfo", "MemTotal").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
     json!({
         "date": said("date", &["-u", "+%Y-%m-%d"]),
         "commit": said("git", &["describe", "--always", "--dirty"]),
@@ -179,9 +185,7 @@ mod tests {
 
     #[test]
     fn a_table_shows_the_median_its_spread_and_whether_a_budget_is_kept() {
-        let figure = |values: &[f64], at_most: Option<f64>, at_least: Option<f64>| {
-            json!({ "figure": "f", "unit": "ms", "values": values, "at_most": at_most, "at_least": at_least })
-        };
+        let figure = |values: &[f64], at_most: Option<f64>, at_least: Option<f64>| json!({ "figure": "f", "unit": "ms", "values": values, "at_most": at_most, "at_least": at_least });
         let taken = json!({ "figures": [
             figure(&[3.0, 1.0, 2.0], Some(2.0), None),
             figure(&[1_234_567.0], None, Some(2_000_000.0)),

@@ -32,7 +32,7 @@ pub(crate) enum Turned {
 
 pub(crate) struct Door {
     in_hand: Arc<Semaphore>,
-    buckets: Arc<Mutex<HashMap<OrgId, Bucket>>>,
+    buckets: Arc<Mutex<HashMap<Option<OrgId>, Bucket>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -45,8 +45,8 @@ struct Bucket {
 /// Being let in, until it is dropped.
 pub(crate) struct Inside {
     _permit: OwnedSemaphorePermit,
-    buckets: Arc<Mutex<HashMap<OrgId, Bucket>>>,
-    org: OrgId,
+    buckets: Arc<Mutex<HashMap<Option<OrgId>, Bucket>>>,
+    org: Option<OrgId>,
 }
 
 impl Drop for Inside {
@@ -70,12 +70,14 @@ impl Door {
         Door { in_hand: Arc::new(Semaphore::new(IN_HAND)), buckets: Arc::default() }
     }
 
-    /// Lets a request of this organisation in, for as long as the permit lives.
-    pub(crate) fn enter(&self, org: &OrgId, now: Instant) -> Result<Inside, Turned> {
+    /// Lets a request of this organisation in, for as long as the permit lives. All those in names that nobody
+    /// connected are one's.
+    pub(crate) fn enter(&self, org: Option<&OrgId>, now: Instant) -> Result<Inside, Turned> {
+        let org = org.cloned();
         let crowded = Turned::Crowded(Duration::from_secs(1));
         let permit = Arc::clone(&self.in_hand).try_acquire_owned().map_err(|_| crowded)?;
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= BUCKETS && !buckets.contains_key(org) {
+        if buckets.len() >= BUCKETS && !buckets.contains_key(&org) {
             buckets.retain(|_, bucket| bucket.inside > 0 || bucket.filled(now).tokens < BURST);
             if buckets.len() >= BUCKETS {
                 return Err(crowded);
@@ -93,7 +95,7 @@ impl Door {
         }
         bucket.tokens -= 1.0;
         bucket.inside += 1;
-        Ok(Inside { _permit: permit, buckets: Arc::clone(&self.buckets), org: org.clone() })
+        Ok(Inside { _permit: permit, buckets: Arc::clone(&self.buckets), org })
     }
 }
 
@@ -108,43 +110,53 @@ mod tests {
     #[test]
     fn an_organisation_that_floods_is_told_to_wait_and_others_are_not() {
         let (door, start) = (Door::new(), Instant::now());
-        let let_in = (0..30_000).filter(|_| door.enter(&org(1), start).is_ok()).count();
+        let let_in = (0..30_000).filter(|_| door.enter(Some(&org(1)), start).is_ok()).count();
         assert_eq!(let_in, 20_000);
-        assert_eq!(door.enter(&org(1), start).err(), Some(Turned::TooMany(Duration::from_secs(1))));
-        assert!(door.enter(&org(2), start).is_ok());
+        assert_eq!(door.enter(Some(&org(1)), start).err(), Some(Turned::TooMany(Duration::from_secs(1))));
+        assert!(door.enter(Some(&org(2)), start).is_ok());
         let later = start + Duration::from_secs(2);
-        let let_in = (0..30_000).filter(|_| door.enter(&org(1), later).is_ok()).count();
+        let let_in = (0..30_000).filter(|_| door.enter(Some(&org(1)), later).is_ok()).count();
         assert_eq!(let_in, 2_000);
     }
 
     #[test]
     fn requests_in_hand_are_bounded() {
         let (door, now) = (Door::new(), Instant::now());
-        let held: Vec<_> = (0..IN_HAND).map(|number| door.enter(&org(number), now).unwrap()).collect();
-        let turned = door.enter(&org(1), now).err();
+        let held: Vec<_> = (0..IN_HAND).map(|number| door.enter(Some(&org(number)), now).unwrap()).collect();
+        let turned = door.enter(Some(&org(1)), now).err();
         assert_eq!(turned, Some(Turned::Crowded(Duration::from_secs(1))));
         drop(held);
-        assert!(door.enter(&org(1), now).is_ok());
+        assert!(door.enter(Some(&org(1)), now).is_ok());
+    }
+
+    #[test]
+    fn names_that_nobody_connected_share_one_allowance() {
+        let (door, now) = (Door::new(), Instant::now());
+        let held: Vec<_> = (0..EACH).map(|_| door.enter(None, now).unwrap()).collect();
+        assert_eq!(door.enter(None, now).err(), Some(Turned::Crowded(Duration::from_secs(1))));
+        assert!(door.enter(Some(&org(1)), now).is_ok());
+        drop(held);
+        assert!(door.enter(None, now).is_ok());
     }
 
     #[test]
     fn who_sends_slowly_in_ones_name_holds_up_that_one_only() {
         let (door, now) = (Door::new(), Instant::now());
-        let mut held: Vec<_> = (0..EACH).map(|_| door.enter(&org(1), now).unwrap()).collect();
-        assert_eq!(door.enter(&org(1), now).err(), Some(Turned::Crowded(Duration::from_secs(1))));
-        assert!(door.enter(&org(2), now).is_ok());
+        let mut held: Vec<_> = (0..EACH).map(|_| door.enter(Some(&org(1)), now).unwrap()).collect();
+        assert_eq!(door.enter(Some(&org(1)), now).err(), Some(Turned::Crowded(Duration::from_secs(1))));
+        assert!(door.enter(Some(&org(2)), now).is_ok());
         held.pop();
-        assert!(door.enter(&org(1), now).is_ok());
+        assert!(door.enter(Some(&org(1)), now).is_ok());
     }
 
     #[test]
     fn names_without_end_do_not_become_memory() {
         let (door, start) = (Door::new(), Instant::now());
         for number in 0..BUCKETS {
-            drop(door.enter(&org(number), start).unwrap());
+            drop(door.enter(Some(&org(number)), start).unwrap());
         }
-        assert!(door.enter(&org(BUCKETS), start).is_err());
-        assert!(door.enter(&org(BUCKETS), start + Duration::from_secs(1)).is_ok());
+        assert!(door.enter(Some(&org(BUCKETS)), start).is_err());
+        assert!(door.enter(Some(&org(BUCKETS)), start + Duration::from_secs(1)).is_ok());
         assert_eq!(door.buckets.lock().unwrap().len(), 1);
     }
 }

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", view::printable(&format!("{error:#}")));
             exit_code(&error)
         }
     }

@@ -121,14 +121,22 @@ async fn webhook(
     Path((plugin, org)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    let answer = receive(&app, &plugin, &org, request).await;
+    let whose = org.parse::<OrgId>().ok();
+    let connected = match &whose {
+        Some(org) => app.host.is_connected(org).await,
+        None => false,
+    };
+    let answer = match &whose {
+        Some(org) => receive(&app, &plugin, org, connected, request).await,
+        None => Answer::new(StatusCode::NOT_FOUND, "unknown_organisation", ""),
+    };
     app.metrics.webhooks.get_or_create(&Result { result: answer.result }).inc();
     if !answer.status.is_success()
-        && answer.status != StatusCode::NOT_FOUND
-        && let Ok(org) = org.parse()
+        && connected
+        && let Some(org) = &whose
     {
         let (at, status) = (app.host.clock().now(), answer.status.as_u16());
-        app.refusals.note(&org, Refusal { at, status, reason: answer.result });
+        app.refusals.note(org, Refusal { at, status, reason: answer.result });
     }
     let mut response = (answer.status, answer.text).into_response();
     if let Some(after) = answer.after {
@@ -137,14 +145,11 @@ async fn webhook(
     response
 }
 
-async fn receive(app: &App, plugin: &str, org: &str, request: Request) -> Answer {
-    let Ok(org) = org.parse::<OrgId>() else {
-        return Answer::new(StatusCode::NOT_FOUND, "unknown_organisation", "");
-    };
+async fn receive(app: &App, plugin: &str, org: &OrgId, connected: bool, request: Request) -> Answer {
     if plugin != app.host.plugin().descriptor().name {
         return Answer::new(StatusCode::NOT_FOUND, "unknown_plugin", "");
     }
-    let _permit = match app.door.enter(&org, Instant::now()) {
+    let _permit = match app.door.enter(connected.then_some(org), Instant::now()) {
         Ok(permit) => permit,
         Err(Turned::TooMany(wait)) => {
             return Answer::later(StatusCode::TOO_MANY_REQUESTS, "rate_limited", wait);
@@ -175,7 +180,7 @@ async fn receive(app: &App, plugin: &str, org: &str, request: Request) -> Answer
         }
     };
     let delivery = Delivery { headers: headers(&parts.headers), body };
-    match app.host.receive(&org, delivery).await {
+    match app.host.receive(org, delivery).await {
         Ok(received) => {
             let result = match received.accepted {
                 Accepted::New => "accepted",
@@ -186,7 +191,7 @@ async fn receive(app: &App, plugin: &str, org: &str, request: Request) -> Answer
             tracing::debug!(%org, delivery = received.verified.id, event = received.verified.event_type, result);
             Answer::new(StatusCode::NO_CONTENT, result, "")
         }
-        Err(error) => refused(&org, &error),
+        Err(error) => refused(org, &error),
     }
 }
 

@@ -155,12 +155,25 @@ fn owner_only_directory(directory: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        if std::fs::metadata(directory)?.permissions().mode() & 0o022 != 0 {
+        let metadata = std::fs::metadata(directory)?;
+        if metadata.permissions().mode() & 0o022 != 0 {
             let why = "others can write to the directory; make it the owner's only (chmod 700)";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+        if !is_own(&metadata) {
+            let why = "the directory is another user's; choose one of your own with XDG_CACHE_HOME";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
     }
     Ok(())
+}
+
+/// Whether this process's user owns it: code from another one's directory would run with this one's rights. Where the
+/// process's own user cannot be found out, which is not on Linux, that is believed.
+#[cfg(unix)]
+fn is_own(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").map_or(true, |process| process.uid() == metadata.uid())
 }
 
 #[cfg(test)]

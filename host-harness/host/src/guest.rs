@@ -334,7 +334,7 @@ impl imports::log::Host for GuestState {
 }
 
 /// At most [`LOG_TEXT`] bytes, and no control characters: a log line stays one line.
-fn cut(text: &str) -> String {
+pub(crate) fn cut(text: &str) -> String {
     let end = text.char_indices().map(|(at, _)| at).find(|at| *at >= LOG_TEXT).unwrap_or(text.len());
     text.get(..end).unwrap_or_default().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -18,7 +18,7 @@ use crate::contract::{
 };
 use crate::egress::{Allowed, Client, ClientError, Egress, InvalidOrigin, Origin};
 use crate::engine::{Engine, EngineError, Lane};
-use crate::guest::{Access, GuestState, Names, Scope};
+use crate::guest::{Access, GuestState, Names, Scope, cut};
 use crate::id::{DeliveryId, OrgId};
 use crate::limits::Limits;
 use crate::plugin::{LoadError, Plugin};
@@ -326,6 +326,23 @@ struct Counted {
     crowding: std::collections::HashSet<OrgId>,
 }
 
+/// A provider's identifier that is longer is none.
+const LONGEST_ID: usize = 200;
+
+/// What a component says of its failure, which may be what the provider or an attacker said: it is stored, logged and
+/// shown, so it is one line of bounded length.
+fn refused(error: GuestError) -> HostError {
+    HostError::Plugin(match error {
+        GuestError::Unauthorized(text) => GuestError::Unauthorized(cut(&text)),
+        GuestError::Forbidden(text) => GuestError::Forbidden(cut(&text)),
+        GuestError::RateLimited(wait) => GuestError::RateLimited(wait),
+        GuestError::Unavailable(text) => GuestError::Unavailable(cut(&text)),
+        GuestError::Malformed(text) => GuestError::Malformed(cut(&text)),
+        GuestError::Invalid(text) => GuestError::Invalid(cut(&text)),
+        GuestError::Storage(text) => GuestError::Storage(cut(&text)),
+    })
+}
+
 impl Backlog {
     /// Whether it is time to count again; said to one caller only, so that not all of them count.
     fn is_stale(&self) -> bool {
@@ -582,7 +599,15 @@ impl Host {
         };
         let scope = self.scope(&self.plugin, org, "connect", Access::Write, Vec::new(), None);
         let (answer, _) = self.call(&self.plugin, scope, allowed, call).await?;
-        answer.map_err(HostError::Plugin)
+        let connection = answer.map_err(refused)?;
+        let texts = |texts: Vec<String>| texts.iter().take(100).map(|text| cut(text)).collect();
+        Ok(Connection {
+            account: cut(&connection.account),
+            account_url: connection.account_url.as_deref().map(cut),
+            key_name: cut(&connection.key_name),
+            roles: texts(connection.roles),
+            warnings: texts(connection.warnings),
+        })
     }
 
     /// Ends the work for an organisation and removes its secrets. What was synced stays; a new connection goes on
@@ -610,6 +635,14 @@ impl Host {
         Ok(())
     }
 
+    /// Whether this organisation is connected here. True where that cannot be found out: what comes next will tell.
+    pub async fn is_connected(&self, org: &OrgId) -> bool {
+        match self.dossier(org).await {
+            Ok(known) => known.organisation.state != OrganisationState::Disconnected,
+            Err(error) => !matches!(error, HostError::UnknownOrganisation(_)),
+        }
+    }
+
     /// Verifies a delivery; calls nothing but the plugin.
     pub async fn verify(&self, org: &OrgId, delivery: &Delivery) -> Result<Verified, ReceiveError> {
         let unavailable = |error: HostError| ReceiveError::Unavailable(Box::new(error));
@@ -628,7 +661,11 @@ impl Host {
         };
         let answer =
             self.verify_with(org, revealed, delivery).await.map_err(|error| unavailable(error.into()))?;
-        answer.map_err(ReceiveError::Rejected)
+        let verified = answer.map_err(ReceiveError::Rejected)?;
+        // Both are stored with the delivery and shown to people.
+        let event_type = cut(&verified.event_type);
+        let incident_id = verified.incident_id.filter(|id| id.len() <= LONGEST_ID && *id == cut(id));
+        Ok(Verified { event_type, incident_id, ..verified })
     }
 
     async fn verify_with(
@@ -713,7 +750,11 @@ impl Host {
             plugin.koalr_integration_connector().call_handle_event(store, delivery).await
         };
         let (answer, state) = self.call(&self.plugin, scope, allowed, call).await?;
-        Ok((answer.map_err(HostError::Plugin)?, state.has_completed()))
+        let outcome = match answer.map_err(refused)? {
+            Outcome::Ignored(why) => Outcome::Ignored(cut(&why)),
+            outcome => outcome,
+        };
+        Ok((outcome, state.has_completed()))
     }
 
     /// One bounded step of catching up. Callers that want the schedule's leases and backoff use
@@ -723,7 +764,7 @@ impl Host {
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_poll(store).await
         };
-        self.call(&self.plugin, scope, allowed, call).await?.0.map_err(HostError::Plugin)
+        self.call(&self.plugin, scope, allowed, call).await?.0.map_err(refused)
     }
 
     /// One bounded part of deriving stored incidents anew, after the one that answered `after`. Makes no request.
@@ -739,7 +780,7 @@ impl Host {
             plugin.koalr_integration_connector().call_rederive(store, after).await
         };
         let done = self.call(plugin, scope, Vec::new(), call).await?.0;
-        let Rederived { updated, next } = done.map_err(HostError::Plugin)?;
+        let Rederived { updated, next } = done.map_err(refused)?;
         let next = match (next, &self.importer) {
             (next, Some(importer)) if Arc::ptr_eq(plugin, importer) => {
                 next.map(|next| format!("{IMPORTED}{next}"))
@@ -785,7 +826,7 @@ impl Host {
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_backfill(store, request).await
         };
-        self.call(plugin, scope, allowed, call).await?.0.map_err(HostError::Plugin)
+        self.call(plugin, scope, allowed, call).await?.0.map_err(refused)
     }
 
     /// A severity on the host's scale, as this organisation's incidents are mapped.
@@ -794,7 +835,7 @@ impl Host {
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_map_severity(store, severity).await
         };
-        self.call(&self.plugin, scope, Vec::new(), call).await?.0.map_err(HostError::Plugin)
+        self.call(&self.plugin, scope, Vec::new(), call).await?.0.map_err(refused)
     }
 
     /// Time to restore. [`calendar`](crate::calendar) makes the edges.
@@ -824,7 +865,7 @@ impl Host {
         let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
             plugin.koalr_integration_connector().call_compute_mttr(store, query).await
         };
-        self.call(&self.plugin, scope, Vec::new(), call).await?.0.map_err(HostError::Plugin)
+        self.call(&self.plugin, scope, Vec::new(), call).await?.0.map_err(refused)
     }
 
     /// The organisation, or the error that says that there is none.

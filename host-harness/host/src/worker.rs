@@ -27,6 +27,8 @@ const FILL_AFTER: Duration = Duration::from_millis(5);
 const PRESSED: u32 = 16;
 /// What has been applied for so long waits for something.
 const SLOW: Duration = Duration::from_secs(1);
+/// How long to wait after what deliveries led to could not be noted.
+const NOTE_AGAIN: Duration = Duration::from_secs(1);
 /// How long an idle worker sleeps at most, so that retries and other processes' deliveries are seen.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -53,7 +55,12 @@ struct InHand {
     applying: JoinSet<Result<Option<Ended>, StoreError>>,
     /// What those led to that are done, as long as that is not being noted. One write notes many.
     ended: Vec<Ended>,
-    noting: JoinSet<Result<(), StoreError>>,
+    /// Answers what could not be noted.
+    noting: JoinSet<(Vec<Ended>, Result<(), StoreError>)>,
+    /// What is being noted; its leases are still held.
+    noted: Vec<Lease>,
+    /// When the next may be noted, after one could not.
+    note_at: Instant,
     leases: HashMap<Id, Held>,
     /// Deliveries of incidents that one is being applied of: two at a time would get in each other's way.
     lines: HashMap<Line, VecDeque<LeasedDelivery>>,
@@ -83,6 +90,8 @@ impl InHand {
             applying: JoinSet::new(),
             ended: Vec::new(),
             noting: JoinSet::new(),
+            noted: Vec::new(),
+            note_at: Instant::now(),
             leases: HashMap::new(),
             lines: HashMap::new(),
             busy: HashMap::new(),
@@ -91,18 +100,22 @@ impl InHand {
     }
 
     fn is_empty(&self) -> bool {
-        self.applying.is_empty() && self.noting.is_empty()
+        self.applying.is_empty() && self.noting.is_empty() && self.ended.is_empty()
     }
 
     /// Has what ended noted, unless that is being done: what ends meanwhile goes with the next write.
     fn note(&mut self, worker: &InboxWorker) {
-        if self.ended.is_empty() || !self.noting.is_empty() {
+        if self.ended.is_empty() || !self.noting.is_empty() || Instant::now() < self.note_at {
             return;
         }
         let (worker, ended) = (worker.clone(), std::mem::take(&mut self.ended));
+        self.noted = ended.iter().map(|(lease, _)| lease.clone()).collect();
         self.noting.spawn(async move {
             let (store, now) = (worker.host.store(), worker.host.clock().now());
-            store.finish(ended, now).await.map(drop)
+            match store.finish(ended.clone(), now).await {
+                Ok(_) => (Vec::new(), Ok(())),
+                Err(error) => (ended, Err(error)),
+            }
         });
     }
 
@@ -112,14 +125,44 @@ impl InHand {
     /// While webhooks wait at the door, few are applied: an answer that comes late is sent again and counts against
     /// the endpoint, and what waits in the inbox does neither. Those that have taken long wait for a provider; they use
     /// nothing that the door needs, and the others do not wait for them.
+    ///
+    /// Those that wait for one of their incident are in hand and need no hand yet; nothing more is taken of an incident
+    /// whose delivery has taken long.
     fn hands(&self, slots: u32, pressed: bool) -> Hands {
-        let free = most(slots, false).saturating_sub(self.busy());
+        let in_hand: u32 = self.busy.values().sum();
+        let free = most(slots, false).saturating_sub(self.applying());
+        let free = free.min(most(slots, false).saturating_mul(4).saturating_sub(in_hand));
         let free = if pressed { free.min(most(slots, true).saturating_sub(self.brisk())) } else { free };
-        Hands { free, each: slots.div_ceil(4), attempts: MOST_ATTEMPTS, busy: self.busy.clone() }
+        let (each, busy) = (slots.div_ceil(4), self.busy.clone());
+        let mut slow: HashMap<OrgId, Vec<String>> = HashMap::new();
+        for (org, incident) in self.slow_lines() {
+            slow.entry(org).or_default().push(incident);
+        }
+        Hands { free, each, attempts: MOST_ATTEMPTS, busy, slow }
     }
 
-    fn busy(&self) -> u32 {
-        self.busy.values().sum()
+    fn applying(&self) -> u32 {
+        u32::try_from(self.leases.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Incidents whose delivery has taken long.
+    fn slow_lines(&self) -> Vec<Line> {
+        let now = Instant::now();
+        let slow = self.leases.values().filter(|held| now.duration_since(held.since) >= SLOW);
+        slow.filter_map(|held| held.line.clone()).collect()
+    }
+
+    /// Leases of what waits for those: nobody knows how long, and others of its organisation can be applied meanwhile.
+    fn let_go(&mut self) -> Vec<Lease> {
+        let mut back = Vec::new();
+        for line in self.slow_lines() {
+            let waiting = self.lines.get_mut(&line).map(std::mem::take).unwrap_or_default();
+            if let Some(held) = self.busy.get_mut(&line.0) {
+                *held = held.saturating_sub(u32::try_from(waiting.len()).unwrap_or(u32::MAX));
+            }
+            back.extend(waiting.into_iter().map(|delivery| delivery.lease));
+        }
+        back
     }
 
     fn brisk(&self) -> u32 {
@@ -158,9 +201,18 @@ impl InHand {
             tokio::select! {
                 Some(ended) = self.applying.join_next_with_id() => break ended,
                 Some(noted) = self.noting.join_next() => {
-                    self.note(worker);
+                    self.noted.clear();
                     // One that was cut off has not said anything; its deliveries are applied again.
-                    return Some(noted.unwrap_or(Ok(())));
+                    let (again, noted) = noted.unwrap_or_else(|_| (Vec::new(), Ok(())));
+                    if noted.is_err() {
+                        self.note_at = Instant::now() + NOTE_AGAIN;
+                        self.ended.splice(..0, again);
+                    }
+                    self.note(worker);
+                    return Some(noted);
+                }
+                () = tokio::time::sleep_until(self.note_at), if self.noting.is_empty() && !self.ended.is_empty() => {
+                    self.note(worker);
                 }
                 () = tokio::time::sleep_until(self.renew_at) => {
                     self.renew_at = Instant::now() + BEAT;
@@ -198,13 +250,14 @@ impl InHand {
 
     /// Whether there are hands free for a good many.
     fn is_low(&self, slots: u32, pressed: bool) -> bool {
-        let busy = if pressed { self.brisk() } else { self.busy() };
+        let busy = if pressed { self.brisk() } else { self.applying() };
         busy < most(slots, pressed).div_ceil(3)
     }
 
     fn held(&self) -> Vec<Lease> {
         let waiting = self.lines.values().flatten().map(|delivery| &delivery.lease);
-        self.leases.values().map(|held| &held.lease).chain(waiting).cloned().collect()
+        let ended = self.ended.iter().map(|(lease, _)| lease).chain(&self.noted);
+        self.leases.values().map(|held| &held.lease).chain(waiting).chain(ended).cloned().collect()
     }
 
     /// Lets what is being applied end within the grace, and answers the leases of the rest.
@@ -220,6 +273,8 @@ impl InHand {
             self.applying.shutdown().await;
         }
         unfinished.extend(self.leases.into_values().map(|held| held.lease));
+        // What is done is not given back by that; what was only ignored is looked at again.
+        unfinished.extend(self.ended.into_iter().map(|(lease, _)| lease).chain(self.noted));
         unfinished
     }
 }
@@ -277,13 +332,22 @@ impl InboxWorker {
             attempts += self.fill(&mut in_hand).await?;
             match in_hand.next(self).await {
                 None => return Ok(attempts),
-                Some(ended) => ended?,
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    let back = in_hand.end(self, Duration::ZERO).await;
+                    self.host.store().give_back(back).await?;
+                    return Err(error);
+                }
             }
         }
     }
 
     /// Takes on as many due deliveries as there are hands free.
     async fn fill(&self, in_hand: &mut InHand) -> Result<u64, StoreError> {
+        let back = in_hand.let_go();
+        if !back.is_empty() {
+            self.host.store().give_back(back).await?;
+        }
         let hands = in_hand.hands(self.host.slots(), self.host.is_pressed());
         if hands.free == 0 {
             return Ok(0);

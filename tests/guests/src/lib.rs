@@ -52,7 +52,7 @@ fn misbehave(how: &str, with: &[String]) -> String {
             alloc::format!("{:?}", imports::storage::commit(&[armed]).is_ok())
         }
         "spy" => spy(with),
-        "get" => with.iter().map(|url| net::get(url) + "\n").collect(),
+        "get" => with.iter().map(|url| net::get(url) + " | ").collect(),
         "hoard-connections" => net::hoard(with.first().map(String::as_str).unwrap_or_default()),
         "send-without-end" => net::send_without_end(with.first().map(String::as_str).unwrap_or_default()),
         "compute" => loop {
@@ -87,6 +87,7 @@ fn misbehave(how: &str, with: &[String]) -> String {
             let keys: Vec<_> = (0..400_000).map(|_| key()).collect();
             alloc::format!("{:?}", imports::storage::get_incidents(&keys).is_ok())
         }
+        "long-complaint" => "not this\n\u{1b}[2J".repeat(100_000),
         "long-answer" => "x".repeat(40 << 20),
         "state-flood" => {
             let mut stored = 0;

@@ -10,8 +10,7 @@ use koalr_host::Connect;
 use koalr_host::contract::{Priority, Settings, Severity, SeverityOverride, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::port::{
-    IncidentFilter, Job, JobKind, Organisation, OrganisationState, SyncReport,
-    Unmatched, normalised,
+    IncidentFilter, Job, JobKind, Organisation, OrganisationState, SyncReport, Unmatched, normalised,
 };
 use koalr_host::vault::Secret;
 use maud::{Markup, html};
@@ -118,8 +117,7 @@ async fn try_new(console: &Console, form: &NewConnection) -> Answer<OrgId> {
     let settings = Settings { include_private: form.private.is_some(), ..settings };
     origin_map.retain(|kept| console.setup.origin_map.iter().all(|new| new.from != kept.from));
     origin_map.extend(console.setup.origin_map.iter().cloned());
-    let connect =
-        Connect { credentials: vec![(API_KEY.into(), key)], secrets: vec![], settings, origin_map };
+    let connect = Connect { credentials: vec![(API_KEY.into(), key)], secrets: vec![], settings, origin_map };
     console.host.connect(&org, connect).await?;
     Ok(org)
 }

@@ -9,6 +9,7 @@ use koalr_host::Host;
 use koalr_host::scheduler::Scheduler;
 use koalr_host::worker::InboxWorker;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use crate::cli::Serve;
 use crate::console::{self, Refusals, Setup};
@@ -73,9 +74,17 @@ pub(crate) async fn serve(host: Host, listener: TcpListener, scheduled: bool, se
         asked_to_stop().await;
         tokio::time::sleep(GRACE).await;
     };
+    // Without these, webhooks would be acknowledged and never applied. Who is asked to stop is gone before that.
+    let ended = async {
+        while !worker.is_finished() && !schedule.as_ref().is_some_and(JoinHandle::is_finished) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        tokio::time::sleep(2 * GRACE).await;
+    };
     let served = tokio::select! {
         served = serving => served,
         () = overdue => Ok(()),
+        () = ended => Err(std::io::Error::other("what works in the background has ended; see its log")),
     };
     served.context("the server stopped")?;
     worker.await.context("the inbox's worker failed")?;

@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
+use base64::Engine as _;
 use chrono::{TimeDelta, Utc};
 use desk::{KEY, SECRET, Serving, text};
 use koalr_simulator::opsgenie::{Opsgenie, OpsgenieOptions};
@@ -568,6 +569,7 @@ async fn no_output_and_no_file_shows_a_secret() {
         outputs.push((line.clone(), [output.stdout, output.stderr].concat()));
         assert_ne!(posted(&serving, SECRET, &format!("msg_{}", outputs.len())).await, 503);
     }
+    assert_eq!(posted(&serving, SECRET, "msg_last").await, 204);
     // The console: its pages, and its forms filled in with secrets that are right, and wrong.
     let client = reqwest::Client::new();
     let posted_form = async |path: &str, fields: &[(&str, &str)]| {
@@ -599,8 +601,17 @@ async fn no_output_and_no_file_shows_a_secret() {
         let path = file.unwrap().path();
         outputs.push((path.display().to_string(), std::fs::read(&path).unwrap()));
     }
-    for (what, secret) in [("key", KEY), ("signing secret", SECRET), ("Opsgenie key", OPSGENIE_KEY)] {
-        let needles = needles::needles(secret.as_bytes());
+    // The signing secret is worked with as the text without its prefix, and as the bytes that this stands for.
+    let encoded = SECRET.trim_start_matches("whsec_");
+    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap();
+    for (what, secret) in [
+        ("key", KEY.as_bytes()),
+        ("signing secret", SECRET.as_bytes()),
+        ("signing secret", encoded.as_bytes()),
+        ("signing secret", &bytes),
+        ("Opsgenie key", OPSGENIE_KEY.as_bytes()),
+    ] {
+        let needles = needles::needles(secret);
         for (name, shown) in &outputs {
             assert!(!needles::holds(shown, &needles), "{name} shows the {what}");
         }

@@ -70,6 +70,8 @@ pub struct Hands {
     pub attempts: u32,
     /// What is in hand already, by organisation.
     pub busy: HashMap<OrgId, u32>,
+    /// Incidents of which nothing more is taken for now, by organisation.
+    pub slow: HashMap<OrgId, Vec<String>>,
 }
 
 /// Where a delivery stands.

@@ -19,7 +19,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
-use super::coding::{decode_headers, encode_headers, signed, unsigned};
+use super::coding::{decode_headers, encode_headers, signed, to_json, unsigned};
 use super::fault::{Fault, Outcome, Result};
 use crate::contract::{Delivery, Timestamp};
 use crate::id::{DeliveryId, OrgId};
@@ -41,6 +41,12 @@ pub(super) const CROWDING: &str = "SELECT org FROM (
     ) GROUP BY org HAVING sum(waiting) >= ?1";
 pub(super) const OLDEST: &str = "SELECT n, id, event_type, token, attempts, incident FROM delivery
     WHERE org = ?1 AND state = 0 ORDER BY received_at, n LIMIT 1";
+/// Not of these incidents, as far as it is among the oldest thousand.
+pub(super) const OLDEST_BUT: &str = "SELECT n, id, event_type, token, attempts, incident FROM (
+        SELECT n, id, event_type, token, attempts, incident, received_at FROM delivery
+        WHERE org = ?1 AND state = 0 ORDER BY received_at, n LIMIT 1000)
+    WHERE incident IS NULL OR incident NOT IN (SELECT value FROM json_each(?2))
+    ORDER BY received_at, n LIMIT 1";
 
 const READY: i64 = 0;
 const LEASED: i64 = 1;
@@ -299,7 +305,7 @@ fn claim(
             if leased.len() == limit {
                 break;
             }
-            let Some(delivery) = lease_oldest(connection, &org, hands.attempts, until, now)? else {
+            let Some(delivery) = lease_oldest(connection, &org, hands, until, now)? else {
                 continue;
             };
             leased.push(delivery);
@@ -354,11 +360,12 @@ const BURIED: usize = 100;
 fn lease_oldest(
     connection: &Connection,
     org: &OrgId,
-    attempts: u32,
+    hands: &Hands,
     until: Timestamp,
     now: Timestamp,
 ) -> Outcome<Option<LeasedDelivery>> {
-    let mut oldest = connection.prepare_cached(OLDEST)?;
+    let slow = hands.slow.get(org).map(to_json).transpose()?;
+    let mut oldest = connection.prepare_cached(if slow.is_some() { OLDEST_BUT } else { OLDEST })?;
     let read = |row: &Row<'_>| {
         let lease =
             Lease { org: org.clone(), delivery: delivery_id(row, 1)?, token: row.get::<_, i64>(3)? + 1 };
@@ -366,10 +373,14 @@ fn lease_oldest(
         Ok((row.get::<_, i64>(0)?, lease, row.get(2)?, attempt, row.get(5)?))
     };
     for _ in 0..BURIED {
-        let found = oldest.query_row([org.as_str()], read).optional()?;
+        let found = match &slow {
+            Some(slow) => oldest.query_row([org.as_str(), slow], read),
+            None => oldest.query_row([org.as_str()], read),
+        };
+        let found = found.optional()?;
         let Some((n, lease, event_type, attempt, incident)) = found else { return Ok(None) };
         // Nobody came to note how its attempts ended: it may be what ends those who try.
-        if attempt > attempts {
+        if attempt > hands.attempts {
             let bury = "UPDATE delivery SET state = 4, due_at = NULL, finished_at = ?2,
                     error = 'every attempt ended without a word; a worker may have failed over it'
                 WHERE n = ?1";

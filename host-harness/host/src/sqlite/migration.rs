@@ -134,7 +134,8 @@ impl Migrations for SqliteStore {
     async fn census(&self, org: &OrgId) -> Result<Vec<Census>> {
         let org = org.clone();
         self.read(move |connection| {
-            let select = "SELECT source, count(*), sum(duplicate), min(iif(mode IN (?2, ?3), NULL, created_at))
+            let select =
+                "SELECT source, count(*), sum(duplicate), min(iif(mode IN (?2, ?3), NULL, created_at))
                 FROM incident INDEXED BY incident_scan WHERE org = ?1 GROUP BY source";
             let values = params![org.as_str(), encode_mode(Mode::Test), encode_mode(Mode::Tutorial)];
             let mut select = connection.prepare_cached(select)?;

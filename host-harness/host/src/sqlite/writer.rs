@@ -61,8 +61,8 @@ impl Writer {
 /// A piece of work of any type.
 trait Task: Send {
     fn durability(&self) -> Durability;
-    /// Does the work and keeps its result. False if it failed.
-    fn run(&mut self, connection: &Connection, path: &Path) -> bool;
+    /// Does the work and keeps its result; answers the failure, if it is one.
+    fn run(&mut self, connection: &Connection, path: &Path) -> Option<StoreError>;
     /// Tells the caller: the work's own failure, else how the transaction ended.
     fn answer(self: Box<Self>, ended: &Result<()>);
 }
@@ -83,17 +83,15 @@ where
         self.durability
     }
 
-    fn run(&mut self, connection: &Connection, path: &Path) -> bool {
-        let Some(work) = self.work.take() else {
-            return false;
-        };
+    fn run(&mut self, connection: &Connection, path: &Path) -> Option<StoreError> {
+        let work = self.work.take()?;
         // A defect in one piece of work must not end the thread that all others need.
         let done = catch_unwind(AssertUnwindSafe(|| work(connection)));
         let done = done.unwrap_or_else(|_| Err(Fault::invalid("the work on it came to an unexpected end")));
         let result = done.map_err(|fault| fault.explain(path));
-        let worked = result.is_ok();
+        let failure = result.as_ref().err().cloned();
         self.result = Some(result);
-        worked
+        failure
     }
 
     fn answer(self: Box<Self>, ended: &Result<()>) {
@@ -114,8 +112,8 @@ fn write_all(connection: &Connection, path: &Path, mut waiting: mpsc::Receiver<B
     while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
         let wanted = group.iter().map(|task| task.durability()).max();
         let ended = promise(connection, &mut promised, wanted)
-            .and_then(|()| write_group(connection, path, &mut group))
-            .map_err(|error| judge(path, &error));
+            .map_err(|error| judge(path, &error))
+            .and_then(|()| write_group(connection, path, &mut group));
         if !connection.is_autocommit()
             && let Err(error) = connection.execute_batch("ROLLBACK")
         {
@@ -142,18 +140,22 @@ fn promise(
     Ok(())
 }
 
-fn write_group(connection: &Connection, path: &Path, group: &mut [Box<dyn Task>]) -> rusqlite::Result<()> {
-    execute(connection, "BEGIN IMMEDIATE")?;
+fn write_group(connection: &Connection, path: &Path, group: &mut [Box<dyn Task>]) -> Result<()> {
+    let execute = |sql: &str| execute(connection, sql).map_err(|error| judge(path, &error));
+    execute("BEGIN IMMEDIATE")?;
     for task in group {
-        execute(connection, "SAVEPOINT piece")?;
-        if !task.run(connection, path) {
-            // After some failures, a full disk among them, SQLite has rolled back the whole transaction. Then this
-            // statement fails as well, and with it everything in the group: nothing of it was written.
-            execute(connection, "ROLLBACK TO piece")?;
+        execute("SAVEPOINT piece")?;
+        if let Some(failure) = task.run(connection, path) {
+            // After some failures, a full disk among them, SQLite has rolled back the whole transaction: nothing of the
+            // group was written, and this is why.
+            if connection.is_autocommit() {
+                return Err(failure);
+            }
+            execute("ROLLBACK TO piece")?;
         }
-        execute(connection, "RELEASE piece")?;
+        execute("RELEASE piece")?;
     }
-    execute(connection, "COMMIT")
+    execute("COMMIT")
 }
 
 fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {

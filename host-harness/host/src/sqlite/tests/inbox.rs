@@ -139,7 +139,7 @@ async fn one_organisation_does_not_fill_every_hand() {
     }
     store.accept(&org("beta"), delivery("b0", 50)).await.unwrap();
     let claim = async |busy: u32| {
-        let hands = Hands { free: 9, each: 2, attempts: 9, busy: [(org("acme"), busy)].into() };
+        let hands = Hands { free: 9, each: 2, attempts: 9, busy: [(org("acme"), busy)].into(), ..hands(9) };
         let claimed = store.claim(hands, LEASE, 60).await.unwrap();
         claimed.iter().map(|held| held.lease.delivery.to_string()).collect::<Vec<_>>()
     };
@@ -285,4 +285,19 @@ async fn what_waits_is_counted_and_taken_by_indexes_alone() {
         }
         assert!(!plan.iter().any(|step| step.contains("ORDER BY")), "{plan:#?}");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_taken_of_an_incident_that_is_to_be_left_alone() {
+    let store = fixture().await;
+    for (id, incident) in [("a", Some("slow")), ("b", Some("slow")), ("c", None), ("d", Some("other"))] {
+        let mut new = delivery(id, 10);
+        new.incident = incident.map(str::to_owned);
+        store.accept(&org("acme"), new).await.unwrap();
+    }
+    let slow = [(org("acme"), vec!["slow".to_owned()])].into();
+    let taken = store.claim(Hands { slow, ..hands(9) }, LEASE, 20).await.unwrap();
+    let taken: Vec<&str> = taken.iter().map(|one| one.lease.delivery.as_str()).collect();
+    assert_eq!(taken, ["c", "d"]);
+    assert_eq!(claimed(&store, 9, 21).await, ["acme a", "acme b"]);
 }

@@ -128,7 +128,8 @@ async fn an_older_connection_that_fails_takes_nothing_from_a_newer_one() {
 async fn what_is_linked_by_hand_takes_nothing_from_what_is_known() {
     let store = fixture().await;
     let acme = org("acme");
-    let user = |id: &str, email: &str| HostUser { id: id.into(), email: email.into(), name: Some("A".into()) };
+    let user =
+        |id: &str, email: &str| HostUser { id: id.into(), email: email.into(), name: Some("A".into()) };
     store.import_users(&acme, vec![user("u1", "ada@example.com")]).await.unwrap();
     let service = HostService {
         id: "s1".into(),
@@ -143,15 +144,18 @@ async fn what_is_linked_by_hand_takes_nothing_from_what_is_known() {
     for (name, id) in [("checkout-api", "s1"), ("till", "s1"), ("fresh", "s2")] {
         store.link_service(&acme, name, id).await.unwrap();
     }
-    let addresses = ["ada@example.com", "ada@OLD.example", "ada@home.example", "new@example.com", "who@example.com"];
+    let addresses =
+        ["ada@example.com", "ada@OLD.example", "ada@home.example", "new@example.com", "who@example.com"];
     let found = store.users_by_email(&acme, &addresses.map(String::from)).await.unwrap();
-    assert_eq!(found.iter().map(Option::as_deref).collect::<Vec<_>>(), [
-        Some("u1"), Some("u1"), Some("u1"), Some("u2"), None
-    ]);
+    assert_eq!(
+        found.iter().map(Option::as_deref).collect::<Vec<_>>(),
+        [Some("u1"), Some("u1"), Some("u1"), Some("u2"), None]
+    );
     let name = |name: &str| ServiceName { external_id: None, name: name.into(), aliases: vec![] };
     let names = ["Checkout", "shop", "checkout-api", "till", "fresh", "other"].map(name);
     let found = store.services_by_name(&acme, &names).await.unwrap();
-    assert_eq!(found.iter().map(Option::as_deref).collect::<Vec<_>>(), [
-        Some("s1"), Some("s1"), Some("s1"), Some("s1"), Some("s2"), None
-    ]);
+    assert_eq!(
+        found.iter().map(Option::as_deref).collect::<Vec<_>>(),
+        [Some("s1"), Some("s1"), Some("s1"), Some("s1"), Some("s2"), None]
+    );
 }

@@ -1,5 +1,7 @@
 //! What happens to a database in the world: each is a clear error, and what was acknowledged stays.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::port::{Accepted, DeliveryFilter, JobKind, Jobs, StoreError};
 
@@ -45,6 +47,36 @@ async fn a_full_disk_refuses_loses_nothing_and_passes() {
     assert_eq!(stored(&store).await, acknowledged as usize + 1);
 }
 
+/// Many that share a transaction: all of them hear why nothing was written.
+#[tokio::test]
+async fn a_full_disk_is_told_to_everybody() {
+    let store = Arc::new(fixture().await);
+    store
+        .note(|connection| {
+            let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            connection.pragma_update(None, "max_page_count", pages + 4)?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let mut offers = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        let store = Arc::clone(&store);
+        offers.spawn(async move {
+            let mut new = delivery(&format!("msg_{number}"), number);
+            // What cannot be compressed.
+            new.delivery.body =
+                (0..3_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_le_bytes()).collect();
+            store.accept(&org("acme"), new).await
+        });
+    }
+    let ended = offers.join_all().await;
+    let refused: Vec<&StoreError> = ended.iter().filter_map(|one| one.as_ref().err()).collect();
+    assert!(refused.len() > 100, "{}", refused.len());
+    assert!(refused.iter().all(|error| matches!(error, StoreError::Full(_))), "{refused:?}");
+    assert_eq!(stored(&store).await, ended.len() - refused.len());
+}
+
 #[tokio::test]
 async fn a_database_that_turns_read_only_refuses_and_can_be_read() {
     let store = fixture().await;
@@ -87,10 +119,13 @@ async fn a_damaged_database_is_named_and_never_taken_for_an_empty_one() {
     rusqlite::Connection::open(store.path()).unwrap().execute_batch(&into).unwrap();
     let whole = std::fs::read(&path).unwrap();
     let mut named = 0;
+    let size = usize::from(u16::from_be_bytes([whole[16], whole[17]]));
     // Every page but the first, one at a time: whatever is read either is right or says that it is damaged.
-    for page in 1..(whole.len() / 8_192).min(60) {
+    for page in 1..(whole.len() / size).min(80) {
         let mut damaged = whole.clone();
-        damaged[page * 8_192..(page + 1) * 8_192].fill(0xa5);
+        damaged[page * size..(page + 1) * size].fill(0xa5);
+        // A file of its own for each: a log that was left behind belongs to the one before.
+        let path = store.path().with_file_name(format!("damaged-{page}.db"));
         std::fs::write(&path, &damaged).unwrap();
         let opened = match SqliteStore::open(&path) {
             Ok(opened) => opened,
@@ -106,6 +141,16 @@ async fn a_damaged_database_is_named_and_never_taken_for_an_empty_one() {
                 assert!(matches!(&error, StoreError::Corrupt(text) if text.contains("backup")), "{error}");
                 named += 1;
             }
+        }
+        let said = [
+            opened.claim(hands(200), LEASE, 1_000).await.map(|taken| {
+                assert!(taken.iter().all(|one| one.delivery.body == [b'x'; 20_000]), "page {page}");
+            }),
+            opened.delivery(&org("acme"), &"msg_7".parse().unwrap()).await.map(drop),
+            offer(&opened, 1_000).await.map(drop),
+        ];
+        for error in said.into_iter().filter_map(Result::err) {
+            assert!(matches!(error, StoreError::Corrupt(_)), "page {page}: {error}");
         }
     }
     assert!(named > 3, "{named}");
