@@ -26,8 +26,8 @@ const PER_COMMIT: usize = 2_000;
 const RUNS: usize = 5;
 const MEMORY_MB: [usize; 6] = [24, 32, 40, 48, 56, 64];
 
-/// One like those that are synced, created within the two years before `now`.
-fn incident(number: usize, now: i64, draw: &mut fastrand::Rng) -> Incident {
+/// One like those that are synced, as far as samples know it, created within the two years before `now`.
+pub(super) fn incident(number: usize, now: i64, draw: &mut fastrand::Rng) -> Incident {
     let created_at = now - draw.i64(0..730) * DAY - draw.i64(0..DAY);
     // Most take minutes to hours, a few take days.
     let took = (60.0 * (draw.f64() * 8.0).exp()) as i64 * SECOND;
@@ -63,6 +63,15 @@ fn incident(number: usize, now: i64, draw: &mut fastrand::Rng) -> Incident {
 /// Stores so many in the database's `org-0`, which is connected first. Seconds that storing them took.
 pub async fn fill(database: &Path, count: usize) -> f64 {
     connect(database, 1, "http://127.0.0.1:1").await;
+    store(database, count, &mut |write| write).await
+}
+
+/// The same in a database whose `org-0` is connected, each as `dress` makes it.
+pub(super) async fn store(
+    database: &Path,
+    count: usize,
+    dress: &mut (dyn FnMut(IncidentWrite) -> IncidentWrite + Send),
+) -> f64 {
     let store = SqliteStore::open(database).unwrap();
     let org: OrgId = "org-0".parse().unwrap();
     let (mut draw, now) = (fastrand::Rng::with_seed(7), Utc::now().timestamp_micros());
@@ -70,7 +79,7 @@ pub async fn fill(database: &Path, count: usize) -> f64 {
     for first in (0..count).step_by(PER_COMMIT) {
         let put = |number| {
             let incident = incident(number, now, &mut draw);
-            Change::PutIncident(IncidentWrite { incident, facts: vec![], revisit: false, base: None })
+            Change::PutIncident(dress(IncidentWrite { incident, facts: vec![], revisit: false, base: None }))
         };
         let changes = (first..count.min(first + PER_COMMIT)).map(put).collect();
         let began = Instant::now();

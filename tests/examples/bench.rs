@@ -35,11 +35,7 @@ async fn main() {
         }
         "sync" => sync::all(&programs, &[(1_000, 5), (10_000, 7), (100_000, 3)]).await,
         "mttr" => mttr::all(&programs, &[10_000, 100_000, 1_000_000]).await,
-        "pages" => {
-            let mut figures = pages::all(&programs, 100_000, 15).await;
-            figures.extend(pages::all(&programs, 1_000_000, 5).await);
-            figures
-        }
+        "pages" => pages::all(&programs, 100_000, 10_000, 15).await,
         "scale" => scale::all(&programs, 10_000, 1_000_000, 60.0).await,
         "start" => start::all(&programs, 10_000, 5).await,
         "ceiling" => return load::ceiling().await,

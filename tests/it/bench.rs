@@ -68,7 +68,7 @@ async fn reports_are_measured() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_are_measured() {
-    sound(&pages::all(&programs(), 300, 1).await, 11);
+    sound(&pages::all(&programs(), 300, 3, 1).await, 11);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -737,6 +737,16 @@ impl Host {
         Ok(due)
     }
 
+    /// Has everything applied again that was given up. Answers how many deliveries that are.
+    pub async fn replay_dead(&self, org: &OrgId) -> Result<u64, HostError> {
+        if self.organisation(org).await?.state == OrganisationState::Disconnected {
+            return Err(HostError::Disconnected(org.clone()));
+        }
+        let due = self.store.replay_dead(org, self.clock.now()).await?;
+        self.arrivals.notify_one();
+        Ok(due)
+    }
+
     /// Applies a stored delivery. With a lease, the plugin's commit and the delivery's completion are one
     /// transaction; the flag says whether that happened.
     pub(crate) async fn apply(

@@ -14,8 +14,6 @@ use super::{Answer, Console, named};
 use crate::view;
 
 const ROWS: u32 = 50;
-/// Dead letters that are replayed at once.
-const MOST_REPLAYED: u32 = 10_000;
 /// Characters of a body that are shown.
 const SHOWN: usize = 200_000;
 
@@ -65,7 +63,7 @@ async fn listed(console: &Console, org: &OrgId, query: &[(String, String)]) -> A
     Ok(html! {
         (heading("Deliveries", html! {}))
         p.quiet { "Webhooks whose signature was good, newest first. Each is stored before it is answered, then applied." }
-        form.filters method="get" data-auto {
+        form.filters method="get" data-brief {
             (select("state", "State", get(query, "state"), [
                 ("", "All"), ("pending", "Waiting"), ("done", "Done"), ("dead", "Dead letters"),
             ]))
@@ -74,13 +72,13 @@ async fn listed(console: &Console, org: &OrgId, query: &[(String, String)]) -> A
         (live("list", html! {
             @if any_dead {
                 form.alert method="post" action={ (address(org, Section::Deliveries)) "/replay-dead" } {
-                    span { "Some webhooks were given up after their last attempt. Once the cause is mended they can be applied again." }
+                    span { "Some webhooks were given up after their last attempt. After fixing the cause they can be applied again." }
                     button { "Replay all dead letters" }
                 }
             }
             @if rows.is_empty() {
                 section.card.empty {
-                    @if state.is_some() || page > 1 { h2 { "None is like this" } p { a href=(address(org, Section::Deliveries)) { "Show all deliveries" } } }
+                    @if state.is_some() || page > 1 { h2 { "No delivery matches" } p { a href=(address(org, Section::Deliveries)) { "Show all deliveries" } } }
                     @else {
                         h2 { "No webhook has arrived yet" }
                         p { "Until one does, incidents are kept current by polling every 5 minutes. " a href=(address(org, Section::Settings)) { "Set up the webhook" } "." }
@@ -115,7 +113,7 @@ async fn listed(console: &Console, org: &OrgId, query: &[(String, String)]) -> A
 }
 
 /// A reason of the door, for a person.
-fn why(reason: &'static str) -> String {
+pub(super) fn why(reason: &'static str) -> String {
     let told = match reason {
         "bad_signature" => {
             "the signature is by another secret: save the endpoint's signing secret under Settings"
@@ -151,7 +149,7 @@ pub(super) fn table(org: &OrgId, rows: &[DeliveryRow], now: Timestamp) -> Markup
         div.scroll tabindex="0" role="region" aria-label="Deliveries" { table.rows {
             thead { tr {
                 th scope="col" { "Received" } th scope="col" { "Event" } th scope="col" { "Verification" } th scope="col" { "State" }
-                th scope="col" { "Outcome" } th.number scope="col" { "Attempts" } th.number scope="col" { "Took" } th scope="col" { "Message" }
+                th scope="col" { "Outcome" } th.number scope="col" { "Attempts" } th.number scope="col" { "Applied after" } th scope="col" { "Message" }
             } }
             tbody { @for row in rows { tr {
                 td data-label="Received" { (ago(row.received_at, now)) }
@@ -160,7 +158,7 @@ pub(super) fn table(org: &OrgId, rows: &[DeliveryRow], now: Timestamp) -> Markup
                 td data-label="State" { (state(row.state)) }
                 td data-label="Outcome" { (told(row)) }
                 td.number data-label="Attempts" { (row.attempts) }
-                td.number data-label="Took" { (took(row)) }
+                td.number data-label="Applied after" { (took(row)) }
                 td data-label="Message" { a href={ (address(org, Section::Deliveries)) "/" (segment(row.id.as_str())) } { (row.id.as_str()) } }
             } } }
         } }
@@ -274,14 +272,7 @@ pub(super) async fn replay(
 
 pub(super) async fn replay_dead(State(console): State<Console>, Path(org): Path<String>) -> Answer<Redirect> {
     let org = named(&org)?;
-    let dead = DeliveryFilter {
-        state: Some(DeliveryState::Dead),
-        limit: Some(MOST_REPLAYED),
-        ..DeliveryFilter::default()
-    };
-    for row in console.host.store().deliveries(&org, &dead).await? {
-        console.host.replay(&org, &row.id).await?;
-    }
+    console.host.replay_dead(&org).await?;
     Ok(Redirect::to(&address(&org, Section::Deliveries)))
 }
 

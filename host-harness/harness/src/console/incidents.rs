@@ -118,7 +118,7 @@ fn midnight(day: NaiveDate) -> Timestamp {
 }
 
 /// Modes of incidents that are no exercise.
-const REAL: [Mode; 3] = [Mode::Standard, Mode::Retrospective, Mode::Unknown];
+pub(super) const REAL: [Mode; 3] = [Mode::Standard, Mode::Retrospective, Mode::Unknown];
 
 /// As it stands in an address.
 pub(super) fn clock(text: &str) -> ClockStart {
@@ -214,6 +214,7 @@ async fn listed(console: &Console, org: &OrgId, asked: Asked) -> Answer {
     let services = store.service_names(org, SERVICES).await?;
     let now = console.host.clock().now();
     let pages = u32::try_from(found.total.div_ceil(ROWS.into())).unwrap_or(u32::MAX);
+    let beyond = found.incidents.is_empty() && found.total > 0;
     let download = format!("{}.csv{}", address(org, Section::Incidents), with(&asked.query, "page", None));
     Ok(html! {
         (heading("Incidents", html! { a.button.plain href=(download) download { "Download CSV" } }))
@@ -226,7 +227,12 @@ async fn listed(console: &Console, org: &OrgId, asked: Asked) -> Answer {
                     " · " a href=(address(org, Section::Incidents)) { "Clear filters" }
                 }
             }
-            @if found.incidents.is_empty() {
+            @if beyond {
+                section.card.empty {
+                    h2 { "The list is shorter by now" }
+                    p { a href=(with(&asked.query, "page", Some(&pages.to_string()))) { "Go to its last page" } }
+                }
+            } @else if found.incidents.is_empty() {
                 (nothing(org, &asked))
             } @else {
                 (table(org, &asked, &found.incidents, now))
@@ -254,17 +260,17 @@ fn filters(asked: &Asked, services: &[String]) -> Markup {
     // There, priority and service are the question's, of which the reason is a part.
     let of_question = !asked.get("left-out").is_empty();
     html! {
-        form.filters method="get" data-auto role="search" {
+        form.filters method="get" data-brief role="search" {
             label.wide { span { "Text" } input type="search" name="text" value=(asked.get("text")) placeholder="Title or reference"; }
             @if !of_question {
                 (select("priority", "Priority", asked.get("priority"), [
                     ("", "Any"), ("p1", "P1"), ("p2", "P2"), ("p1,p2", "P1 and P2"), ("p3", "P3"), ("p4", "P4"),
                 ]))
             }
-            (select("status", "Status", asked.get("status"), [
+            @if !of_question { (select("status", "Status", asked.get("status"), [
                 ("", "Any"), ("open", "Open"), ("triage", "Triage"), ("active", "Active"), ("over", "Resolved or closed"),
                 ("dropped", "Declined, canceled, merged"), ("unknown", "Unknown"),
-            ]))
+            ])) }
             @if !of_question {
                 label { span { "Service" } input name="service" list="services" value=(asked.get("service")) placeholder="Any"; }
                 datalist #services { @for name in services { option value=(name) {} } }
@@ -292,7 +298,8 @@ fn sorted(asked: &Asked, name: &str, title: &str, class: &str) -> Markup {
     } else if current.strip_prefix('-') == Some(name) {
         (name.to_owned(), Some("ascending"))
     } else {
-        (name.to_owned(), None)
+        // The highest priority first, the newest and the longest first.
+        (if name == "priority" { format!("-{name}") } else { name.to_owned() }, None)
     };
     html! {
         th scope="col" class=(class) aria-sort=[sort] {
@@ -314,8 +321,8 @@ fn table(org: &OrgId, asked: &Asked, incidents: &[Incident], now: Timestamp) -> 
                 th scope="col" { "Status" }
                 th scope="col" { "Services" }
                 th scope="col" { "Responders" }
-                (sorted(asked, "created", "Created", ""))
-                (sorted(asked, "resolved", "Resolved", ""))
+                (sorted(asked, "created", "Created (UTC)", ""))
+                (sorted(asked, "resolved", "Resolved (UTC)", ""))
                 (sorted(asked, "duration", "Duration", "number"))
             } }
             tbody { @for incident in incidents {

@@ -86,9 +86,15 @@ impl std::ops::Deref for Console {
 
 type Answer<T = Markup> = Result<T, Trouble>;
 
+/// Whether there is a console. Without a token only on an address of this machine, and not where webhooks come from
+/// outside by way of a proxy: whoever reaches the proxy would reach the console as if from this machine.
+pub(crate) fn is_served(address: SocketAddr, token: bool, public: bool) -> bool {
+    token || (address.ip().is_loopback() && !public)
+}
+
 /// The console's routes; none where nobody may use them.
 pub(crate) fn router(host: Host, setup: Setup, refusals: Arc<Refusals>) -> anyhow::Result<Router> {
-    if !setup.address.ip().is_loopback() && setup.token.is_none() {
+    if !is_served(setup.address, setup.token.is_some(), setup.public_url.is_some()) {
         return Ok(Router::new());
     }
     let started_at = host.clock().now();
@@ -179,6 +185,14 @@ async fn guard(State(console): State<Console>, request: Request, next: Next) -> 
 fn forged(setup: &Setup, method: &Method, headers: &HeaderMap) -> Option<Trouble> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let host = text(header::HOST).unwrap_or_default();
+    let proxied = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+    if setup.token.is_none() && proxied.iter().any(|name| headers.contains_key(*name)) {
+        return Some(Trouble::new(
+            StatusCode::FORBIDDEN,
+            "This came by way of a proxy, and this console has no token.",
+            "Start `serve` with --console-token-env, or let the proxy pass on /webhooks only.",
+        ));
+    }
     // A name that somebody else controls may resolve to this machine.
     if setup.address.ip().is_loopback() && setup.token.is_none() && !is_loopback(host) {
         return Some(Trouble::new(
@@ -265,7 +279,9 @@ async fn sign_in(State(console): State<Console>, Form(form): Form<SignIn>) -> Re
     tokio::time::sleep(Duration::from_millis(300)).await;
     match &console.setup.token {
         Some(token) if same(form.token.trim(), token.expose()) => {
-            let cookie = format!("{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/", console.session);
+            let secure = console.setup.public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
+            let secure = if secure { "; Secure" } else { "" };
+            let cookie = format!("{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/{secure}", console.session);
             ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
         }
         _ => {
@@ -405,8 +421,20 @@ mod tests {
         for host in ["evil.example", "evil.example:8787", "127.0.0.1.evil.example", "10.0.0.1:8787", ""] {
             assert!(!get(host), "{host}");
         }
+        for name in ["x-forwarded-for", "forwarded", "via"] {
+            let by_proxy = headers(&[("host", "127.0.0.1:8787"), (name, "1.2.3.4")]);
+            assert!(forged(&local, &Method::GET, &by_proxy).is_some(), "{name}");
+        }
         let open = setup("0.0.0.0:8787", true);
         assert!(forged(&open, &Method::GET, &headers(&[("host", "console.example")])).is_none());
+    }
+
+    #[test]
+    fn without_a_token_there_is_a_console_on_this_machine_only() {
+        let (local, open) = ("127.0.0.1:8787".parse().unwrap(), "0.0.0.0:8787".parse().unwrap());
+        assert!(is_served(local, false, false));
+        assert!(!is_served(local, false, true) && !is_served(open, false, false));
+        assert!(is_served(local, true, true) && is_served(open, true, false));
     }
 
     #[test]

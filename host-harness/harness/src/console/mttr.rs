@@ -11,7 +11,7 @@ use koalr_host::id::OrgId;
 use koalr_host::port::{IncidentFilter, IncidentOrder};
 use maud::{Markup, html};
 
-use super::page::{Section, Trouble, address, ago, encoded, heading, live, select, svg, when};
+use super::page::{Section, Trouble, address, ago, encoded, heading, live_slowly, select, svg, when};
 use super::{Answer, Console, incidents, named};
 use crate::chart;
 use crate::cli::ClockArg;
@@ -110,7 +110,11 @@ async fn shown(console: &Console, org: &OrgId, query: &[(String, String)]) -> An
             Err(error) => Trouble::invalid(format!("{error:#}."), "Choose another period."),
         })?;
     let open = IncidentFilter {
-        phases: vec![Phase::Active, Phase::Paused, Phase::Triage],
+        phases: vec![Phase::Active, Phase::Paused],
+        modes: incidents::REAL.to_vec(),
+        duplicate: Some(false),
+        priorities: question.priorities.clone(),
+        service: question.services.first().cloned(),
         order: IncidentOrder::Created,
         ascending: true,
         limit: Some(OLDEST),
@@ -120,9 +124,9 @@ async fn shown(console: &Console, org: &OrgId, query: &[(String, String)]) -> An
     Ok(html! {
         (heading("DORA MTTR", html! {}))
         (choices(query))
-        (live("report", html! {
+        (live_slowly("report", html! {
             (figure(&report))
-            section.card { h2 { "Trend" } (svg("Trend", chart::svg(&report))) }
+            section.card { h2 { "Trend" } (svg("Trend", chart::svg(&report))) (numbers(&report)) }
             div.columns {
                 div.stack {
                     section.card {
@@ -131,6 +135,7 @@ async fn shown(console: &Console, org: &OrgId, query: &[(String, String)]) -> An
                             Some(durations) => {
                                 (svg("Spread", chart::spread(durations)))
                                 (percentiles(&report.report.overall.statistics))
+                                (bands())
                             }
                             None => p.quiet { "Nothing was restored in this time." },
                         }
@@ -149,7 +154,7 @@ async fn shown(console: &Console, org: &OrgId, query: &[(String, String)]) -> An
             }
             section.card {
                 h2 { "Open incidents, the oldest first" }
-                @if open.total == 0 { p.quiet { "None is open." } }
+                @if open.total == 0 { p.quiet { "None is open that this question is about." } }
                 @else {
                     p { strong { (open.total) } " open. They have no duration yet, which flatters the figure." }
                     table.rows.small {
@@ -178,7 +183,7 @@ fn choices(query: &[(String, String)]) -> Markup {
         value => value.to_owned(),
     };
     html! {
-        form.filters method="get" data-auto {
+        form.filters method="get" data-brief {
             (select("days", "Period", days, [
                 ("7", "Last 7 days"), ("14", "Last 14 days"), ("30", "Last 30 days"), ("90", "Last 90 days"), ("365", "Last 365 days"), ("custom", "From … to …"),
             ]))
@@ -209,6 +214,33 @@ fn tier(tier: Tier) -> Markup {
         Tier::Low => "more than one week",
     };
     html! { span class={ "tier " (view::tier(tier).to_lowercase()) } title=(bounds) { (view::tier(tier)) } }
+}
+
+/// The bands that tiers are judged by.
+fn bands() -> Markup {
+    html! { p.quiet { "Elite: less than one hour. High: less than one day. Medium: up to one week. Low: longer. The tier is the median's; the mean's own stands beside it." } }
+}
+
+/// The trend as a table, for who cannot see or point at the bars.
+fn numbers(of: &Report<'_>) -> Markup {
+    html! {
+        details {
+            summary { "The figures of the trend" }
+            div.scroll tabindex="0" role="region" aria-label="The figures of the trend" {
+                table.rows.small {
+                    thead { tr { th scope="col" { "From" } th.number scope="col" { "n" } th.number scope="col" { "Median" } th.number scope="col" { "Mean" } th.number scope="col" { "p90" } } }
+                    tbody { @for bucket in &of.report.trend { tr {
+                        th scope="row" { (calendar::label(bucket.since, of.asked.bucket, of.asked.zone)) @if bucket.until > of.asked.now { " (incomplete)" } }
+                        td.number { (bucket.statistics.count) }
+                        @let durations = bucket.statistics.durations.as_ref();
+                        @for seconds in [durations.map(|d| d.median), durations.map(|d| d.mean), durations.map(|d| d.p90)] {
+                            td.number { (seconds.map_or_else(|| "–".to_owned(), view::duration)) }
+                        }
+                    } } }
+                }
+            }
+        }
+    }
 }
 
 fn figure(of: &Report<'_>) -> Markup {

@@ -146,7 +146,12 @@ pub(super) fn heading(title: &str, beside: Markup) -> Markup {
 
 /// A piece of a page that follows what happens while it is open.
 pub(super) fn live(id: &str, body: Markup) -> Markup {
-    html! { div id=(id) data-live { (body) } }
+    html! { div id=(id) data-live="brisk" { (body) } }
+}
+
+/// The same of what takes some work to make.
+pub(super) fn live_slowly(id: &str, body: Markup) -> Markup {
+    html! { div id=(id) data-live="slow" { (body) } }
 }
 
 /// How long ago, or until then; the exact instant on hover and for machines.

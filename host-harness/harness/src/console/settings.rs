@@ -162,6 +162,7 @@ async fn shown(console: &Console, org: &OrgId, notice: Markup) -> Answer {
     }
     let source = &console.host.plugin().descriptor().name;
     let timelines = store.to_revisit(org, source, 0).await?.total;
+    let secrets = store.secret(org, WEBHOOK_SECRET).await?.len();
     let now = console.host.clock().now();
     let connected = organisation.state != OrganisationState::Disconnected;
     let severities = if connected { severities_of(console, &organisation).await? } else { vec![] };
@@ -183,7 +184,7 @@ async fn shown(console: &Console, org: &OrgId, notice: Markup) -> Answer {
                     (disconnect_form(org))
                 }
             }
-            @if connected { (webhook(console, org, &report, now)) }
+            @if connected { (webhook(console, org, &report, secrets, now)) }
         }
         @if connected {
             section.card { h2 { "Severity mapping" } (mapping(org, &severities, None)) }
@@ -322,7 +323,7 @@ fn key_form(org: &OrgId, organisation: &Organisation) -> Markup {
     }
 }
 
-fn webhook(console: &Console, org: &OrgId, report: &SyncReport, now: Timestamp) -> Markup {
+fn webhook(console: &Console, org: &OrgId, report: &SyncReport, secrets: usize, now: Timestamp) -> Markup {
     html! {
         section.card {
             h2 { "2. Webhook endpoint" }
@@ -330,6 +331,9 @@ fn webhook(console: &Console, org: &OrgId, report: &SyncReport, now: Timestamp) 
             div.copy {
                 label { span { "Webhook endpoint URL" } input #webhook-url readonly value=(console.webhook_url(org)); }
                 button.plain type="button" data-copy="webhook-url" { "Copy" }
+            }
+            @if console.setup.public_url.is_none() {
+                p.quiet { "incident.io cannot reach this address. Put a server with TLS before it and start " code { "serve" } " with " code { "--public-url" } "; then its address stands here." }
             }
             h3 { "Event types to select" }
             ul.plain.events { @for event in &console.host.plugin().descriptor().webhook_events { li { code { (event) } } } }
@@ -341,12 +345,20 @@ fn webhook(console: &Console, org: &OrgId, report: &SyncReport, now: Timestamp) 
             form method="post" action={ (address(org, Section::Settings)) "/secret" } autocomplete="off" data-once {
                 label { span { "Signing secret" } input type="password" name="secret" required placeholder="whsec_…" autocomplete="off" spellcheck="false"; small { "Shown by incident.io with the endpoint. It is never shown again here." } }
                 label { span { "Former secret, while it is being replaced" } input type="password" name="former" autocomplete="off" spellcheck="false"; small { "Optional. Deliveries signed with either are taken." } }
+                @match secrets {
+                    0 => p.quiet { "None is saved yet." },
+                    1 => p.quiet { "One is saved. Saving replaces it." },
+                    _ => p.quiet { "Two are saved. Saving replaces both." },
+                }
                 button { "Save" }
             }
             (live("first-delivery", html! {
                 @match report.last_delivery_at {
                     Some(at) => p.good role="status" { "Deliveries arrive. The last one came " (ago(at, now)) "." },
                     None => p.waiting role="status" { "Waiting for the first delivery…" },
+                }
+                @if let Some(refusal) = console.refusals.of(org).first().filter(|one| report.last_delivery_at.is_none_or(|at| at < one.at)) {
+                    p.alert { "One was turned away " (ago(refusal.at, now)) ": " (super::deliveries::why(refusal.reason)) "." }
                 }
             }))
         }

@@ -164,9 +164,8 @@ async fn before(
     let import = host.store().job(org, JobKind::Backfill).await?;
     let imported = import.and_then(|job| job.window).map(|window| window.since);
     // Another tool's history may reach further back.
-    let stored = host.store().census(org).await?;
-    let history = stored.iter().filter(|one| SOURCES.contains(&one.source.as_str()));
-    let imported = imported.into_iter().chain(history.filter_map(|one| one.first_at)).min();
+    let history = host.store().first_creation(org, &SOURCES).await?;
+    let imported = imported.into_iter().chain(history).min();
     match (edges.first(), imported) {
         (Some(first), Some(imported)) if imported <= *first => {}
         _ => return Ok(Before::NotImported),

@@ -74,7 +74,8 @@ pub(crate) async fn show(org: &OrgId, database: &Database, json: Json) -> Result
     let unknown = || HostError::UnknownOrganisation(org.clone());
     let organisation = store.organisation(org).await?.ok_or_else(unknown)?;
     let report = store.sync_report(org, NAMED).await?;
-    let document = document(&store, &organisation, &report).await?;
+    let ended = store.endings(org).await?;
+    let document = document(&store, &organisation, &report, &ended).await?;
     if json.json {
         return print_json(&document);
     }
@@ -86,6 +87,7 @@ async fn document<'a>(
     store: &SqliteStore,
     organisation: &'a Organisation,
     report: &'a SyncReport,
+    ended: &'a [Ended],
 ) -> Result<Document<'a>> {
     let org = &organisation.id;
     let connection = organisation.connection.as_ref();
@@ -120,7 +122,7 @@ async fn document<'a>(
         deliveries: Deliveries {
             last_received_at: report.last_delivery_at.map(view::instant),
             pending: report.pending,
-            ended: &report.ended,
+            ended,
         },
     })
 }

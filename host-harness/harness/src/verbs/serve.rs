@@ -20,11 +20,11 @@ pub(crate) async fn run(options: Serve) -> Result<()> {
     let host = open::new_host(&options.database).await?;
     let (listener, address) = listen(options.listen).await?;
     eprintln!("Serving on http://{address}: webhooks, /healthz, /metrics. Ctrl-C stops.");
-    match (address.ip().is_loopback(), &token) {
+    match (console::is_served(address, token.is_some(), options.public_url.is_some()), &token) {
         (true, None) => eprintln!("  console: http://{address}/ for everybody on this machine"),
-        (_, Some(_)) => eprintln!("  console: http://{address}/ with the token"),
-        (false, None) => eprintln!(
-            "  no console: this address is reached over the network, and --console-token-env names no token"
+        (true, Some(_)) => eprintln!("  console: http://{address}/ with the token"),
+        (false, _) => eprintln!(
+            "  no console: this is reached over the network, and --console-token-env names no token"
         ),
     }
     let name = &host.plugin().descriptor().name;

@@ -178,6 +178,7 @@ async fn an_open_list_follows_what_happens_and_its_address_keeps_the_filter() {
     browser.until(&format!("{row}.innerText.includes('Closed')"));
 
     browser.choose("[name=status]", "open");
+    browser.click_text("Filter");
     browser.until("location.search === '?status=open'");
     browser.until(&format!("!{row}"));
     let open = browser.text("#list .count strong");
@@ -247,8 +248,10 @@ async fn the_figure_is_the_command_lines_and_what_was_left_out_is_listed() {
     // Another question has another address, and the command line's answer.
     browser.go(&desk.page("mttr"));
     browser.choose("[name=priority]", "p1");
+    browser.click_text("Show");
     browser.until("location.search.includes('priority=p1')");
     browser.choose("[name=days]", "30");
+    browser.click_text("Show");
     browser.until("location.search.includes('days=30')");
     let day = (Utc::now() - TimeDelta::days(29)).date_naive();
     let report = desk.json(&format!("mttr --db k.db --org acme --priority p1 --since {day} --json"));
@@ -318,6 +321,7 @@ async fn a_dead_letter_is_seen_and_replayed() {
     browser.go(&desk.page("deliveries"));
     browser.until_text("dead letter");
     browser.choose("[name=state]", "dead");
+    browser.click_text("Filter");
     browser.until("location.search === '?state=dead'");
     browser.click_text("msg_dead");
     browser.until("location.pathname.endsWith('/msg_dead')");

@@ -370,8 +370,7 @@ impl Host {
         if migration.cut_over.is_some() || migration.begun_at.is_none() {
             return Ok(migration.cut_over);
         }
-        let stored = self.store().census(org).await?;
-        Ok(stored.into_iter().find(|one| one.source == KNOWN).and_then(|one| one.first_at))
+        Ok(self.store().first_creation(org, &[KNOWN]).await?)
     }
 
     /// Removes what the migration wrote: incidents, timelines, names, decisions, Opsgenie's key.

@@ -114,7 +114,7 @@ pub struct DeliveryRow {
 pub struct DeliveryFilter {
     /// Only those in this state.
     pub state: Option<DeliveryState>,
-    /// Only those that name this incident of the provider.
+    /// Only those that name this incident of the provider, among the organisation's newest twenty thousand.
     pub incident: Option<String>,
     /// At most so many; none for all.
     pub limit: Option<u32>,
@@ -158,6 +158,8 @@ pub trait Inbox: Send + Sync {
     /// Makes a dead or done delivery of a connected organisation due again, its attempts counted anew. False if there
     /// is none.
     async fn replay(&self, org: &OrgId, delivery: &DeliveryId, now: Timestamp) -> Result<bool, StoreError>;
+    /// The same of everything of the organisation that was given up. Answers how many deliveries that are.
+    async fn replay_dead(&self, org: &OrgId, now: Timestamp) -> Result<u64, StoreError>;
     /// A list for people.
     async fn deliveries(&self, org: &OrgId, filter: &DeliveryFilter) -> Result<Vec<DeliveryRow>, StoreError>;
     /// One delivery with its headers and body.
@@ -169,7 +171,8 @@ pub trait Inbox: Send + Sync {
     /// Organisations of which so many deliveries wait, or more.
     async fn crowding(&self, most: u64) -> Result<Vec<OrgId>, StoreError>;
     /// Forgets deliveries that arrived before these times and are done or dead: one slice of them, those that arrived
-    /// first, from the one after `after` (0 to begin). Answers where to go on; none when there is nothing as old.
+    /// first, from the one after `after` (0 to begin). An organisation's last one stays. Answers where to go on; none when
+    /// there is nothing as old.
     async fn prune(&self, done: Timestamp, dead: Timestamp, after: i64) -> Result<Option<i64>, StoreError>;
     /// How much waits.
     async fn depth(&self) -> Result<InboxDepth, StoreError>;

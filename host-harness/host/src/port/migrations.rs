@@ -65,8 +65,6 @@ pub struct Census {
     pub incidents: u64,
     /// Those of them that are counted at another source.
     pub duplicates: u64,
-    /// When the first of them was created that is no test and no tutorial.
-    pub first_at: Option<Timestamp>,
 }
 
 /// An import that has not come to its end.
@@ -132,6 +130,8 @@ pub trait Migrations: Send + Sync {
     ) -> Result<Vec<Option<String>>, StoreError>;
     /// All incidents of these sources, withheld ones and duplicates included, by creation.
     async fn incidents_of(&self, org: &OrgId, sources: &[&str]) -> Result<Vec<Incident>, StoreError>;
+    /// When the first listed incident of these sources was created that is no test and no tutorial.
+    async fn first_creation(&self, org: &OrgId, sources: &[&str]) -> Result<Option<Timestamp>, StoreError>;
     /// What is stored of each source, withheld ones included.
     async fn census(&self, org: &OrgId) -> Result<Vec<Census>, StoreError>;
     /// Marks these incidents of the sources as duplicates, and no others, and notes how many pairs a person is to decide

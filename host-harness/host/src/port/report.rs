@@ -31,16 +31,15 @@ pub struct SyncReport {
     pub incidents: u64,
     /// Private incidents that the settings do not ask for.
     pub withheld: u64,
-    /// People without a user of the host, those with the most incidents first; at most as many as were asked for.
+    /// People without a user of the host that the newest two thousand incidents name, those with the most incidents
+    /// first; at most as many as were asked for.
     pub people: Vec<Unmatched>,
-    /// How many people that are in all.
+    /// How many people that are.
     pub unmatched_people: u64,
     /// The same of services without a catalog entry.
     pub services: Vec<Unmatched>,
     /// How many services that are in all.
     pub unmatched_services: u64,
-    /// Deliveries that ended, the most frequent outcome first.
-    pub ended: Vec<Ended>,
     /// Deliveries that wait for a worker or for their next attempt.
     pub pending: u64,
     /// When the last delivery arrived.
@@ -52,6 +51,8 @@ pub struct SyncReport {
 pub trait Reports: Send + Sync {
     /// The report, with at most `most` unmatched people and services each.
     async fn sync_report(&self, org: &OrgId, most: u32) -> Result<SyncReport, StoreError>;
+    /// Deliveries that ended, the most frequent outcome first.
+    async fn endings(&self, org: &OrgId) -> Result<Vec<Ended>, StoreError>;
     /// Names of services that incidents bear, in the order of the alphabet; at most so many.
     async fn service_names(&self, org: &OrgId, most: u32) -> Result<Vec<String>, StoreError>;
     /// Another number whenever anybody, another process included, has written anything.

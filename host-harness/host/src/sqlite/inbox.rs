@@ -152,6 +152,16 @@ impl Inbox for SqliteStore {
         .await
     }
 
+    async fn replay_dead(&self, org: &OrgId, now: Timestamp) -> Result<u64> {
+        let org = org.clone();
+        self.write(move |connection| {
+            let update = "UPDATE delivery SET state = 2, due_at = ?2, token = token + 1, attempts = 0,
+                    outcome = NULL, error = NULL, finished_at = NULL WHERE org = ?1 AND state = 4";
+            Ok(connection.prepare_cached(update)?.execute(params![org.as_str(), now])? as u64)
+        })
+        .await
+    }
+
     async fn deliveries(&self, org: &OrgId, filter: &DeliveryFilter) -> Result<Vec<DeliveryRow>> {
         let (org, filter) = (org.clone(), filter.clone());
         self.read(move |connection| deliveries(connection, &org, &filter)).await
@@ -208,7 +218,9 @@ fn prune(connection: &Connection, done: Timestamp, dead: Timestamp, after: i64) 
         connection.prepare_cached(slice)?.query_row([after, SLICE], read)?;
     let (Some(last), Some(oldest)) = (last, oldest) else { return Ok(None) };
     let delete = "DELETE FROM delivery WHERE n > ?1 AND n <= ?2
-        AND ((state = 3 AND received_at < ?3) OR (state = 4 AND received_at < ?4))";
+        AND ((state = 3 AND received_at < ?3) OR (state = 4 AND received_at < ?4))
+        AND EXISTS (SELECT 1 FROM delivery AS newer
+            WHERE newer.org = delivery.org AND newer.received_at > delivery.received_at)";
     connection.prepare_cached(delete)?.execute([after, last, done, dead])?;
     Ok((seen == SLICE && oldest < done.max(dead)).then_some(last))
 }
@@ -407,10 +419,15 @@ fn deliveries(connection: &Connection, org: &OrgId, filter: &DeliveryFilter) -> 
         Some(DeliveryState::Done) => " AND state = 3",
         Some(DeliveryState::Dead) => " AND state = 4",
     };
-    let named = filter.incident.as_ref().map_or("", |_| " AND incident = ?4");
-    let select = format!(
-        "SELECT {ROW} FROM delivery WHERE org = ?1{wanted}{named} ORDER BY received_at DESC, n DESC LIMIT ?2 OFFSET ?3"
-    );
+    // No index leads from an incident to its deliveries, which would cost each webhook something.
+    let from = match &filter.incident {
+        None => format!("delivery WHERE org = ?1{wanted}"),
+        Some(_) => format!(
+            "(SELECT * FROM delivery WHERE org = ?1{wanted} ORDER BY received_at DESC, n DESC LIMIT {AMONG})
+                WHERE incident = ?4"
+        ),
+    };
+    let select = format!("SELECT {ROW} FROM {from} ORDER BY received_at DESC, n DESC LIMIT ?2 OFFSET ?3");
     let limit = filter.limit.map_or(-1, i64::from);
     let mut statement = connection.prepare_cached(&select)?;
     let rows = match &filter.incident {
@@ -419,6 +436,9 @@ fn deliveries(connection: &Connection, org: &OrgId, filter: &DeliveryFilter) -> 
     };
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
+
+/// Deliveries, the newest, among which those of one incident are looked for.
+const AMONG: u32 = 20_000;
 
 const ROW: &str = "id, event_type, incident, received_at, state, attempts, outcome, error, finished_at";
 

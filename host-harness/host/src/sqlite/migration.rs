@@ -131,20 +131,31 @@ impl Migrations for SqliteStore {
         .await
     }
 
+    async fn first_creation(&self, org: &OrgId, sources: &[&str]) -> Result<Option<Timestamp>> {
+        let (org, sources) = (org.clone(), owned(sources));
+        self.read(move |connection| {
+            let select = "SELECT created_at FROM incident INDEXED BY incident_list
+                WHERE org = ?1 AND withheld = 0 AND mode NOT IN (?3, ?4)
+                    AND source IN (SELECT value FROM json_each(?2))
+                ORDER BY created_at LIMIT 1";
+            let (test, tutorial) = (encode_mode(Mode::Test), encode_mode(Mode::Tutorial));
+            let values = params![org.as_str(), to_json(&sources)?, test, tutorial];
+            Ok(connection.prepare_cached(select)?.query_row(values, |row| row.get(0)).optional()?)
+        })
+        .await
+    }
+
     async fn census(&self, org: &OrgId) -> Result<Vec<Census>> {
         let org = org.clone();
         self.read(move |connection| {
-            let select =
-                "SELECT source, count(*), sum(duplicate), min(iif(mode IN (?2, ?3), NULL, created_at))
-                FROM incident INDEXED BY incident_scan WHERE org = ?1 GROUP BY source";
-            let values = params![org.as_str(), encode_mode(Mode::Test), encode_mode(Mode::Tutorial)];
+            let select = "SELECT source, count(*), sum(duplicate)
+                FROM incident INDEXED BY incident_list WHERE org = ?1 GROUP BY source";
             let mut select = connection.prepare_cached(select)?;
-            let rows = select.query_map(values, |row| {
+            let rows = select.query_map([org.as_str()], |row| {
                 Ok(Census {
                     source: row.get(0)?,
                     incidents: unsigned(row.get(1)?),
                     duplicates: unsigned(row.get(2)?),
-                    first_at: row.get(3)?,
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)

@@ -131,11 +131,11 @@ impl Records for SqliteStore {
     async fn find_incident(&self, org: &OrgId, name: &str) -> Result<Option<Incident>> {
         let (org, name) = (org.clone(), name.to_owned());
         self.read(move |connection| {
-            let by_reference =
-                "SELECT record FROM incident WHERE org = ?1 AND reference = ?2 AND withheld = 0
-                ORDER BY created_at DESC, n DESC LIMIT 1";
-            let by_id = "SELECT record FROM incident WHERE org = ?1 AND id = ?2 AND withheld = 0
-                ORDER BY created_at DESC, n DESC LIMIT 1";
+            // By name, whatever else could be looked through in the order of creation.
+            let by_reference = "SELECT record FROM incident INDEXED BY incident_reference
+                WHERE org = ?1 AND reference = ?2 AND withheld = 0 ORDER BY created_at DESC, n DESC LIMIT 1";
+            let by_id = "SELECT record FROM incident WHERE org = ?1 AND id = ?2 AND +withheld = 0
+                ORDER BY +created_at DESC, n DESC LIMIT 1";
             for (select, name) in [(by_reference, &name.to_lowercase()), (by_id, &name)] {
                 let mut statement = connection.prepare_cached(select)?;
                 let found = statement.query_row([org.as_str(), name], |row| row.get(0)).optional()?;

@@ -15,6 +15,11 @@ impl Reports for SqliteStore {
         self.read(move |connection| report(connection, org.as_str(), most)).await
     }
 
+    async fn endings(&self, org: &OrgId) -> Result<Vec<Ended>> {
+        let org = org.clone();
+        self.read(move |connection| endings(connection, org.as_str())).await
+    }
+
     async fn service_names(&self, org: &OrgId, most: u32) -> Result<Vec<String>> {
         let org = org.clone();
         self.read(move |connection| {
@@ -34,22 +39,29 @@ impl Reports for SqliteStore {
     }
 }
 
-const PEOPLE: &str =
-    "SELECT coalesce(person.value ->> 'email', person.value ->> 'name', person.value ->> 'id', '?') AS who,
-        count(DISTINCT incident.n) AS incidents
-    FROM incident, json_each(incident.record, '$.responders') AS person
-    WHERE incident.org = ?1 AND person.value ->> 'user_id' IS NULL
-    GROUP BY who ORDER BY incidents DESC, who";
+const PEOPLE: &str = "SELECT who, incidents, count(*) OVER () FROM (
+        SELECT coalesce(person.value ->> 'email', person.value ->> 'name', person.value ->> 'id', '?') AS who,
+            count(DISTINCT incident.n) AS incidents
+        FROM (SELECT n, record FROM incident WHERE org = ?1 AND withheld = 0 ORDER BY created_at DESC LIMIT 2000)
+            AS incident, json_each(incident.record, '$.responders') AS person
+        WHERE person.value ->> 'user_id' IS NULL
+        GROUP BY who
+    ) ORDER BY incidents DESC, who LIMIT ?2";
 
-const SERVICES: &str = "SELECT label.name, count(*) AS incidents
-    FROM label JOIN incident_label ON incident_label.label = label.n
-    WHERE label.org = ?1 AND label.service = ''
-    GROUP BY label.n ORDER BY incidents DESC, label.name";
+const SERVICES: &str = "SELECT name, incidents, count(*) OVER () FROM (
+        SELECT label.n, label.name, count(*) AS incidents
+        FROM label JOIN incident_label ON incident_label.label = label.n
+        WHERE label.org = ?1 AND label.service = ''
+        GROUP BY label.n
+    ) ORDER BY incidents DESC, name LIMIT ?2";
 
 const ENDED: &str =
     "SELECT coalesce(outcome, error, 'done') AS ending, count(*) AS deliveries, count(DISTINCT incident)
     FROM delivery WHERE org = ?1 AND state IN (3, 4)
     GROUP BY ending ORDER BY deliveries DESC, ending";
+
+const PENDING: &str = "SELECT (SELECT count(*) FROM delivery WHERE org = ?1 AND state = 0)
+    + (SELECT count(*) FROM delivery INDEXED BY delivery_due WHERE due_at IS NOT NULL AND org = ?1)";
 
 fn report(connection: &Connection, org: &str, most: u32) -> Outcome<SyncReport> {
     let number = |select: &str| -> rusqlite::Result<i64> {
@@ -57,15 +69,6 @@ fn report(connection: &Connection, org: &str, most: u32) -> Outcome<SyncReport> 
     };
     let (people, unmatched_people) = unmatched(connection, org, PEOPLE, most)?;
     let (services, unmatched_services) = unmatched(connection, org, SERVICES, most)?;
-    let ended = |row: &Row<'_>| {
-        Ok(Ended {
-            outcome: row.get(0)?,
-            deliveries: unsigned(row.get(1)?),
-            incidents: unsigned(row.get(2)?),
-        })
-    };
-    let ended =
-        connection.prepare_cached(ENDED)?.query_map([org], ended)?.collect::<rusqlite::Result<_>>()?;
     let last = "SELECT max(received_at) FROM delivery WHERE org = ?1";
     Ok(SyncReport {
         incidents: unsigned(number("SELECT count(*) FROM incident WHERE org = ?1 AND withheld = 0")?),
@@ -74,17 +77,30 @@ fn report(connection: &Connection, org: &str, most: u32) -> Outcome<SyncReport> 
         unmatched_people,
         services,
         unmatched_services,
-        ended,
-        pending: unsigned(number("SELECT count(*) FROM delivery WHERE org = ?1 AND state IN (0, 1, 2)")?),
+        pending: unsigned(number(PENDING)?),
         last_delivery_at: connection.prepare_cached(last)?.query_row([org], |row| row.get(0))?,
     })
 }
 
+fn endings(connection: &Connection, org: &str) -> Outcome<Vec<Ended>> {
+    let ended = |row: &Row<'_>| {
+        Ok(Ended {
+            outcome: row.get(0)?,
+            deliveries: unsigned(row.get(1)?),
+            incidents: unsigned(row.get(2)?),
+        })
+    };
+    Ok(connection.prepare_cached(ENDED)?.query_map([org], ended)?.collect::<rusqlite::Result<_>>()?)
+}
+
 /// The first of them, and how many there are.
 fn unmatched(connection: &Connection, org: &str, select: &str, most: u32) -> Outcome<(Vec<Unmatched>, u64)> {
-    let row = |row: &Row<'_>| Ok(Unmatched { name: row.get(0)?, incidents: unsigned(row.get(1)?) });
-    let mut statement = connection.prepare_cached(&format!("{select} LIMIT ?2"))?;
+    let mut total = 0;
+    let row = |row: &Row<'_>| {
+        total = row.get(2)?;
+        Ok(Unmatched { name: row.get(0)?, incidents: unsigned(row.get(1)?) })
+    };
+    let mut statement = connection.prepare_cached(select)?;
     let first = statement.query_map(params![org, most], row)?.collect::<rusqlite::Result<_>>()?;
-    let mut count = connection.prepare_cached(&format!("SELECT count(*) FROM ({select})"))?;
-    Ok((first, unsigned(count.query_row([org], |row| row.get(0))?)))
+    Ok((first, unsigned(total)))
 }

@@ -1,57 +1,97 @@
-// Keeps an open page current, copies an address, sends a form when a choice is made. Pages work without it.
+// Keeps an open page current and copies an address. Pages work without it.
 "use strict";
 
-// Parts of the page that follow what happens are fetched again and exchanged where they differ.
+// Parts of the page that follow what happens are fetched again and exchanged where they differ: at most every two
+// seconds, every fifteen where that takes the server some work, and only while somebody can see them.
+const pause = document.querySelector("[data-live=slow]") ? 15000 : 2000;
 let refreshing = false;
-let again = false;
+let last = 0;
+let due = null;
 
 const typing = (part) => {
   const active = document.activeElement;
   return active && part.contains(active) && active.matches("input, select, textarea");
 };
 
-const refresh = async () => {
-  if (refreshing) {
-    again = true;
-    return;
+const state = (text) => {
+  let told = document.getElementById("current");
+  if (!told) {
+    told = Object.assign(document.createElement("p"), { id: "current", className: "stale" });
+    told.setAttribute("role", "status");
+    document.body.append(told);
   }
+  told.textContent = text;
+  told.hidden = text === "";
+};
+
+// Soon, and not twice.
+const refresh = () => {
+  if (due === null) due = setTimeout(fetched, Math.max(0, last + pause - Date.now()));
+};
+
+const fetched = async () => {
+  due = null;
+  if (document.hidden) return;
+  if (refreshing) return refresh();
   refreshing = true;
+  last = Date.now();
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (answer.redirected && new URL(answer.url).pathname === "/sign-in") {
+      location.assign("/sign-in");
+      return;
+    }
     if (!answer.ok || answer.redirected) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of document.querySelectorAll("[data-live]")) {
       const fresh = page.getElementById(part.id);
       if (!fresh || fresh.innerHTML === part.innerHTML || typing(part)) continue;
-      // What was opened stays open, and the focus stays where it was.
+      // What was opened stays open, what was moved stays where it was, and so does the focus.
       const open = [...part.querySelectorAll("details")].map((one) => one.open);
-      const active = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+      const moved = [...part.querySelectorAll(".scroll, .chart")].map((one) => one.scrollLeft);
+      const all = "a[href], button, summary, [tabindex]";
+      const active = [...part.querySelectorAll(all)].indexOf(document.activeElement);
       part.replaceChildren(...fresh.childNodes);
       part.querySelectorAll("details").forEach((one, place) => { one.open = open[place] ?? one.open; });
-      if (active) part.querySelector(`a[href="${CSS.escape(active)}"]`)?.focus();
+      part.querySelectorAll(".scroll, .chart").forEach((one, place) => { one.scrollLeft = moved[place] ?? 0; });
+      if (active >= 0) part.querySelectorAll(all)[active]?.focus();
     }
+    state("");
   } catch {
     // The server is away; the event source finds it again.
   } finally {
     refreshing = false;
-    if (again) {
-      again = false;
-      setTimeout(refresh, 250);
-    }
   }
 };
 
 if (document.querySelector("[data-live]")) {
-  const source = new EventSource("/live");
-  source.addEventListener("message", refresh);
-  source.addEventListener("open", () => {
-    document.documentElement.dataset.live = "on";
-    // What happened since the page was made, or since the last connection.
-    refresh();
-  });
-  addEventListener("pagehide", () => source.close());
+  // A browser holds few connections to one server, for all of its tabs: one that nobody looks at has none.
+  let source = null;
+  const follow = () => {
+    if (document.hidden) {
+      source?.close();
+      source = null;
+      return;
+    }
+    if (source) return;
+    source = new EventSource("/live");
+    source.addEventListener("message", refresh);
+    source.addEventListener("open", () => {
+      document.documentElement.dataset.live = "on";
+      // What happened since the page was made, or since the last connection.
+      refresh();
+    });
+    source.addEventListener("error", () => {
+      delete document.documentElement.dataset.live;
+      state(`Not current since ${new Date().toLocaleTimeString()}: the server does not answer.`);
+    });
+  };
+  follow();
+  document.addEventListener("visibilitychange", follow);
+  addEventListener("pagehide", () => { source?.close(); source = null; });
+  addEventListener("pageshow", follow);
   // A plan goes on in memory, where no event tells of it.
-  setInterval(() => { if (document.querySelector("[aria-busy=true]")) refresh(); }, 500);
+  setInterval(() => { if (document.querySelector("[aria-busy=true]")) refresh(); }, 2000);
 }
 
 document.addEventListener("click", async (event) => {
@@ -68,15 +108,10 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = "Copy"; }, 2000);
 });
 
-document.addEventListener("change", (event) => {
-  const form = event.target.closest("form[data-auto]");
-  if (form) form.requestSubmit();
-});
-
 document.addEventListener("submit", (event) => {
   const form = event.target;
   // A filter's address names only what was chosen.
-  if (form.matches("[data-auto]")) {
+  if (form.matches("[data-brief]")) {
     for (const field of form.elements) if (field.name && field.value === "") field.disabled = true;
   }
   // Once is enough.
@@ -95,6 +130,6 @@ addEventListener("pageshow", () => {
   for (const form of document.forms) {
     delete form.dataset.sent;
     form.removeAttribute("aria-busy");
-    for (const field of form.elements) if (form.matches("[data-auto]")) field.disabled = false;
+    for (const field of form.elements) if (form.matches("[data-brief]")) field.disabled = false;
   }
 });

@@ -107,7 +107,19 @@ impl Explained {
     pub(crate) fn verdict(&self) -> String {
         let day = |at: &Option<String>| at.as_deref().map_or_else(String::new, view::to_the_minute);
         match (&self.reason, self.seconds) {
-            (_, Some(seconds)) => format!("counts: restored in {}", view::duration(seconds)),
+            (_, Some(seconds)) => {
+                let restored = format!("counts: restored in {}", view::duration(seconds));
+                match &self.clock_started {
+                    Some(start) => {
+                        format!(
+                            "{restored}, from {} UTC ({}) to its resolution",
+                            view::to_the_minute(&start.at),
+                            start.rule
+                        )
+                    }
+                    None => restored,
+                }
+            }
             (Some(reason), None) => format!("does not count ({reason}): {}", because(self, reason)),
             (None, None) => format!(
                 "is not part of this report, which is about what was restored, or else created, from {} to {} UTC",

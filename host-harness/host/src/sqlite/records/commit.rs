@@ -130,8 +130,8 @@ impl<'a> Commit<'a> {
     fn stored(&self, write: &IncidentWrite, row: &Row) -> Outcome<Option<Stored>> {
         let select = "SELECT n, revision, updated_at, labels, record = ?4 AND facts = ?5 AND revisit = ?6,
                 (created_at, started_at, acknowledged_at, resolved_at, priority, phase, mode, private, reference,
-                    branch, scan_at, revisit, withheld)
-                    IS (?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?6, ?18)
+                    branch, scan_at, revisit, withheld, search)
+                    IS (?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?6, ?18, ?19)
             FROM incident WHERE org = ?1 AND id = ?2 AND source = ?3";
         let incident = &write.incident;
         let values = params![
@@ -153,6 +153,7 @@ impl<'a> Commit<'a> {
             row.branch,
             row.scan_at,
             incident.withheld,
+            row.search,
         ];
         let stored = self.connection.prepare_cached(select)?.query_row(values, |row| {
             Ok(Stored {
@@ -169,9 +170,8 @@ impl<'a> Commit<'a> {
 
     /// Writes what no index holds. Naming an indexed column would renew its entry, whether it changes or not.
     fn rewrite(&mut self, write: &IncidentWrite, row: &Row, number: i64) -> Outcome<()> {
-        let update = "UPDATE incident SET revision = revision + 1, updated_at = ?1, search = ?2, record = ?3, facts = ?4
-            WHERE n = ?5";
-        let values = params![write.incident.updated_at, row.search, row.record, write.facts, number];
+        let update = "UPDATE incident SET revision = revision + 1, updated_at = ?1, record = ?2, facts = ?3 WHERE n = ?4";
+        let values = params![write.incident.updated_at, row.record, write.facts, number];
         self.connection.prepare_cached(update)?.execute(values)?;
         Ok(())
     }
