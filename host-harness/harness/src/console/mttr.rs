@@ -158,12 +158,12 @@ async fn shown(console: &Console, org: &OrgId, query: &[(String, String)]) -> An
                 @else {
                     p { strong { (open.total) } " open. They have no duration yet, which flatters the figure." }
                     table.rows.small {
-                        thead { tr { th scope="col" { "Incident" } th scope="col" { "Created" } th.number scope="col" { "Open for" } } }
+                        thead { tr { th scope="col" { "Incident" } th.wide-only scope="col" { "Created" } th.number scope="col" { "Open for" } } }
                         tbody { @for incident in &open.incidents { tr {
                             th scope="row" { a href=(incidents::place(org, incident)) {
                                 span.reference { (incident.reference.as_deref().unwrap_or(&incident.key.id)) } " " span.title { (incident.title) }
                             } }
-                            td { (when(incident.created_at)) " " span.quiet { (ago(incident.created_at, now)) } }
+                            td.wide-only { (when(incident.created_at)) " " span.quiet { (ago(incident.created_at, now)) } }
                             td.number { (view::duration((now.saturating_sub(incident.created_at) as f64 / 1e6).floor())) }
                         } } }
                     }
