@@ -20,7 +20,7 @@ use koalr_host::vault::{SealingKey, Secret};
 use koalr_host::{Connect, Host};
 use koalr_simulator::{Options, Simulator, sign};
 use wasmtime::component::{Component, ComponentType, Lift, Linker, Lower};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::{Bound, Figure, Programs, SECRET};
 
@@ -127,6 +127,7 @@ impl Bare {
         let mut pooling = PoolingAllocationConfig::default();
         pooling.total_component_instances(4).total_core_instances(16).total_memories(4).total_tables(8);
         pooling.total_stacks(4).linear_memory_keep_resident(2 << 20).table_keep_resident(64 << 10);
+        pooling.pagemap_scan(Enabled::Auto);
         let mut config = Config::new();
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
         config.concurrency_support(false);

@@ -38,6 +38,14 @@ async fn main() {
         "pages" => pages::all(&programs, 100_000, 10_000, 15).await,
         "scale" => scale::all(&programs, 10_000, 1_000_000, 60.0).await,
         "start" => start::all(&programs, 10_000, 5).await,
+        // One load, to look at: `bench load SECONDS [RATE]`.
+        "load" => {
+            let given: Vec<f64> = std::env::args().skip(2).map(|one| one.parse().unwrap()).collect();
+            let directory = tempfile::tempdir().unwrap();
+            let (seconds, rate) = (given.first().copied().unwrap_or(10.0), given.get(1).copied());
+            let load = load::Load { name: "load".into(), seconds, rate, organisations: 64 };
+            load::run(&load, &load::Target::Harness(&programs), directory.path()).await
+        }
         "ceiling" => return load::ceiling().await,
         other => panic!("there is no group `{other}`"),
     };

@@ -311,7 +311,6 @@ async fn every_attack_again_and_again() {
         "recurse",
         "storm",
         "commit-storm",
-        "long-list",
         "long-answer",
         "log-flood",
         "state-flood",
@@ -319,11 +318,15 @@ async fn every_attack_again_and_again() {
     .map(|misdeed| vec![misdeed])
     .into();
     misdeeds.extend(paths.iter().map(|url| vec!["get", url]));
+    misdeeds.extend(IMPORTS_OF_LISTS.map(|import| vec!["long-list", import]));
+    misdeeds.push(vec!["get", "https://127.0.0.1/"]);
+    misdeeds.push(vec!["spy", "settings"]);
     misdeeds.push(vec!["hoard-connections", &paths[3]]);
     misdeeds.push(vec!["send-without-end", &paths[3]]);
     let round = async || {
         for misdeed in &misdeeds {
-            guest.told(misdeed).await;
+            let error = guest.told(misdeed).await;
+            assert!(!error.to_string().contains("no such"), "{error}");
             guest.serves_on().await;
         }
         footprint()

@@ -116,10 +116,14 @@ async fn calling_the_host_without_an_end() {
 
 #[tokio::test]
 async fn a_list_or_an_answer_of_any_length() {
-    for misdeed in ["long-list", "long-answer"] {
-        let limits = Limits { hostcall_bytes: 8 << 20, ..Limits::default() };
-        let error = asked_for(misdeed, limits).await;
-        assert!(matches!(error, CallError::Trapped(_)), "{misdeed}: {error}");
+    let limits = Limits { hostcall_bytes: 8 << 20, ..Limits::default() };
+    let error = asked_for("long-answer", limits).await;
+    assert!(matches!(error, CallError::Trapped(_)), "{error}");
+    let guest = Guest::new(limits).await;
+    for import in IMPORTS_OF_LISTS {
+        let error = guest.told(&["long-list", import]).await;
+        assert!(matches!(error, HostError::Call(CallError::Trapped(_))), "{import}: {error}");
+        guest.serves_on().await;
     }
 }
 

@@ -178,6 +178,20 @@ impl Bench {
     }
 }
 
+/// Imports that take a list or a text, as the guest that misbehaves names them.
+pub(crate) const IMPORTS_OF_LISTS: [&str; 10] = [
+    "get-incidents",
+    "commit",
+    "get-state",
+    "to-revisit",
+    "list-incidents",
+    "scan-samples",
+    "users-by-email",
+    "services-by-name",
+    "reveal",
+    "log",
+];
+
 /// A host with the guest that misbehaves on request, for two organisations.
 pub(crate) struct Guest {
     pub(crate) bench: Bench,

@@ -116,6 +116,16 @@ impl Answer {
     }
 }
 
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.text).into_response();
+        if let Some(after) = self.after {
+            response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().max(1).into());
+        }
+        response
+    }
+}
+
 async fn webhook(
     State(app): State<App>,
     Path((plugin, org)): Path<(String, String)>,
@@ -138,11 +148,7 @@ async fn webhook(
         let (at, status) = (app.host.clock().now(), answer.status.as_u16());
         app.refusals.note(org, Refusal { at, status, reason: answer.result });
     }
-    let mut response = (answer.status, answer.text).into_response();
-    if let Some(after) = answer.after {
-        response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().max(1).into());
-    }
-    response
+    answer.into_response()
 }
 
 async fn receive(app: &App, plugin: &str, org: &OrgId, connected: bool, request: Request) -> Answer {
@@ -163,21 +169,9 @@ async fn receive(app: &App, plugin: &str, org: &OrgId, connected: bool, request:
         let text = "a webhook is plain JSON: send content-type: application/json and no content-encoding\n";
         return Answer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", text);
     }
-    let body = match tokio::time::timeout(BODY_TIME, whole(body, &parts.headers)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(Unread::TooLarge)) => {
-            tracing::warn!(%org, "a webhook is larger than {LARGEST_BODY} bytes");
-            let text = "a webhook has at most 524288 bytes\n";
-            return Answer::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text);
-        }
-        Ok(Err(Unread::BrokeOff)) | Err(_) => {
-            tracing::warn!(%org, "a webhook broke off before its end");
-            return Answer::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "broke_off",
-                "the body did not come to its end\n",
-            );
-        }
+    let body = match read(org, body, &parts.headers, BODY_TIME).await {
+        Ok(body) => body,
+        Err(answer) => return answer,
     };
     let delivery = Delivery { headers: headers(&parts.headers), body };
     match app.host.receive(org, delivery).await {
@@ -234,6 +228,28 @@ fn is_json(headers: &HeaderMap) -> bool {
 enum Unread {
     TooLarge,
     BrokeOff,
+}
+
+/// The whole body, or what its sender is answered.
+async fn read(
+    org: &OrgId,
+    body: Body,
+    headers: &HeaderMap,
+    patience: Duration,
+) -> std::result::Result<Vec<u8>, Answer> {
+    match tokio::time::timeout(patience, whole(body, headers)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(Unread::TooLarge)) => {
+            tracing::warn!(%org, "a webhook is larger than {LARGEST_BODY} bytes");
+            let text = "a webhook has at most 524288 bytes\n";
+            Err(Answer::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text))
+        }
+        Ok(Err(Unread::BrokeOff)) | Err(_) => {
+            tracing::warn!(%org, "a webhook broke off before its end");
+            let text = "the body did not come to its end\n";
+            Err(Answer::new(StatusCode::REQUEST_TIMEOUT, "broke_off", text))
+        }
+    }
 }
 
 /// The whole body, if it is not too large.
@@ -344,6 +360,7 @@ async fn counted(app: &App) -> Answered {
 #[cfg(test)]
 mod tests {
     use koalr_host::port::StoreError;
+    use tokio_stream::wrappers::ReceiverStream;
 
     use super::*;
 
@@ -364,6 +381,23 @@ mod tests {
             let answer = refused(&org, &error);
             assert_eq!((answer.status.as_u16(), answer.after), (status, after), "{error}");
             assert!(answer.text.is_empty(), "the sender is not told why");
+            let response = answer.into_response();
+            let told =
+                response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(told, after.map(|after| after.as_secs().to_string()), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_is_answered_after_its_time() {
+        let org = "acme".parse().unwrap();
+        // One byte after the other, without an end.
+        let (drip, dripping) = tokio::sync::mpsc::channel::<std::io::Result<&str>>(1);
+        tokio::spawn(async move { while drip.send(Ok("x")).await.is_ok() {} });
+        let silence = tokio_stream::pending::<std::io::Result<&str>>();
+        for body in [Body::from_stream(silence), Body::from_stream(ReceiverStream::new(dripping))] {
+            let answer = read(&org, body, &HeaderMap::new(), Duration::from_millis(5)).await.err().unwrap();
+            assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT);
         }
     }
 }

@@ -82,11 +82,7 @@ fn misbehave(how: &str, with: &[String]) -> String {
             }
             "done".to_string()
         }
-        "long-list" => {
-            let key = || imports::types::IncidentKey { source: "x".to_string(), id: "y".to_string() };
-            let keys: Vec<_> = (0..400_000).map(|_| key()).collect();
-            alloc::format!("{:?}", imports::storage::get_incidents(&keys).is_ok())
-        }
+        "long-list" => long_list(with.first().map(String::as_str).unwrap_or_default()),
         "long-complaint" => "not this\n\u{1b}[2J".repeat(100_000),
         "long-answer" => "x".repeat(40 << 20),
         "state-flood" => {
@@ -104,6 +100,43 @@ fn misbehave(how: &str, with: &[String]) -> String {
         }
         _ => alloc::format!("no such misdeed: {how}"),
     }
+}
+
+/// More than a crossing may carry, to each import that takes a list or a text.
+fn long_list(import: &str) -> String {
+    const MANY: usize = 200_000;
+    let text = || "y".repeat(100);
+    let long = || "y".repeat(40 << 20);
+    let taken = match import {
+        "get-incidents" => {
+            let key = || imports::types::IncidentKey { source: "x".to_string(), id: text() };
+            imports::storage::get_incidents(&(0..MANY).map(|_| key()).collect::<Vec<_>>()).is_ok()
+        }
+        "commit" => {
+            let change = |_| imports::storage::Change::SetState((text(), Some(alloc::vec![7; 1 << 20])));
+            imports::storage::commit(&(0..20).map(change).collect::<Vec<_>>()).is_ok()
+        }
+        "get-state" => imports::storage::get_state(&long()).is_ok(),
+        "to-revisit" => imports::storage::to_revisit(&long(), 1).is_ok(),
+        "list-incidents" => imports::storage::list_incidents("x", Some(&long()), 1).is_ok(),
+        "scan-samples" => imports::storage::scan_samples(0, 1, Some(&long())).is_ok(),
+        "users-by-email" => {
+            imports::directory::users_by_email(&(0..MANY).map(|_| text()).collect::<Vec<_>>()).is_ok()
+        }
+        "services-by-name" => {
+            let name =
+                || imports::directory::ServiceName { external_id: None, name: text(), aliases: Vec::new() };
+            imports::directory::services_by_name(&(0..MANY).map(|_| name()).collect::<Vec<_>>()).is_ok()
+        }
+        "reveal" => imports::credentials::reveal(&long()).is_empty(),
+        "log" => {
+            let fields: Vec<_> = (0..MANY).map(|_| (text(), text())).collect();
+            imports::log::log(imports::log::Level::Info, "long", &fields);
+            true
+        }
+        _ => return alloc::format!("no such import: {import}"),
+    };
+    alloc::format!("{import} took it: {taken}")
 }
 
 /// Set in the state of an organisation whose calls are to trap.
