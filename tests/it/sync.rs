@@ -376,3 +376,26 @@ async fn of_private_incidents_that_are_not_wanted_nothing_is_kept_but_their_numb
     assert!(again.private && again.title == public.first().unwrap().title);
     assert_eq!(bench.store.sync_report(&bench.org, 0).await.unwrap().withheld, 0);
 }
+
+/// What is worked on at a time is bounded by what it weighs: hundreds of incidents that go on for long, each with
+/// hundreds of updates, turn by turn.
+#[tokio::test]
+async fn incidents_with_many_updates_do_not_need_more_memory_than_there_is() {
+    let simulator = account(400, 4).await;
+    let mut at = now() - TimeDelta::days(1);
+    for round in 0..250 {
+        for id in simulator.incident_ids() {
+            at += TimeDelta::milliseconds(700);
+            let message = Some(format!(
+                "Update {round}: error rate is what it was, and we go on looking for the cause."
+            ));
+            simulator.update(&id, Change { message, ..Change::default() }, at).unwrap();
+        }
+    }
+    let bench = Bench::connected(&simulator).await;
+    bench.run(JobKind::Backfill).await.unwrap();
+    let incidents = bench.incidents().await;
+    assert!(incidents.len() > 250, "{}", incidents.len());
+    let timeline = bench.store.timeline(&bench.org, &incidents[0].key).await.unwrap();
+    assert!(timeline.len() >= 250, "{}", timeline.len());
+}

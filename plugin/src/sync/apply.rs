@@ -21,8 +21,13 @@ use crate::port::World;
 
 /// How often a commit is tried before a conflict becomes an error.
 const ATTEMPTS: usize = 8;
-/// How many incidents one call may ask for.
+/// How many people or services one call may ask for.
 const KEYS_PER_CALL: usize = 1_000;
+/// How many incidents are asked for at a time.
+const AT_ONCE: usize = 32;
+/// Bytes of what is stored of incidents beyond which no more of them are worked on together: a few incidents with
+/// thousands of updates must not need more memory than there is.
+const HEAVY: usize = 2 << 20;
 
 /// News of several incidents.
 #[derive(Debug)]
@@ -95,13 +100,41 @@ pub struct Effects {
     pub applied: Applied,
 }
 
-/// Merges and commits, together with `extra` changes such as cursors. Commits nothing if nothing changed.
+/// Merges and commits, together with `extra` changes such as cursors. Commits nothing if nothing changed. A batch whose
+/// incidents are heavy takes several commits, of which the last bears what is extra: cut off between them, the caller
+/// does the same again.
 pub fn apply(
     world: &mut dyn World,
     context: &Context,
     batch: &Batch,
     mut extra: Vec<Change>,
 ) -> Result<Effects, Error> {
+    let mut all = Effects::default();
+    let mut left = batch.news.as_slice();
+    loop {
+        let effects = part(world, context, batch, &mut left, &mut extra)?;
+        all.incidents.extend(effects.incidents);
+        let (sum, new) = (&mut all.applied, effects.applied);
+        sum.created += new.created;
+        sum.updated += new.updated;
+        sum.unchanged += new.unchanged;
+        sum.stale += new.stale;
+        sum.events += new.events;
+        if left.is_empty() {
+            return Ok(all);
+        }
+    }
+}
+
+/// The same of the first of what is left, and leaves the rest.
+fn part(
+    world: &mut dyn World,
+    context: &Context,
+    batch: &Batch,
+    left: &mut &[Box<News>],
+    extra: &mut Vec<Change>,
+) -> Result<Effects, Error> {
+    let whole = *left;
     let mut anew: Option<Context> = None;
     let mut done: Option<Effects> = None;
     for attempt in 0..ATTEMPTS {
@@ -114,7 +147,8 @@ pub fn apply(
         }
         let context = anew.as_ref().unwrap_or(context);
         let known = batch.known.as_ref().filter(|_| attempt == 0);
-        let mut drafts = drafts(world, context, batch, known)?;
+        *left = whole;
+        let mut drafts = drafts(world, context, batch, left, known)?;
         link(world, &mut drafts)?;
         let mut effects = Effects::default();
         let mut changes = Vec::with_capacity(drafts.len() * 2 + extra.len());
@@ -123,12 +157,14 @@ pub fn apply(
             draft.changes(batch, anew.is_some(), &mut changes);
         }
         let own = changes.len();
-        changes.append(&mut extra);
+        if left.is_empty() {
+            changes.append(extra);
+        }
         if !changes.is_empty() {
             match world.commit(&changes) {
                 Ok(applied) => effects.applied = applied,
                 Err(StorageError::Conflict) => {
-                    extra = changes.split_off(own);
+                    extra.append(&mut changes.split_off(own));
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -159,11 +195,15 @@ struct Draft<'a> {
 fn drafts<'a>(
     world: &mut dyn World,
     context: &Context,
-    batch: &'a Batch,
+    batch: &Batch,
+    left: &mut &'a [Box<News>],
     known: Option<&Option<StoredIncident>>,
 ) -> Result<Vec<Draft<'a>>, Error> {
-    let mut drafts = Vec::with_capacity(batch.news.len());
-    for entries in batch.news.chunks(KEYS_PER_CALL) {
+    let mut drafts = Vec::with_capacity(left.len());
+    let mut weight = 0;
+    while !left.is_empty() && weight < HEAVY {
+        let (entries, rest) = left.split_at(left.len().min(AT_ONCE));
+        *left = rest;
         let mut keys = Vec::with_capacity(entries.len());
         for news in entries {
             keys.push(key(batch.source.name, &news.id));
@@ -173,6 +213,7 @@ fn drafts<'a>(
             _ => world.incidents(&keys)?,
         };
         for (news, stored) in entries.iter().zip(stored) {
+            weight += stored.as_ref().map_or(0, |stored| stored.facts.len());
             drafts.extend(draft(world, context, batch.source, news, stored)?);
         }
     }
