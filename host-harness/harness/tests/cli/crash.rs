@@ -221,7 +221,7 @@ async fn storm(kills: u32, seed: u64) {
     let acknowledged = driver.truth.acknowledged.lock().unwrap().clone();
     let missing: Vec<_> = acknowledged.iter().filter(|id| !done.contains(id.as_str())).collect();
     assert!(missing.is_empty(), "{missing:?} of {}", acknowledged.len());
-    assert!(acknowledged.len() > kills as usize, "{}", acknowledged.len());
+    assert!(acknowledged.len() > 10 * kills as usize, "{}", acknowledged.len());
     let is_ghost = |incident: &Value| incident["id"].as_str().unwrap().starts_with("01GHOST");
     for ghost in shown(&desk, "acme", is_ghost).await {
         let id = ghost["incident"]["id"].as_str().unwrap();
@@ -236,7 +236,10 @@ async fn storm(kills: u32, seed: u64) {
     // Everything else ends as if nothing had happened.
     finished(&desk, migrate).await;
     finished(&desk, "backfill --db k.db --org acme --json").await;
-    finished(&desk, "poll --db k.db --org acme --json").await;
+    // The first goes on with the pass that was cut off; what changed since that began is the next one's.
+    for _ in 0..2 {
+        finished(&desk, "poll --db k.db --org acme --json").await;
+    }
     let map = format!("https://api.incident.io={}", driver.simulator.base_url());
     desk.json(&format!("connect --db k.db --org clean --api-key-env API_KEY --json --map-origin {map}"))
         .await;
