@@ -402,8 +402,12 @@ fn name(incident: &Incident) -> &str {
     incident.reference.as_deref().unwrap_or(&incident.key.id)
 }
 
+/// An incident's page: by its reference, which people know; by its id where another tool gave the reference, of which
+/// incident.io may have the same.
 pub(super) fn place(org: &OrgId, incident: &Incident) -> String {
-    format!("{}/{}", address(org, Section::Incidents), segment(name(incident)))
+    let own = incident.key.source == "incidentio";
+    let name = if own { name(incident) } else { &incident.key.id };
+    format!("{}/{}", address(org, Section::Incidents), segment(name))
 }
 
 /// All rows of a filter. Cells that a spreadsheet would take for a formula begin with an apostrophe.

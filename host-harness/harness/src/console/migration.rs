@@ -167,6 +167,9 @@ async fn shown(console: &Console, org: &OrgId, trouble: Option<Trouble>) -> Answ
         @if let Some(trouble) = &trouble { div.alert role="alert" { p { strong { (trouble.what) } } p { (trouble.advice) } } }
         (live("migration", html! {
             (standing(&status))
+            @if let Some(cut_off) = status.migration.under_way.as_ref().filter(|_| work.is_none()) {
+                p.alert { "An import was cut off (" (cut_off.what) "). Plan and run the same again: it goes on where it ended." }
+            }
             @match work.as_ref().map(|work| (work, work.stage())) {
                 None => {},
                 Some((work, Stage::Planning(far))) => (going("Planning", &work.given.what, far)),
