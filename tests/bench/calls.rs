@@ -333,7 +333,10 @@ pub async fn all(programs: &Programs, rounds: usize, count: usize) -> Vec<Figure
                 let _ = store.set_fuel(u64::MAX / 2);
                 store
             };
-            let value = median(count, async || drop(bare.instance(&mut ready()).await)).await;
+            let value = median(count, async || {
+                std::hint::black_box(bare.instance(&mut ready()).await);
+            });
+            let value = value.await;
             note(instantiated, value);
             let value = median(count, async || {
                 let mut store = ready();

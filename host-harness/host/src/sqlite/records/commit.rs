@@ -28,7 +28,7 @@ const INCIDENT_BYTES: usize = 4_000_000;
 
 /// A change, with what can be made of it before the one thread that writes has it.
 pub(super) enum Prepared {
-    Incident(IncidentWrite, Row),
+    Incident(Box<(IncidentWrite, Row)>),
     Event(TimelineEvent),
     Timeline(Timeline),
     State(String, Option<Vec<u8>>),
@@ -42,7 +42,7 @@ impl Prepared {
                 if write.facts.len().max(row.record.len()) > INCIDENT_BYTES {
                     return Err(Fault::full(format!("an incident takes at most {INCIDENT_BYTES} bytes")));
                 }
-                Prepared::Incident(write, row)
+                Prepared::Incident(Box::new((write, row)))
             }
             Change::PutTimelineEvent(event) => Prepared::Event(event),
             Change::ReplaceTimeline(timeline) => Prepared::Timeline(timeline),
@@ -67,7 +67,7 @@ pub(super) fn commit(
     let mut commit = Commit { connection, org, applied, last: None };
     for change in changes {
         match change {
-            Prepared::Incident(write, row) => commit.put_incident(write, row)?,
+            Prepared::Incident(incident) => commit.put_incident(&incident.0, &incident.1)?,
             Prepared::Event(event) => {
                 let incident = commit.incident_of(&event.incident)?;
                 commit.put_event(incident, event)?;
