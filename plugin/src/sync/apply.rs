@@ -139,8 +139,9 @@ fn part(
     let mut done: Option<Effects> = None;
     for attempt in 0..ATTEMPTS {
         // Settings that changed since they were loaded, or while this was written, would be undone for these incidents.
-        // That is looked at after the commit, and what is out of date is written again.
-        if attempt > 0 && !anew.as_ref().unwrap_or(context).is_current(world)? {
+        // That is looked at after the commit, and what is out of date is written again; of many also before, because a
+        // run that is cut off in between writes nothing again.
+        if (attempt > 0 || batch.known.is_none()) && !anew.as_ref().unwrap_or(context).is_current(world)? {
             anew = Some(Context::load(world)?);
         } else if let Some(effects) = done {
             return Ok(effects);
