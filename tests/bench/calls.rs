@@ -9,9 +9,8 @@ use std::time::Instant;
 
 use chrono::{DateTime, TimeZone, Utc};
 use koalr_host::contract::{
-    Applied, Change, ClockEnd, ClockStart, Delivery, Header, IncidentKey, Integration, IntegrationPre, Mode,
-    MttrQuery, Phase, Priority, Sample, SamplePage, ServiceName, Settings, StorageError, StoredIncident,
-    Timestamp,
+    Applied, Change, Delivery, Header, IncidentKey, Integration, IntegrationPre, Mode, MttrQuery, Phase,
+    Priority, Sample, SamplePage, ServiceName, Settings, StorageError, StoredIncident, Timestamp,
 };
 use koalr_host::id::OrgId;
 use koalr_host::port::{Clock, OriginMapping, Store};
@@ -60,12 +59,7 @@ impl Setup {
         let connect = Connect {
             credentials: vec![("api-key".into(), Secret::new("inc_bench".into()))],
             secrets: vec![("webhook-secret".into(), vec![Secret::new(SECRET.into())])],
-            settings: Settings {
-                severity_overrides: vec![],
-                service_fields: vec![],
-                include_private: true,
-                history_days: None,
-            },
+            settings: Settings::new(true),
             origin_map: vec![OriginMapping {
                 from: "https://api.incident.io".into(),
                 to: simulator.base_url(),
@@ -260,15 +254,7 @@ fn samples(count: usize) -> Vec<Sample> {
 }
 
 fn question() -> MttrQuery {
-    MttrQuery {
-        edges: (0..=52).map(|week| week * WEEK).collect(),
-        start: ClockStart::Created,
-        end: ClockEnd::Resolved,
-        priorities: vec![],
-        services: vec![],
-        sources: vec![],
-        include_private: true,
-    }
+    MttrQuery::new((0..=52).map(|week| week * WEEK).collect())
 }
 
 /// The median of so many calls, in microseconds.

@@ -18,7 +18,7 @@ use koalr_simulator::{Options, Simulator};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Bound, Figure, Programs, SECRET, Server, connect, serve, usage};
+use super::{Bound, Figure, Programs, SECRET, Server, connect, quantile, serve, usage};
 
 const CONNECTIONS: usize = 512;
 /// Incidents of each organisation that are updated again and again.
@@ -259,15 +259,15 @@ async fn send(of: &Load, command: Command, database: Option<&Path>, template: [S
     let (busy, busy_here) = (usage(pid).0 - used, usage(own).0 - used_here);
     let left = waiting().await;
     let total = acknowledged.load(Ordering::Relaxed);
-    waits.sort_unstable();
-    let quantile = |q: f64| f64::from(waits[((waits.len() - 1) as f64 * q) as usize]) / 1_000.0;
+    let mut waits: Vec<f64> = waits.into_iter().map(|micros| f64::from(micros) / 1_000.0).collect();
+    waits.sort_by(f64::total_cmp);
     let name = |what: &str| format!("{}: {what}", of.name);
     let mut figures = vec![
         Figure::new(name("acknowledged"), "/s", vec![total as f64 / took]),
         Figure::new(name("refused"), "", vec![refused as f64]),
     ];
     for (what, q) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("longest", 1.0)] {
-        figures.push(Figure::new(name(what), "ms", vec![quantile(q)]));
+        figures.push(Figure::new(name(what), "ms", vec![quantile(&waits, q)]));
     }
     figures.push(Figure::new(name("memory"), "MB", resident));
     figures.push(Figure::new(name("processors, server"), "", vec![busy.as_secs_f64() / took]));

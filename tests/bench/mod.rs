@@ -188,16 +188,16 @@ pub fn organisation(name: &str, api: &str, now: Timestamp) -> Organisation {
         id,
         state: OrganisationState::Live,
         connection: None,
-        settings: Settings {
-            severity_overrides: vec![],
-            service_fields: vec![],
-            include_private: true,
-            history_days: None,
-        },
+        settings: Settings::new(true),
         origin_map: vec![OriginMapping { from: "https://api.incident.io".into(), to: api.to_owned() }],
         created_at: now,
         connected_at: Some(now),
     }
+}
+
+/// The part `q` of the way through sorted values.
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * q) as usize]
 }
 
 /// The slope of the line through the logarithms: one where twice as much takes twice as long.

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use chrono::Utc;
 use koalr_host::contract::{
-    AffectedService, Change, ClockEnd, ClockStart, DerivedTime, Incident, IncidentKey, IncidentWrite, Mode,
-    MttrQuery, Phase, Priority,
+    AffectedService, Change, DerivedTime, Incident, IncidentKey, IncidentWrite, Mode, MttrQuery, Phase,
+    Priority,
 };
 use koalr_host::id::OrgId;
 use koalr_host::port::Records;
@@ -90,15 +90,7 @@ pub(super) async fn store(
 }
 
 fn query(now: i64) -> MttrQuery {
-    MttrQuery {
-        edges: (0..=WEEKS).map(|week| now - (WEEKS - week) * 7 * DAY).collect(),
-        start: ClockStart::Created,
-        end: ClockEnd::Resolved,
-        priorities: vec![],
-        services: vec![],
-        sources: vec![],
-        include_private: true,
-    }
+    MttrQuery::new((0..=WEEKS).map(|week| now - (WEEKS - week) * 7 * DAY).collect())
 }
 
 /// The same question to SQLite: count, mean and quantiles of all, by week, priority, source and service.

@@ -13,7 +13,7 @@ use koalr_simulator::{Options, Simulator};
 use rusqlite::Connection;
 
 use super::load::{Sender, sample};
-use super::{Figure, Programs, Server, connect, mttr, serve, usage};
+use super::{Figure, Programs, Server, connect, mttr, quantile, serve, usage};
 
 /// Between two polls of an organisation.
 const INTERVAL: i64 = 300_000_000;
@@ -99,33 +99,34 @@ async fn fairness(programs: &Programs, seconds: f64) -> Vec<Figure> {
                 }
             });
         }
-        let waits = others(&server.address, &template, seconds).await;
+        // `org-0` is the one that floods, and is refused for it when its turn comes.
+        let sender = Sender::new(&server.address, template.clone(), 65, 1_000).await;
+        let (waits, _) = a_hundred_a_second(sender, seconds).await;
         over.store(true, Ordering::Relaxed);
         flood.join_all().await;
         let name = if flooded { "while one organisation floods" } else { "while nobody floods" };
-        let at = |q: f64| waits[((waits.len() - 1) as f64 * q) as usize];
-        figures.push(Figure::new(format!("webhooks of others, {name}: p50"), "ms", vec![at(0.5)]));
-        figures.push(Figure::new(format!("webhooks of others, {name}: p99"), "ms", vec![at(0.99)]));
+        for (what, q) in [("p50", 0.5), ("p99", 0.99)] {
+            let name = format!("webhooks of others, {name}: {what}");
+            figures.push(Figure::new(name, "ms", vec![quantile(&waits, q)]));
+        }
     }
     figures
 }
 
-/// A hundred a second, to all organisations in turn; sorted milliseconds until each was acknowledged.
-async fn others(address: &str, template: &Arc<[String; 3]>, seconds: f64) -> Vec<f64> {
+/// Sorted milliseconds until each that was acknowledged was, and how many were refused.
+async fn a_hundred_a_second(mut sender: Sender, seconds: f64) -> (Vec<f64>, usize) {
     let began = Instant::now();
-    let mut sender = Sender::new(address, template.clone(), 65, 1_000).await;
-    let (mut waits, mut due) = (Vec::new(), began);
+    let (mut waits, mut refused, mut due) = (Vec::new(), 0, began);
     while began.elapsed().as_secs_f64() < seconds {
         tokio::time::sleep_until(due.into()).await;
-        // Sent to whose turn it is: `org-0` is the one that floods, and is refused for it.
-        let status = sender.send().await;
-        if status == 204 {
-            waits.push(due.elapsed().as_secs_f64() * 1e3);
+        match sender.send().await {
+            204 => waits.push(due.elapsed().as_secs_f64() * 1e3),
+            _ => refused += 1,
         }
         due += Duration::from_millis(10);
     }
     waits.sort_by(f64::total_cmp);
-    waits
+    (waits, refused)
 }
 
 /// Webhooks at a hundred a second beside a history of so many incidents.
@@ -138,20 +139,12 @@ async fn beside_history(
     let database = directory.join("history.db");
     mttr::fill(&database, incidents).await;
     let server = Server::start(serve(programs, &database, &directory.join("cache")));
-    let template = sample().await;
-    let began = Instant::now();
-    let mut sender = Sender::new(&server.address, template, 1, 0).await;
-    let (mut waits, mut due) = (Vec::new(), began);
-    while began.elapsed().as_secs_f64() < seconds {
-        tokio::time::sleep_until(due.into()).await;
-        assert_eq!(sender.send().await, 204);
-        waits.push(due.elapsed().as_secs_f64() * 1e3);
-        due += Duration::from_millis(10);
-    }
-    waits.sort_by(f64::total_cmp);
-    let at = |q: f64| waits[((waits.len() - 1) as f64 * q) as usize];
+    let sender = Sender::new(&server.address, sample().await, 1, 0).await;
+    let (waits, refused) = a_hundred_a_second(sender, seconds).await;
+    assert_eq!(refused, 0);
     let name = |what: &str| format!("webhooks beside {incidents} incidents: {what}");
-    vec![Figure::new(name("p50"), "ms", vec![at(0.5)]), Figure::new(name("p99"), "ms", vec![at(0.99)])]
+    let figure = |what: &str, q: f64| Figure::new(name(what), "ms", vec![quantile(&waits, q)]);
+    vec![figure("p50", 0.5), figure("p99", 0.99)]
 }
 
 /// All of it.

@@ -9,7 +9,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
-use koalr_host::contract::{ClockEnd, ClockStart, MttrQuery, Severity, Timestamp};
+use koalr_host::contract::{MttrQuery, Severity, Timestamp};
 use koalr_host::port::{Clock, JobKind, Store};
 use koalr_host::scheduler::Scheduler;
 use koalr_host::sqlite::SqliteStore;
@@ -187,15 +187,7 @@ async fn a_known_key_and_secret_are_found_nowhere() {
     texts.push(format!("{:?}", host.rederive(&org, None).await.unwrap()));
     let severity = Severity { id: None, name: "Major".into(), rank: None };
     texts.push(format!("{:?}", host.map_severity(&org, &severity).await.unwrap()));
-    let query = MttrQuery {
-        edges: vec![micros(now() - TimeDelta::days(90)), micros(now())],
-        start: ClockStart::Created,
-        end: ClockEnd::Resolved,
-        priorities: vec![],
-        services: vec![],
-        sources: vec![],
-        include_private: true,
-    };
+    let query = MttrQuery::new(vec![micros(now() - TimeDelta::days(90)), micros(now())]);
     texts.push(format!("{:?}", host.mttr(&org, &query).await.unwrap()));
     texts.push(format!("{:?}", store.organisations().await.unwrap()));
     texts.push(format!("{host:?}"));

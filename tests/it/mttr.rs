@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Datelike, NaiveDate};
 use koalr_host::calendar::{self, BucketSize};
 use koalr_host::contract::{
-    AffectedService, Change, ClockEnd, ClockStart, DerivedTime, Durations, Incident, IncidentKey,
-    IncidentWrite, Mode, MttrQuery, Phase, Priority, Settings, Statistics, Timestamp,
+    AffectedService, Change, ClockEnd, DerivedTime, Durations, Incident, IncidentKey, IncidentWrite, Mode,
+    MttrQuery, Phase, Priority, Statistics, Timestamp,
 };
-use koalr_host::port::{Organisation, OrganisationState};
 use serde_json::Value;
 
 use crate::support::*;
@@ -77,20 +76,7 @@ fn record(of: &Value) -> Incident {
 /// An organisation with these records.
 async fn holding(records: Vec<Incident>) -> Bench {
     let bench = Bench::new().await;
-    let organisation = Organisation {
-        id: bench.org.clone(),
-        state: OrganisationState::Live,
-        connection: None,
-        settings: Settings {
-            severity_overrides: vec![],
-            service_fields: vec![],
-            include_private: true,
-            history_days: None,
-        },
-        origin_map: vec![],
-        created_at: 0,
-        connected_at: Some(0),
-    };
+    let organisation = koalr_tests::bench::organisation(bench.org.as_str(), "http://127.0.0.1:1", 0);
     bench.store.put_organisation(&organisation).await.unwrap();
     let put =
         |incident| Change::PutIncident(IncidentWrite { incident, facts: vec![], revisit: false, base: None });
@@ -99,16 +85,9 @@ async fn holding(records: Vec<Incident>) -> Bench {
 }
 
 fn query(bucket: BucketSize, zone: &str) -> MttrQuery {
-    MttrQuery {
-        edges: calendar::edges(date("2022-03-01"), date("2026-09-01"), bucket, zone.parse().unwrap())
-            .unwrap(),
-        start: ClockStart::Created,
-        end: ClockEnd::Resolved,
-        priorities: vec![],
-        services: vec![],
-        sources: vec![],
-        include_private: true,
-    }
+    MttrQuery::new(
+        calendar::edges(date("2022-03-01"), date("2026-09-01"), bucket, zone.parse().unwrap()).unwrap(),
+    )
 }
 
 /// The stated figures have three digits after the point.

@@ -4,8 +4,7 @@
 use chrono::{DateTime, TimeDelta};
 use koalr_host::calendar::{self, BucketSize};
 use koalr_host::contract::{
-    ClockEnd, ClockStart, Incident, MttrQuery, OpsgenieAccount, OpsgenieRegion, Phase, Priority, Statistics,
-    Step,
+    Incident, MttrQuery, OpsgenieAccount, OpsgenieRegion, Phase, Priority, Statistics, Step,
 };
 use koalr_host::migration::{Effect, History, Prepare, SOURCES, State};
 use koalr_host::port::{Alias, AliasKind, HostService, HostUser, OriginMapping};
@@ -483,13 +482,8 @@ async fn undo_removes_what_was_imported_and_nothing_else() {
 async fn measured(host: &Host, bench: &Bench, sources: Vec<String>) -> (u64, Vec<(u64, Option<f64>)>) {
     let (from, to) = ("2026-01-05".parse().unwrap(), "2026-03-30".parse().unwrap());
     let query = MttrQuery {
-        edges: calendar::edges(from, to, BucketSize::Week, chrono_tz::UTC).unwrap(),
-        start: ClockStart::Created,
-        end: ClockEnd::Resolved,
-        priorities: vec![],
-        services: vec![],
         sources,
-        include_private: true,
+        ..MttrQuery::new(calendar::edges(from, to, BucketSize::Week, chrono_tz::UTC).unwrap())
     };
     let report = host.mttr(&bench.org, &query).await.unwrap();
     let figure = |of: &Statistics| (of.count, of.durations.as_ref().map(|durations| durations.mean));

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use koalr_host::contract::{
@@ -263,12 +264,7 @@ pub(crate) fn connect_with(key: &str, base_url: &str) -> Connect {
     Connect {
         credentials: vec![("api-key".into(), Secret::new(key.into()))],
         secrets: vec![("webhook-secret".into(), vec![Secret::new(SECRET.into())])],
-        settings: Settings {
-            severity_overrides: vec![],
-            service_fields: vec![],
-            include_private: true,
-            history_days: None,
-        },
+        settings: Settings::new(true),
         origin_map: vec![OriginMapping { from: "https://api.incident.io".into(), to: base_url.into() }],
     }
 }
@@ -290,4 +286,14 @@ pub(crate) async fn account(incidents: usize, seed: u64) -> Simulator {
     let mut options = Options::new(incidents, seed, now());
     options.limits = None;
     Simulator::start(options).await.unwrap()
+}
+
+/// Waits until this is so; not for ever.
+pub(crate) async fn eventually(reached: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !reached().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap();
 }

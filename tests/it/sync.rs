@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{NaiveDate, TimeDelta};
 use koalr_host::calendar::{self, BucketSize};
-use koalr_host::contract::{
-    ClockEnd, ClockStart, Incident, Mode, MttrQuery, Phase, Priority, Responder, Severity,
-};
+use koalr_host::contract::{ClockStart, Incident, Mode, MttrQuery, Phase, Priority, Responder, Severity};
 use koalr_host::port::{HostService, HostUser, JobKind, OrganisationState};
 use koalr_host::scheduler::Scheduler;
 use koalr_simulator::{Change, Effect, Fault, Keys, NewIncident, Options, Simulator};
@@ -18,21 +16,10 @@ fn date(text: &str) -> NaiveDate {
 }
 
 fn last_90_days() -> MttrQuery {
-    MttrQuery {
-        edges: calendar::edges(
-            date("2026-08-22"),
-            date("2026-11-21"),
-            BucketSize::Week,
-            "UTC".parse().unwrap(),
-        )
-        .unwrap(),
-        start: ClockStart::Created,
-        end: ClockEnd::Resolved,
-        priorities: vec![],
-        services: vec![],
-        sources: vec![],
-        include_private: true,
-    }
+    MttrQuery::new(
+        calendar::edges(date("2026-08-22"), date("2026-11-21"), BucketSize::Week, "UTC".parse().unwrap())
+            .unwrap(),
+    )
 }
 
 #[tokio::test]

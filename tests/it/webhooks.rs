@@ -12,6 +12,15 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
+/// A worker that goes on until the first is dropped, and what it is gone with.
+fn at_work(bench: &Bench) -> (tokio::sync::oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
+    let worker = InboxWorker::new(bench.host.clone());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let working =
+        tokio::spawn(async move { worker.run(async { drop(stopped.await) }, Duration::ZERO).await });
+    (stop, working)
+}
+
 fn new_incident(simulator: &Simulator, private: bool) -> NewIncident {
     NewIncident {
         name: "Checkout is slow".into(),
@@ -160,15 +169,6 @@ async fn a_failure_while_applying_is_tried_again_and_loses_nothing() {
     assert!(bench.incident(&id).await.is_some());
 }
 
-async fn eventually(reached: impl AsyncFn() -> bool) {
-    let waiting = async {
-        while !reached().await {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_that_takes_long_does_not_keep_the_others_waiting() {
     let simulator = account(10, 6).await;
@@ -176,10 +176,7 @@ async fn a_delivery_that_takes_long_does_not_keep_the_others_waiting() {
     let slow = simulator.declare(new_incident(&simulator, true), now()).unwrap();
     let fast = simulator.declare(new_incident(&simulator, false), now()).unwrap();
     simulator.inject(Fault::new("/v2/incidents/", 1, Effect::Hang(Duration::from_secs(600))));
-    let worker = InboxWorker::new(bench.host.clone());
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let stopped = async { drop(stopped.await) };
-    let working = tokio::spawn(async move { worker.run(stopped, Duration::ZERO).await });
+    let (stop, working) = at_work(&bench);
     deliver(&bench, "msg_1", &event("private_incident.incident_created_v2", &json!({ "id": slow }))).await;
     let asked = || simulator.requests().iter().any(|request| request.path.contains(&slow));
     eventually(async || asked()).await;
@@ -272,10 +269,7 @@ async fn a_slow_provider_holds_up_the_deliveries_of_its_own_organisation_only() 
         let body = event("private_incident.incident_created_v2", &json!({ "id": format!("01SLOW{number}") }));
         deliver(&bench, &format!("slow_{number}"), &body).await;
     }
-    let worker = InboxWorker::new(bench.host.clone());
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let working =
-        tokio::spawn(async move { worker.run(async { drop(stopped.await) }, Duration::ZERO).await });
+    let (stop, working) = at_work(&bench);
     eventually(async || simulator.requests().iter().any(|request| request.path.contains("01SLOW"))).await;
     let id = simulator.declare(new_incident(&simulator, false), now()).unwrap();
     let body = event("public_incident.incident_created_v2", &simulator.raw_incident(&id).unwrap());
@@ -296,10 +290,7 @@ async fn a_slow_incident_holds_up_its_own_deliveries_only() {
     for number in 0..50 {
         deliver(&bench, &format!("slow_{number}"), &slow).await;
     }
-    let worker = InboxWorker::new(bench.host.clone());
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let working =
-        tokio::spawn(async move { worker.run(async { drop(stopped.await) }, Duration::ZERO).await });
+    let (stop, working) = at_work(&bench);
     eventually(async || simulator.requests().iter().any(|request| request.path.contains("01SLOW"))).await;
     let id = simulator.declare(new_incident(&simulator, false), now()).unwrap();
     let body = event("public_incident.incident_created_v2", &simulator.raw_incident(&id).unwrap());

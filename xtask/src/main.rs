@@ -39,9 +39,8 @@ fn main() -> Result<()> {
         }
         ["demo", rest @ ..] => {
             components()?;
-            let mut run = cargo(&["run", "--quiet", "-p", "koalr-harness", "--", "demo"]);
-            run.args(rest);
-            succeed(&mut run)
+            succeed(&mut programs(&["--bins"]))?;
+            succeed(Command::new(target().join("debug/koalr-harness")).arg("demo").args(rest))
         }
         ["guests"] => guests(),
         ["test"] => test(),
@@ -78,7 +77,7 @@ fn test() -> Result<()> {
 
 fn bench(groups: &[&str]) -> Result<()> {
     components()?;
-    succeed(&mut cargo(&["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
+    succeed(&mut programs(&["--bins", "--examples"]))?;
     bench::run(&root(), &target().join("debug/examples/bench"), groups)
 }
 
@@ -108,6 +107,14 @@ fn deny() -> Result<()> {
     }
     println!("advisories are not checked: there is no database of them here; `cargo deny fetch` gets it");
     Ok(())
+}
+
+/// The build of these programs. Of the whole workspace, as the tests are: a part of it would have other features, and
+/// wasmtime would be compiled once more.
+fn programs(which: &[&str]) -> Command {
+    let mut build = cargo(&["build", "--workspace"]);
+    build.args(which);
+    build
 }
 
 /// Builds what the tests attack the host with.

@@ -119,12 +119,7 @@ async fn load(database: &Database) -> Result<Host> {
 }
 
 fn connection_to(simulator: &Simulator) -> Connect {
-    let settings = Settings {
-        severity_overrides: vec![],
-        service_fields: vec![],
-        include_private: true,
-        history_days: None,
-    };
+    let settings = Settings::new(true);
     let secret = |text: &str| Secret::new(text.to_string());
     Connect {
         credentials: vec![(connect::API_KEY.into(), secret(API_KEY))],

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use koalr_host::contract::{ClockEnd, ClockStart, MttrQuery, Settings};
+use koalr_host::contract::{MttrQuery, Settings};
 use koalr_host::id::OrgId;
 use koalr_host::port::{JobKind, OriginMapping};
 use koalr_host::scheduler::Scheduler;
@@ -40,12 +40,7 @@ async fn main() -> anyhow::Result<()> {
             Connect {
                 credentials: vec![("api-key".into(), Secret::new(std::env::var("INCIDENTIO_API_KEY")?))],
                 secrets: vec![],
-                settings: Settings {
-                    severity_overrides: vec![],
-                    service_fields: vec![],
-                    include_private: true,
-                    history_days: None,
-                },
+                settings: Settings::new(true),
                 origin_map: origin_map.into_iter().collect(),
             },
         )
@@ -58,15 +53,7 @@ async fn main() -> anyhow::Result<()> {
     println!("{} incidents in {} requests", imported.created, imported.requests);
 
     let (day, now) = (86_400_000_000, host.clock().now());
-    let query = MttrQuery {
-        edges: vec![now - 90 * day, now],
-        start: ClockStart::Created,
-        end: ClockEnd::Resolved,
-        priorities: vec![],
-        services: vec![],
-        sources: vec![],
-        include_private: true,
-    };
+    let query = MttrQuery::new(vec![now - 90 * day, now]);
     let report = host.mttr(&org, &query).await?;
     let statistics = report.overall.statistics;
     let mean = statistics.durations.map(|durations| durations.mean);

@@ -42,3 +42,25 @@ pub use bindings::koalr::integration::types::{
 
 /// Microseconds since 1970-01-01T00:00:00Z.
 pub type Timestamp = i64;
+
+impl Settings {
+    /// Severities by the rules, the usual service fields and length of history; with private incidents or without.
+    pub fn new(include_private: bool) -> Settings {
+        Settings { severity_overrides: vec![], service_fields: vec![], include_private, history_days: None }
+    }
+}
+
+impl MttrQuery {
+    /// About everything between these edges, from creation to resolution.
+    pub fn new(edges: Vec<Timestamp>) -> MttrQuery {
+        MttrQuery {
+            edges,
+            start: ClockStart::Created,
+            end: ClockEnd::Resolved,
+            priorities: vec![],
+            services: vec![],
+            sources: vec![],
+            include_private: true,
+        }
+    }
+}

@@ -727,11 +727,16 @@ impl Host {
         }
     }
 
+    async fn check_connected(&self, org: &OrgId) -> Result<(), HostError> {
+        match self.organisation(org).await?.state {
+            OrganisationState::Disconnected => Err(HostError::Disconnected(org.clone())),
+            _ => Ok(()),
+        }
+    }
+
     /// Has a delivery that is done or was given up applied again. False if there is none of this id.
     pub async fn replay(&self, org: &OrgId, delivery: &DeliveryId) -> Result<bool, HostError> {
-        if self.organisation(org).await?.state == OrganisationState::Disconnected {
-            return Err(HostError::Disconnected(org.clone()));
-        }
+        self.check_connected(org).await?;
         let due = self.store.replay(org, delivery, self.clock.now()).await?;
         self.arrivals.notify_one();
         Ok(due)
@@ -739,9 +744,7 @@ impl Host {
 
     /// Has everything applied again that was given up. Answers how many deliveries that are.
     pub async fn replay_dead(&self, org: &OrgId) -> Result<u64, HostError> {
-        if self.organisation(org).await?.state == OrganisationState::Disconnected {
-            return Err(HostError::Disconnected(org.clone()));
-        }
+        self.check_connected(org).await?;
         let due = self.store.replay_dead(org, self.clock.now()).await?;
         self.arrivals.notify_one();
         Ok(due)

@@ -397,12 +397,7 @@ mod tests {
             id: org.clone(),
             state: crate::port::OrganisationState::Live,
             connection: None,
-            settings: crate::contract::Settings {
-                severity_overrides: vec![],
-                service_fields: vec![],
-                include_private: true,
-                history_days: None,
-            },
+            settings: crate::contract::Settings::new(true),
             origin_map: vec![],
             created_at: 0,
             connected_at: None,

@@ -55,10 +55,9 @@ struct InHand {
     applying: JoinSet<Result<Option<Ended>, StoreError>>,
     /// What those led to that are done, as long as that is not being noted. One write notes many.
     ended: Vec<Ended>,
-    /// Answers what could not be noted.
-    noting: JoinSet<(Vec<Ended>, Result<(), StoreError>)>,
+    noting: JoinSet<Result<u64, StoreError>>,
     /// What is being noted; its leases are still held.
-    noted: Vec<Lease>,
+    noted: Vec<Ended>,
     /// When the next may be noted, after one could not.
     note_at: Instant,
     leases: HashMap<Id, Held>,
@@ -108,14 +107,11 @@ impl InHand {
         if self.ended.is_empty() || !self.noting.is_empty() || Instant::now() < self.note_at {
             return;
         }
-        let (worker, ended) = (worker.clone(), std::mem::take(&mut self.ended));
-        self.noted = ended.iter().map(|(lease, _)| lease.clone()).collect();
+        self.noted = std::mem::take(&mut self.ended);
+        let (worker, ended) = (worker.clone(), self.noted.clone());
         self.noting.spawn(async move {
             let (store, now) = (worker.host.store(), worker.host.clock().now());
-            match store.finish(ended.clone(), now).await {
-                Ok(_) => (Vec::new(), Ok(())),
-                Err(error) => (ended, Err(error)),
-            }
+            store.finish(ended, now).await
         });
     }
 
@@ -201,15 +197,15 @@ impl InHand {
             tokio::select! {
                 Some(ended) = self.applying.join_next_with_id() => break ended,
                 Some(noted) = self.noting.join_next() => {
-                    self.noted.clear();
+                    let again = std::mem::take(&mut self.noted);
                     // One that was cut off has not said anything; its deliveries are applied again.
-                    let (again, noted) = noted.unwrap_or_else(|_| (Vec::new(), Ok(())));
+                    let noted = noted.unwrap_or(Ok(0));
                     if noted.is_err() {
                         self.note_at = Instant::now() + NOTE_AGAIN;
                         self.ended.splice(..0, again);
                     }
                     self.note(worker);
-                    return Some(noted);
+                    return Some(noted.map(drop));
                 }
                 () = tokio::time::sleep_until(self.note_at), if self.noting.is_empty() && !self.ended.is_empty() => {
                     self.note(worker);
@@ -256,7 +252,7 @@ impl InHand {
 
     fn held(&self) -> Vec<Lease> {
         let waiting = self.lines.values().flatten().map(|delivery| &delivery.lease);
-        let ended = self.ended.iter().map(|(lease, _)| lease).chain(&self.noted);
+        let ended = self.ended.iter().chain(&self.noted).map(|(lease, _)| lease);
         self.leases.values().map(|held| &held.lease).chain(waiting).chain(ended).cloned().collect()
     }
 
@@ -274,7 +270,7 @@ impl InHand {
         }
         unfinished.extend(self.leases.into_values().map(|held| held.lease));
         // What is done is not given back by that; what was only ignored is looked at again.
-        unfinished.extend(self.ended.into_iter().map(|(lease, _)| lease).chain(self.noted));
+        unfinished.extend(self.ended.into_iter().chain(self.noted).map(|(lease, _)| lease));
         unfinished
     }
 }

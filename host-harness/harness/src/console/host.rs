@@ -6,7 +6,7 @@ use koalr_host::port::{JobKind, OrganisationState};
 use maud::html;
 use serde::Deserialize;
 
-use super::page::{Page, Section, address, ago, heading, live};
+use super::page::{Section, address, ago, heading, live};
 use super::{Answer, Console};
 use crate::verbs::show::state as state_name;
 
@@ -20,11 +20,8 @@ pub(super) struct Asked {
 }
 
 pub(super) async fn page(State(console): State<Console>, Query(asked): Query<Asked>) -> Response {
-    let (organisations, total) = console.switchable().await;
-    let organisations = (organisations.as_slice(), total);
-    let signed_in = console.setup.token.is_some();
-    let page = Page { title: "Host", org: None, organisations, here: Section::Host, signed_in };
-    match shown(&console, asked.find.trim(), total).await {
+    let page = console.page("Host", None, Section::Host).await;
+    match shown(&console, asked.find.trim(), page.organisations.1).await {
         Ok(body) => Html(page.render(body).into_string()).into_response(),
         Err(trouble) => trouble.into_response(),
     }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{Days, NaiveDate, NaiveTime};
 use koalr_host::calendar::{self, BucketSize};
 use koalr_host::contract::{
-    ClockEnd, ClockStart, Incident, Mode, MttrQuery, Phase, Priority, TimelineEvent, Timestamp,
+    ClockStart, Incident, Mode, MttrQuery, Phase, Priority, TimelineEvent, Timestamp,
 };
 use koalr_host::id::OrgId;
 use koalr_host::port::{DeliveryFilter, IncidentFilter, IncidentOrder, Unmeasured};
@@ -257,7 +257,7 @@ fn nothing(org: &OrgId, asked: &Asked) -> Markup {
 }
 
 fn filters(asked: &Asked, services: &[String]) -> Markup {
-    // There, priority and service are the question's, of which the reason is a part.
+    // There, these are the question's and the reason's.
     let of_question = !asked.get("left-out").is_empty();
     html! {
         form.filters method="get" data-brief role="search" {
@@ -266,12 +266,10 @@ fn filters(asked: &Asked, services: &[String]) -> Markup {
                 (select("priority", "Priority", asked.get("priority"), [
                     ("", "Any"), ("p1", "P1"), ("p2", "P2"), ("p1,p2", "P1 and P2"), ("p3", "P3"), ("p4", "P4"),
                 ]))
-            }
-            @if !of_question { (select("status", "Status", asked.get("status"), [
-                ("", "Any"), ("open", "Open"), ("triage", "Triage"), ("active", "Active"), ("over", "Resolved or closed"),
-                ("dropped", "Declined, canceled, merged"), ("unknown", "Unknown"),
-            ])) }
-            @if !of_question {
+                (select("status", "Status", asked.get("status"), [
+                    ("", "Any"), ("open", "Open"), ("triage", "Triage"), ("active", "Active"), ("over", "Resolved or closed"),
+                    ("dropped", "Declined, canceled, merged"), ("unknown", "Unknown"),
+                ]))
                 label { span { "Service" } input name="service" list="services" value=(asked.get("service")) placeholder="Any"; }
                 datalist #services { @for name in services { option value=(name) {} } }
             }
@@ -646,15 +644,7 @@ async fn counted(console: &Console, org: &OrgId, incident: &Incident) -> Markup 
     let edges =
         span.and_then(|(since, until)| calendar::edges(since, until, BucketSize::Month, chrono_tz::UTC).ok());
     let Some(edges) = edges else { return html! { "Its times are out of range." } };
-    let query = MttrQuery {
-        edges,
-        start: ClockStart::Created,
-        end: ClockEnd::Resolved,
-        priorities: vec![],
-        services: vec![],
-        sources: vec![],
-        include_private: true,
-    };
+    let query = MttrQuery::new(edges);
     match console.host.explain(org, &query, &incident.key).await {
         Ok(report) => {
             let told = explain::explain(incident, &report, &query).verdict();

@@ -168,7 +168,7 @@ async fn shown(console: &Console, org: &OrgId, trouble: Option<Trouble>) -> Answ
         (live("migration", html! {
             (standing(&status))
             @if let Some(cut_off) = status.migration.under_way.as_ref().filter(|_| work.is_none()) {
-                p.alert { "An import was cut off (" (cut_off.what) "). Plan and run the same again: it goes on where it ended." }
+                p.alert { "An import has not come to its end (" (cut_off.what) "). Unless another process is at it, it was cut off: plan and run the same again, and it goes on where it ended." }
             }
             @match work.as_ref().map(|work| (work, work.stage())) {
                 None => {},

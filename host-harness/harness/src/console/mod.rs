@@ -255,12 +255,12 @@ struct SignIn {
     token: String,
 }
 
-async fn sign_in_page(State(console): State<Console>) -> Markup {
-    sign_in_form(&console, None)
+async fn sign_in_page() -> Markup {
+    sign_in_form(None)
 }
 
-fn sign_in_form(console: &Console, wrong: Option<&str>) -> Markup {
-    let page = console.bare("Sign in");
+fn sign_in_form(wrong: Option<&str>) -> Markup {
+    let page = Page::bare("Sign in");
     page.render(html! {
         section.card.narrow {
             h1 { "Sign in" }
@@ -287,7 +287,7 @@ async fn sign_in(State(console): State<Console>, Form(form): Form<SignIn>) -> Re
         _ => {
             let wrong =
                 "This is not the token. It is the value of the variable that --console-token-env names.";
-            (StatusCode::UNAUTHORIZED, sign_in_form(&console, Some(wrong))).into_response()
+            (StatusCode::UNAUTHORIZED, sign_in_form(Some(wrong))).into_response()
         }
     }
 }
@@ -330,28 +330,18 @@ async fn live(State(console): State<Console>) -> Sse<impl Stream<Item = Result<E
 }
 
 impl Console {
-    /// What the switcher offers. None where they cannot be read, which the page itself then says.
-    async fn switchable(&self) -> (Vec<OrgId>, u64) {
+    /// A page with its way to others. The switcher is empty where organisations cannot be read, which the page itself
+    /// then says.
+    async fn page<'a>(&self, title: &'a str, org: Option<&'a OrgId>, here: Section) -> Page<'a> {
         let (found, total) = self.host.store().find_organisations("", SWITCHABLE).await.unwrap_or_default();
-        (found.into_iter().map(|organisation| organisation.id).collect(), total)
-    }
-
-    /// A page that belongs to nobody.
-    fn bare<'a>(&self, title: &'a str) -> Page<'a> {
-        Page { title, org: None, organisations: (&[], 0), here: Section::Connect, signed_in: false }
+        let some = found.into_iter().map(|organisation| organisation.id).collect();
+        Page { title, org, organisations: (some, total), here, signed_in: self.setup.token.is_some() }
     }
 
     /// An organisation's page. What cannot be shown is told in the same frame.
     async fn show(&self, org: &OrgId, here: Section, title: &str, body: Answer) -> Response {
-        let (organisations, total) = self.switchable().await;
         let known = self.host.store().organisation(org).await.is_ok_and(|found| found.is_some());
-        let page = Page {
-            title,
-            org: known.then_some(org),
-            organisations: (&organisations, total),
-            here,
-            signed_in: self.setup.token.is_some(),
-        };
+        let page = self.page(title, known.then_some(org), here).await;
         match body {
             Ok(body) => Html(page.render(body).into_string()).into_response(),
             Err(trouble) => (trouble.status, Html(page.render(trouble.body()).into_string())).into_response(),

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{Days, NaiveDate};
 use koalr_host::HostError;
 use koalr_host::calendar::{self, BucketSize};
-use koalr_host::contract::{ClockStart, Phase, Slice, Statistics, Tier, Timestamp};
+use koalr_host::contract::{Bucket, ClockStart, Phase, Slice, Statistics, Tier, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::port::{IncidentFilter, IncidentOrder};
 use maud::{Markup, html};
@@ -206,41 +206,39 @@ fn choices(query: &[(String, String)]) -> Markup {
     }
 }
 
-fn tier(tier: Tier) -> Markup {
-    let bounds = match tier {
+/// What a tier stands for.
+fn bounds(tier: Tier) -> &'static str {
+    match tier {
         Tier::Elite => "less than one hour",
         Tier::High => "less than one day",
         Tier::Medium => "up to one week",
         Tier::Low => "more than one week",
-    };
-    html! { span class={ "tier " (view::tier(tier).to_lowercase()) } title=(bounds) { (view::tier(tier)) } }
+    }
+}
+
+fn tier(tier: Tier) -> Markup {
+    html! { span class={ "tier " (view::tier(tier).to_lowercase()) } title=(bounds(tier)) { (view::tier(tier)) } }
 }
 
 /// The bands that tiers are judged by.
 fn bands() -> Markup {
-    html! { p.quiet { "Elite: less than one hour. High: less than one day. Medium: up to one week. Low: longer. The tier is the median's; the mean's own stands beside it." } }
+    html! {
+        p.quiet {
+            @for one in [Tier::Elite, Tier::High, Tier::Medium, Tier::Low] { (view::tier(one)) ": " (bounds(one)) ". " }
+            "The tier is the median's; the mean's own stands beside it."
+        }
+    }
 }
 
 /// The trend as a table, for who cannot see or point at the bars.
 fn numbers(of: &Report<'_>) -> Markup {
-    html! {
-        details {
-            summary { "The figures of the trend" }
-            div.scroll tabindex="0" role="region" aria-label="The figures of the trend" {
-                table.rows.small {
-                    thead { tr { th scope="col" { "From" } th.number scope="col" { "n" } th.number scope="col" { "Median" } th.number scope="col" { "Mean" } th.number scope="col" { "p90" } } }
-                    tbody { @for bucket in &of.report.trend { tr {
-                        th scope="row" { (calendar::label(bucket.since, of.asked.bucket, of.asked.zone)) @if bucket.until > of.asked.now { " (incomplete)" } }
-                        td.number { (bucket.statistics.count) }
-                        @let durations = bucket.statistics.durations.as_ref();
-                        @for seconds in [durations.map(|d| d.median), durations.map(|d| d.mean), durations.map(|d| d.p90)] {
-                            td.number { (seconds.map_or_else(|| "–".to_owned(), view::duration)) }
-                        }
-                    } } }
-                }
-            }
-        }
-    }
+    let incomplete = |bucket: &Bucket| if bucket.until > of.asked.now { " (incomplete)" } else { "" };
+    let slice = |bucket: &Bucket| Slice {
+        label: calendar::label(bucket.since, of.asked.bucket, of.asked.zone) + incomplete(bucket),
+        statistics: bucket.statistics,
+    };
+    let trend: Vec<Slice> = of.report.trend.iter().map(slice).collect();
+    html! { details { summary { "The figures of the trend" } (slices("From", trend.iter(), |_| None)) } }
 }
 
 fn figure(of: &Report<'_>) -> Markup {

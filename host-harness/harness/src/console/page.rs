@@ -20,7 +20,7 @@ pub(super) struct Page<'a> {
     /// Whose; none for what concerns the host.
     pub(super) org: Option<&'a OrgId>,
     /// Some organisations, for the switcher, and how many there are.
-    pub(super) organisations: (&'a [OrgId], u64),
+    pub(super) organisations: (Vec<OrgId>, u64),
     pub(super) here: Section,
     /// Whether somebody signed in, who can sign out.
     pub(super) signed_in: bool,
@@ -72,7 +72,12 @@ pub(super) fn address(org: &OrgId, section: Section) -> String {
     format!("/o/{org}/{}", section.path())
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    /// One that belongs to nobody, and from which nobody goes anywhere.
+    pub(super) fn bare(title: &'a str) -> Page<'a> {
+        Page { title, org: None, organisations: (vec![], 0), here: Section::Connect, signed_in: false }
+    }
+
     pub(super) fn render(&self, body: Markup) -> Markup {
         html! {
             (DOCTYPE)
@@ -114,7 +119,7 @@ impl Page<'_> {
                     None => "choose",
                 } } }
                 ul {
-                    @for org in self.organisations.0 {
+                    @for org in &self.organisations.0 {
                         li { a href=(address(org, here)) aria-current=[(Some(org) == self.org).then_some("true")] { (org) } }
                     }
                     @if self.organisations.1 > self.organisations.0.len() as u64 { li { a href="/host#organisations" { "All " (self.organisations.1) "…" } } }
@@ -330,13 +335,7 @@ impl From<StoreError> for Trouble {
 impl IntoResponse for Trouble {
     fn into_response(self) -> Response {
         // Without organisations: what went wrong may be that they cannot be read.
-        let page = Page {
-            title: "Error",
-            org: None,
-            organisations: (&[], 0),
-            here: Section::Connect,
-            signed_in: false,
-        };
+        let page = Page::bare("Error");
         (self.status, Html(page.render(self.body()).into_string())).into_response()
     }
 }

@@ -10,13 +10,14 @@ use koalr_host::Connect;
 use koalr_host::contract::{Priority, Settings, Severity, SeverityOverride, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::port::{
-    IncidentFilter, Job, JobKind, Organisation, OrganisationState, SyncReport, Unmatched, normalised,
+    IncidentFilter, Job, JobKind, Organisation, OrganisationState, OriginMapping, SyncReport, Unmatched,
+    normalised,
 };
 use koalr_host::vault::Secret;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::page::{Page, Section, Trouble, address, ago, heading, live, priority};
+use super::page::{Section, Trouble, address, ago, heading, live, priority};
 use super::{Answer, Console, named};
 use crate::verbs::connect::{API_KEY, WEBHOOK_SECRET};
 use crate::verbs::show::state as state_name;
@@ -44,15 +45,7 @@ async fn connect_page(
     org: &str,
     status: StatusCode,
 ) -> Response {
-    let (organisations, total) = console.switchable().await;
-    let signed_in = console.setup.token.is_some();
-    let page = Page {
-        title: "Connect Incident.io",
-        org: None,
-        organisations: (&organisations, total),
-        here: Section::Connect,
-        signed_in,
-    };
+    let page = console.page("Connect Incident.io", None, Section::Connect).await;
     let body = html! {
         (heading("Connect Incident.io", html! {}))
         @if let Some(trouble) = &trouble { (refused(trouble)) }
@@ -108,15 +101,13 @@ async fn try_new(console: &Console, form: &NewConnection) -> Answer<OrgId> {
         let what = format!("{org} is connected already.");
         return Err(Trouble::new(StatusCode::CONFLICT, what, "Under its Settings the key can be replaced."));
     }
-    let before = known.map(|known| (known.settings, known.origin_map));
+    let include_private = form.private.is_some();
     // One that was disconnected goes on as it was set.
-    let (settings, mut origin_map) = before.unwrap_or_else(|| {
-        let (severity_overrides, service_fields) = (vec![], vec![]);
-        (Settings { severity_overrides, service_fields, include_private: false, history_days: None }, vec![])
-    });
-    let settings = Settings { include_private: form.private.is_some(), ..settings };
-    origin_map.retain(|kept| console.setup.origin_map.iter().all(|new| new.from != kept.from));
-    origin_map.extend(console.setup.origin_map.iter().cloned());
+    let (settings, mut origin_map) = match known {
+        Some(known) => (Settings { include_private, ..known.settings }, known.origin_map),
+        None => (Settings::new(include_private), vec![]),
+    };
+    OriginMapping::add(&mut origin_map, console.setup.origin_map.clone());
     let connect = Connect { credentials: vec![(API_KEY.into(), key)], secrets: vec![], settings, origin_map };
     console.host.connect(&org, connect).await?;
     Ok(org)

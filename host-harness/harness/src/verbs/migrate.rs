@@ -3,9 +3,7 @@
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use koalr_host::Host;
-use koalr_host::contract::{
-    ClockEnd, ClockStart, MttrQuery, OpsgenieAccount, OpsgenieRegion, Statistics, Step, Timestamp,
-};
+use koalr_host::contract::{MttrQuery, OpsgenieAccount, OpsgenieRegion, Statistics, Step, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::migration::{History, Plan, Prepare, SOURCES, Summary, days_left};
 use koalr_host::port::Removed;
@@ -255,18 +253,10 @@ fn read_files(options: &cli::History) -> Result<Saved> {
 
 /// Time to restore from the first imported incident until now: of incident.io's incidents alone, and of all.
 pub(crate) async fn figures(host: &Host, org: &OrgId) -> Result<(Figure, Figure)> {
-    let imported = host.store().incidents_of(org, &SOURCES).await?;
     let now = host.clock().now();
-    let first = imported.first().map_or(now - 1, |incident| incident.created_at);
-    let query = |sources: Vec<String>| MttrQuery {
-        edges: vec![first, now.max(first + 1)],
-        start: ClockStart::Created,
-        end: ClockEnd::Resolved,
-        priorities: vec![],
-        services: vec![],
-        sources,
-        include_private: true,
-    };
+    let first = host.store().first_creation(org, &SOURCES).await?.unwrap_or(now - 1);
+    let query =
+        |sources: Vec<String>| MttrQuery { sources, ..MttrQuery::new(vec![first, now.max(first + 1)]) };
     let own = vec![host.plugin().descriptor().name.clone()];
     let before = host.mttr(org, &query(own)).await?;
     let after = host.mttr(org, &query(vec![])).await?;

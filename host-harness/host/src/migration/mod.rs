@@ -164,8 +164,7 @@ impl Host {
         let mut organisation = self.organisation(org).await?;
         if !prepare.origin_map.is_empty() {
             self.check_map(&prepare.origin_map)?;
-            organisation.origin_map.retain(|kept| prepare.origin_map.iter().all(|new| new.from != kept.from));
-            organisation.origin_map.extend(prepare.origin_map);
+            OriginMapping::add(&mut organisation.origin_map, prepare.origin_map);
             self.store().put_organisation(&organisation).await?;
         }
         if let Some(key) = prepare.key {

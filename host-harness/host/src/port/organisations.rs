@@ -26,6 +26,14 @@ pub struct OriginMapping {
     pub to: String,
 }
 
+impl OriginMapping {
+    /// Adds mappings, each in the place of one of the same origin.
+    pub fn add(map: &mut Vec<OriginMapping>, new: Vec<OriginMapping>) {
+        map.retain(|kept| new.iter().all(|new| new.from != kept.from));
+        map.extend(new);
+    }
+}
+
 /// One connected (or connecting) organisation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Organisation {

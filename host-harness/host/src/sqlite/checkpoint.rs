@@ -15,7 +15,7 @@ use crate::port::StoreError;
 
 /// Pages by which the log grows between copies: 8 MB. Under load it is never copied to its end, because it grows
 /// meanwhile, and only then does it begin anew; a copy after each commit would copy the same pages all the time.
-const PAGES: i32 = 2048;
+const PAGES: i32 = 2_048;
 /// Pages in the log from which on the writer waits for the copy: 64 MB.
 const MOST_PAGES: i32 = 16_384;
 

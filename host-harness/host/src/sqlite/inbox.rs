@@ -16,7 +16,7 @@
 use std::time::Duration;
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::SqliteStore;
 use super::coding::{decode_headers, encode_headers, signed, to_json, unsigned};
@@ -141,25 +141,16 @@ impl Inbox for SqliteStore {
     async fn replay(&self, org: &OrgId, delivery: &DeliveryId, now: Timestamp) -> Result<bool> {
         let (org, delivery) = (org.clone(), delivery.clone());
         self.write(move |connection| {
-            // Waiting until now, rather than ready: then it is due by the caller's clock, like everything else.
-            let update = "UPDATE delivery SET state = 2, due_at = ?3, token = token + 1, attempts = 0,
-                    outcome = NULL, error = NULL, finished_at = NULL
-                WHERE org = ?1 AND id = ?2 AND state IN (3, 4)
-                    AND EXISTS (SELECT 1 FROM organisation WHERE id = ?1 AND state <> 3)";
-            let values = params![org.as_str(), delivery.as_str(), now];
-            Ok(connection.prepare_cached(update)?.execute(values)? > 0)
+            let these = params![org.as_str(), now, delivery.as_str()];
+            Ok(again(connection, "id = ?3 AND state IN (3, 4)", these)? > 0)
         })
         .await
     }
 
     async fn replay_dead(&self, org: &OrgId, now: Timestamp) -> Result<u64> {
         let org = org.clone();
-        self.write(move |connection| {
-            let update = "UPDATE delivery SET state = 2, due_at = ?2, token = token + 1, attempts = 0,
-                    outcome = NULL, error = NULL, finished_at = NULL WHERE org = ?1 AND state = 4";
-            Ok(connection.prepare_cached(update)?.execute(params![org.as_str(), now])? as u64)
-        })
-        .await
+        self.write(move |connection| Ok(again(connection, "state = 4", params![org.as_str(), now])? as u64))
+            .await
     }
 
     async fn deliveries(&self, org: &OrgId, filter: &DeliveryFilter) -> Result<Vec<DeliveryRow>> {
@@ -204,6 +195,18 @@ impl Inbox for SqliteStore {
     async fn prune(&self, done: Timestamp, dead: Timestamp, after: i64) -> Result<Option<i64>> {
         self.write(move |connection| prune(connection, done, dead, after)).await
     }
+}
+
+/// Makes deliveries of a connected organisation due again, as if they had not been tried: those of the first value that
+/// this term admits, at the second value. Answers how many.
+fn again(connection: &Connection, these: &str, values: &[&dyn ToSql]) -> Outcome<usize> {
+    // Waiting until now, rather than ready: then it is due by the caller's clock, like everything else.
+    let update = format!(
+        "UPDATE delivery SET state = 2, due_at = ?2, token = token + 1, attempts = 0, outcome = NULL, error = NULL,
+            finished_at = NULL
+        WHERE org = ?1 AND {these} AND EXISTS (SELECT 1 FROM organisation WHERE id = ?1 AND state <> 3)"
+    );
+    Ok(connection.prepare_cached(&update)?.execute(values)?)
 }
 
 /// Deliveries that are looked at in one write.

@@ -26,14 +26,7 @@ impl Organisations for SqliteStore {
     }
 
     async fn organisations(&self) -> Result<Vec<Organisation>> {
-        self.read(|connection| {
-            let select = "SELECT id, state, connection, settings, origin_map, created_at, connected_at
-                FROM organisation ORDER BY id";
-            let mut statement = connection.prepare_cached(select)?;
-            let rows = statement.query_map([], read_row)?;
-            rows.map(|row| RawOrganisation::decode(row?)).collect()
-        })
-        .await
+        Ok(self.find_organisations("", u32::MAX).await?.0)
     }
 
     async fn find_organisations(&self, text: &str, limit: u32) -> Result<(Vec<Organisation>, u64)> {

@@ -51,12 +51,7 @@ fn org(id: &str) -> OrgId {
 }
 
 fn organisation(id: &str, state: OrganisationState) -> Organisation {
-    let settings = Settings {
-        severity_overrides: Vec::new(),
-        service_fields: Vec::new(),
-        include_private: true,
-        history_days: Some(30),
-    };
+    let settings = Settings { history_days: Some(30), ..Settings::new(true) };
     Organisation {
         id: org(id),
         state,
