@@ -26,9 +26,10 @@ const PER_COMMIT: usize = 2_000;
 const RUNS: usize = 5;
 const MEMORY_MB: [usize; 6] = [24, 32, 40, 48, 56, 64];
 
-/// One like those that are synced, as far as samples know it, created within the two years before `now`.
-pub(super) fn incident(number: usize, now: i64, draw: &mut fastrand::Rng) -> Incident {
-    let created_at = now - draw.i64(0..730) * DAY - draw.i64(0..DAY);
+/// One of so many that two years before `now` brought, each created after the one before, as their numbers tell.
+fn incident(number: usize, count: usize, now: i64, draw: &mut fastrand::Rng) -> Incident {
+    let apart = 730 * DAY / count as i64;
+    let created_at = now - 730 * DAY + number as i64 * apart + draw.i64(0..apart);
     // Most take minutes to hours, a few take days.
     let took = (60.0 * (draw.f64() * 8.0).exp()) as i64 * SECOND;
     let at = |at| Some(DerivedTime { at, rule: "resolved-at-timestamp".into() });
@@ -78,7 +79,7 @@ pub(super) async fn store(
     let mut took = 0.0;
     for first in (0..count).step_by(PER_COMMIT) {
         let put = |number| {
-            let incident = incident(number, now, &mut draw);
+            let incident = incident(number, count, now, &mut draw);
             Change::PutIncident(dress(IncidentWrite { incident, facts: vec![], revisit: false, base: None }))
         };
         let changes = (first..count.min(first + PER_COMMIT)).map(put).collect();

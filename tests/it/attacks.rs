@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use koalr_host::contract::{BackfillSource, MttrQuery, Severity};
-use koalr_host::port::Store;
+use koalr_host::contract::{BackfillSource, Delivery, MttrQuery, Severity};
+use koalr_host::id::OrgId;
+use koalr_host::port::{NewDelivery, Store};
 use koalr_host::sqlite::SqliteStore;
 use koalr_host::vault::SealingKey;
+use koalr_host::worker::InboxWorker;
 use koalr_host::{CallError, Host, HostError, Limits, LoadError, ReceiveError, StartError};
 use koalr_simulator::HeaderFamily;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -245,6 +247,56 @@ async fn a_trap_in_any_export_ends_that_call_only() {
     assert!(served(host.poll(other).await.unwrap_err()));
     assert!(served(host.mttr(other, &query).await.unwrap_err()));
     guest.serves_on().await;
+}
+
+/// What the organisation's deliveries of these bodies lead to, all of one incident and so one after the other.
+async fn led_to(guest: &Guest, bodies: &[(&OrgId, &str)]) -> Vec<(OrgId, Option<String>)> {
+    let store = &guest.bench.store;
+    for (number, (org, body)) in bodies.iter().enumerate() {
+        let new = NewDelivery {
+            id: format!("msg_{number}").parse().unwrap(),
+            event_type: "guest".into(),
+            incident: Some("01".into()),
+            received_at: number as i64,
+            delivery: Delivery { headers: vec![], body: body.as_bytes().to_vec() },
+        };
+        store.accept(org, new).await.unwrap();
+    }
+    InboxWorker::new(guest.bench.host.clone()).drain().await.unwrap();
+    let mut led_to = Vec::new();
+    for (number, (org, _)) in bodies.iter().enumerate() {
+        let id = format!("msg_{number}").parse().unwrap();
+        let (row, _) = store.delivery(org, &id).await.unwrap().unwrap();
+        led_to.push(((*org).clone(), row.outcome));
+    }
+    led_to
+}
+
+fn call(number: u32) -> Option<String> {
+    Some(format!("ignored: call {number}"))
+}
+
+#[tokio::test]
+async fn an_instance_serves_some_deliveries_of_one_organisation_and_of_no_other() {
+    let guest = Guest::new(Limits::default()).await;
+    let (own, other) = (&guest.bench.org, &guest.neighbour);
+    let bodies: Vec<(&OrgId, &str)> = (0..40).flat_map(|_| [(own, "count"), (other, "count")]).collect();
+    let led_to = led_to(&guest, &bodies).await;
+    for org in [own, other] {
+        let calls: Vec<Option<String>> =
+            led_to.iter().filter(|(whose, _)| whose == org).map(|(_, outcome)| outcome.clone()).collect();
+        assert_eq!(calls, (1..=32).chain(1..=8).map(call).collect::<Vec<_>>(), "{org}");
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_failed_or_grew_serves_no_other_delivery() {
+    let guest = Guest::new(Limits::default()).await;
+    let org = &guest.bench.org;
+    let bodies = ["count", "count", "trap", "count", "keep", "count", "count"].map(|body| (org, body));
+    let calls: Vec<Option<String>> =
+        led_to(&guest, &bodies).await.into_iter().map(|(_, outcome)| outcome).collect();
+    assert_eq!(calls, [call(1), call(2), None, call(1), call(2), call(1), call(2)]);
 }
 
 async fn load(wasm: &[u8], origins: &[&str]) -> Result<Host, StartError> {

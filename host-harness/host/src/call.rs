@@ -1,16 +1,20 @@
-//! One call into a fresh instance, and how it can end other than well.
+//! One call into an instance, and how it can end other than well.
 //!
-//! A call is bounded three ways: by the time that the guest computes, by the wall clock, and by memory. Whatever
-//! the guest does, the store is dropped afterwards; an instance that has trapped is never entered again.
+//! A call is bounded three ways: by the time that the guest computes, by the wall clock, and by memory. An instance in
+//! which a call ended other than well is never entered again. One in which it ended well may be, for another call of
+//! the same organisation, where the caller kept it; nobody else can have it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+use wasmtime::component::{ComponentNamedList, Instance, Lift, Lower};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::engine::{Engine, Lane, Saturated, TICK};
 use crate::guest::GuestState;
 use crate::limits::Limits;
+use crate::plugin::{Function, Plugin};
 
 /// Why a call gave no answer. The guest's effects up to then are those that it committed.
 #[derive(Debug, thiserror::Error)]
@@ -82,38 +86,101 @@ impl Counters {
     }
 }
 
-/// Runs `call` in a fresh store, and answers what it gave and the state that it left.
-pub(crate) async fn run<T, F>(
-    engine: &Engine,
+/// Calls that one instance serves at most: what a guest does not give back is given back for it.
+const CALLS: u32 = 32;
+/// An instance whose memory grew beyond this, in bytes, serves no other call.
+const ROOMY: usize = 4 << 20;
+
+/// A store with a slot of the engine's, and the instance in it, if there is one yet.
+pub(crate) struct Slot {
+    // Before the permit, because it holds what the permit is for.
+    store: Store<GuestState>,
+    instance: Option<Instance>,
+    calls: u32,
     limits: Limits,
-    (lane, wall): (Lane, Duration),
-    state: GuestState,
-    call: F,
-) -> Result<(T, GuestState), CallError>
-where
-    F: AsyncFnOnce(&mut Store<GuestState>) -> wasmtime::Result<T>,
-{
-    // Before the store and dropped after it: the store holds the slot.
-    let _permit = engine.admit(lane, limits.admission).await?;
-    let mut store = Store::new(engine.wasmtime(), state);
-    store.limiter(|state| &mut state.ceiling);
-    store.set_hostcall_fuel(limits.hostcall_bytes);
-    store.set_max_component_handles(limits.handles);
-    store.set_epoch_deadline(1);
-    let most = u32::try_from(limits.compute.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX);
-    store.epoch_deadline_callback(move |mut context| {
-        let state = context.data_mut();
-        state.ticks = state.ticks.saturating_add(1);
-        if state.ticks > most {
-            return Ok(UpdateDeadline::Interrupt);
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Slot {
+    /// Waits for one.
+    pub(crate) async fn new(
+        engine: &Engine,
+        limits: Limits,
+        lane: Lane,
+        state: GuestState,
+    ) -> Result<Slot, Saturated> {
+        let permit = engine.admit(lane, limits.admission).await?;
+        let mut store = Store::new(engine.wasmtime(), state);
+        store.limiter(|state| &mut state.ceiling);
+        store.set_max_component_handles(limits.handles);
+        let most = u32::try_from(limits.compute.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX);
+        store.epoch_deadline_callback(move |mut context| {
+            let state = context.data_mut();
+            state.ticks = state.ticks.saturating_add(1);
+            if state.ticks > most {
+                return Ok(UpdateDeadline::Interrupt);
+            }
+            // Lets others run, and lets the wall clock stop a guest that only computes.
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        });
+        Ok(Slot { store, instance: None, calls: 0, limits, _permit: permit })
+    }
+
+    /// Lets go of all that the last call had, and waits for another of the same organisation; `None` if the instance
+    /// has served for long enough.
+    pub(crate) fn rest(mut self, idle: GuestState) -> Option<Slot> {
+        let spent = self.calls >= CALLS || self.store.data().ceiling.reached > ROOMY;
+        *self.store.data_mut() = idle;
+        (!spent).then_some(self)
+    }
+
+    /// For another call.
+    pub(crate) fn again(mut self, state: GuestState) -> Slot {
+        *self.store.data_mut() = state;
+        self
+    }
+
+    /// Calls this function of the plugin's. The slot is given back if that ended well.
+    pub(crate) async fn call<P, R>(
+        mut self,
+        wall: Duration,
+        plugin: &Plugin,
+        function: Function,
+        params: P,
+    ) -> Result<(R, Slot), CallError>
+    where
+        P: ComponentNamedList + Lower + Send + Sync,
+        R: Lift + Send + Sync + 'static,
+        (R,): ComponentNamedList + Lift,
+    {
+        let instance = self.instance;
+        let call = async |store: &mut Store<GuestState>| {
+            let instance = match instance {
+                Some(instance) => instance,
+                None => plugin.pre.instantiate_async(&mut *store).await?,
+            };
+            // This one alone: finding all of them takes as long as some calls do.
+            let typed = instance.get_typed_func::<P, (R,)>(&mut *store, plugin.export(function)?)?;
+            Ok((typed.call_async(store, params).await?.0, instance))
+        };
+        let (answer, instance) = self.run(wall, call).await?;
+        self.instance = Some(instance);
+        self.calls += 1;
+        Ok((answer, self))
+    }
+
+    /// Runs what it is to run, within its bounds.
+    pub(crate) async fn run<T, F>(&mut self, wall: Duration, call: F) -> Result<T, CallError>
+    where
+        F: AsyncFnOnce(&mut Store<GuestState>) -> wasmtime::Result<T>,
+    {
+        self.store.set_hostcall_fuel(self.limits.hostcall_bytes);
+        self.store.set_epoch_deadline(1);
+        match tokio::time::timeout(wall, call(&mut self.store)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(classify(&error, self.store.data(), self.limits)),
+            Err(_) => Err(CallError::TimedOut(wall)),
         }
-        // Lets others run, and lets the wall clock stop a guest that only computes.
-        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
-    });
-    match tokio::time::timeout(wall, call(&mut store)).await {
-        Ok(Ok(answer)) => Ok((answer, store.into_data())),
-        Ok(Err(error)) => Err(classify(&error, store.data(), limits)),
-        Err(_) => Err(CallError::TimedOut(wall)),
     }
 }
 

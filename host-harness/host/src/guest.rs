@@ -20,6 +20,7 @@ use crate::contract::{
 use crate::egress::Egress;
 use crate::id::OrgId;
 use crate::limits::Limits;
+use crate::plugin::Function;
 use crate::port::{AliasKind, Clock, Lease, Records, Store, StoreError};
 use crate::vault::Secret;
 
@@ -54,7 +55,7 @@ pub(crate) enum Names {
 /// On whose behalf a call runs, and with what.
 pub(crate) struct Scope {
     pub(crate) plugin: Arc<str>,
-    pub(crate) call: &'static str,
+    pub(crate) call: Function,
     pub(crate) org: OrgId,
     pub(crate) records: Arc<dyn Records>,
     pub(crate) store: Arc<dyn Store>,
@@ -106,22 +107,17 @@ impl GuestState {
             egress,
             limits,
             logged: 0,
-            ceiling: Ceiling { memory_bytes: limits.memory_bytes, exceeded: false },
+            ceiling: Ceiling { memory_bytes: limits.memory_bytes, reached: 0, exceeded: false },
             ticks: 0,
             ahead: None,
         }
-    }
-
-    /// Whether a commit has completed the delivery that the call was made for.
-    pub(crate) fn has_completed(&self) -> bool {
-        self.completed
     }
 
     fn storage(&self, wanted: Access) -> Result<&Scope, StorageError> {
         match &self.scope {
             Some(scope) if scope.access == Access::Write || scope.access == wanted => Ok(scope),
             Some(scope) => {
-                Err(StorageError::Invalid(format!("{} may not use storage in this way", scope.call)))
+                Err(StorageError::Invalid(format!("{} may not use storage in this way", scope.call.name())))
             }
             None => Err(StorageError::Invalid("this call may not use storage".into())),
         }
@@ -317,7 +313,7 @@ impl imports::log::Host for GuestState {
             return Ok(());
         }
         let (plugin, call, org) = match &self.scope {
-            Some(scope) => (&*scope.plugin, scope.call, scope.org.as_str()),
+            Some(scope) => (&*scope.plugin, scope.call.name(), scope.org.as_str()),
             None => ("", "describe", ""),
         };
         let fields: String =
@@ -366,11 +362,14 @@ impl WasiHttpView for GuestState {
 /// Ends a guest that grows beyond its memory, and remembers that this was why.
 pub(crate) struct Ceiling {
     memory_bytes: usize,
+    /// The largest that the guest's memory was made.
+    pub(crate) reached: usize,
     pub(crate) exceeded: bool,
 }
 
 impl ResourceLimiter for Ceiling {
     fn memory_growing(&mut self, _now: usize, wanted: usize, _most: Option<usize>) -> wasmtime::Result<bool> {
+        self.reached = self.reached.max(wanted);
         if wanted > self.memory_bytes {
             self.exceeded = true;
             return Err(wasmtime::Error::msg("the memory limit is reached"));
@@ -414,13 +413,13 @@ mod tests {
             Egress::new(crate::egress::Client::new().unwrap(), Vec::new(), limits),
             limits,
         );
-        let lane = (crate::engine::Lane::Work, limits.wall);
         let call = async |store: &mut wasmtime::Store<GuestState>| {
             let instance = Linker::new(engine.wasmtime()).instantiate_async(&mut *store, &component).await?;
             let run = instance.get_typed_func::<(), (u32,)>(&mut *store, "run")?;
             Ok(run.call_async(store, ()).await?.0)
         };
-        crate::call::run(&engine, limits, lane, state, call).await.map(|(answer, _)| answer)
+        let slot = crate::call::Slot::new(&engine, limits, crate::engine::Lane::Work, state).await;
+        slot.unwrap().run(limits.wall, call).await
     }
 
     #[tokio::test]

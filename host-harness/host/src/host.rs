@@ -8,20 +8,20 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use tokio::sync::Semaphore;
-use wasmtime::Store as WasmStore;
+use wasmtime::component::{ComponentNamedList, Lift, Lower};
 
 use crate::cache::ModuleCache;
-use crate::call::{CallError, Counters, Usage, run};
+use crate::call::{CallError, Counters, Slot, Usage};
 use crate::contract::{
-    BackfillRequest, BackfillSource, Connection, Delivery, GuestError, IncidentKey, Integration, Mapping,
-    MttrQuery, MttrReport, Outcome, Rederived, Rejection, Settings, Severity, Step, Timestamp, Verified,
+    BackfillRequest, BackfillSource, Connection, Delivery, GuestError, IncidentKey, Mapping, MttrQuery,
+    MttrReport, Outcome, Rederived, Rejection, Settings, Severity, Step, Timestamp, Verified,
 };
 use crate::egress::{Allowed, Client, ClientError, Egress, InvalidOrigin, Origin};
 use crate::engine::{Engine, EngineError, Lane};
 use crate::guest::{Access, GuestState, Names, Scope, cut};
 use crate::id::{DeliveryId, OrgId};
 use crate::limits::Limits;
-use crate::plugin::{LoadError, Plugin};
+use crate::plugin::{Function, LoadError, Plugin};
 use crate::port::{
     Accepted, AliasKind, Clock, HostService, HostUser, Imported, JobKind, Lease, NewDelivery, Organisation,
     OrganisationState, OriginMapping, Records, Store, StoreError, SystemClock,
@@ -593,12 +593,9 @@ impl Host {
         origins: Vec<Allowed>,
     ) -> Result<Connection, HostError> {
         let allowed = with_credentials(&self.plugin, origins, &connect.credentials)?;
-        let settings = &connect.settings;
-        let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
-            plugin.koalr_integration_connector().call_connect(store, settings).await
-        };
-        let scope = self.scope(&self.plugin, org, "connect", Access::Write, Vec::new(), None);
-        let (answer, _) = self.call(&self.plugin, scope, allowed, call).await?;
+        let scope = self.scope(&self.plugin, org, Function::Connect, Access::Write, Vec::new(), None);
+        let answer: Result<Connection, GuestError> =
+            self.call(&self.plugin, scope, allowed, (&connect.settings,)).await?;
         let connection = answer.map_err(refused)?;
         let texts = |texts: Vec<String>| texts.iter().take(100).map(|text| cut(text)).collect();
         Ok(Connection {
@@ -674,12 +671,9 @@ impl Host {
         revealed: Vec<(String, Vec<Secret>)>,
         delivery: &Delivery,
     ) -> Result<Result<Verified, Rejection>, CallError> {
-        let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
-            plugin.koalr_integration_connector().call_verify_webhook(store, delivery).await
-        };
-        let scope = self.scope(&self.plugin, org, "verify-webhook", Access::Nothing, revealed, None);
+        let scope = self.scope(&self.plugin, org, Function::VerifyWebhook, Access::Nothing, revealed, None);
         let bounds = (Lane::Door, self.limits.verify_wall);
-        Ok(self.call_within(bounds, &self.plugin, scope, Vec::new(), call).await?.0)
+        Ok(self.call_in(None, bounds, &self.plugin, scope, Vec::new(), (delivery,)).await?.0)
     }
 
     /// Verifies a delivery and makes it durable. Once this answers `Ok`, the sender may be told 2xx.
@@ -750,34 +744,34 @@ impl Host {
         Ok(due)
     }
 
-    /// Applies a stored delivery. With a lease, the plugin's commit and the delivery's completion are one
-    /// transaction; the flag says whether that happened.
+    /// Applies a stored delivery: the plugin's commit and the delivery's completion are one transaction. In an instance
+    /// that was kept of the same organisation's last delivery, if one is given; it is given back for the next, if it can
+    /// be.
     pub(crate) async fn apply(
         &self,
         lease: &Lease,
         delivery: &Delivery,
-    ) -> Result<(Outcome, bool), HostError> {
-        let (scope, allowed) =
-            self.live(&self.plugin, &lease.org, "handle-event", Access::Write, Some(lease.clone())).await?;
-        let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
-            plugin.koalr_integration_connector().call_handle_event(store, delivery).await
-        };
-        let (answer, state) = self.call(&self.plugin, scope, allowed, call).await?;
+        kept: Option<Slot>,
+    ) -> Result<(Outcome, Option<Slot>), HostError> {
+        let (scope, allowed) = self
+            .live(&self.plugin, &lease.org, Function::HandleEvent, Access::Write, Some(lease.clone()))
+            .await?;
+        let bounds = (Lane::Work, self.limits.wall);
+        let (answer, slot) = self.call_in(kept, bounds, &self.plugin, scope, allowed, (delivery,)).await?;
+        let answer: Result<Outcome, GuestError> = answer;
         let outcome = match answer.map_err(refused)? {
             Outcome::Ignored(why) => Outcome::Ignored(cut(&why)),
             outcome => outcome,
         };
-        Ok((outcome, state.has_completed()))
+        let idle = GuestState::new(None, self.egress(Vec::new()), self.limits);
+        Ok((outcome, slot.rest(idle)))
     }
 
     /// One bounded step of catching up. Callers that want the schedule's leases and backoff use
     /// [`Scheduler`](crate::scheduler::Scheduler).
     pub async fn poll(&self, org: &OrgId) -> Result<Step, HostError> {
-        let (scope, allowed) = self.live(&self.plugin, org, "poll", Access::Write, None).await?;
-        let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
-            plugin.koalr_integration_connector().call_poll(store).await
-        };
-        self.call(&self.plugin, scope, allowed, call).await?.0.map_err(refused)
+        let (scope, allowed) = self.live(&self.plugin, org, Function::Poll, Access::Write, None).await?;
+        self.call::<_, Result<Step, GuestError>>(&self.plugin, scope, allowed, ()).await?.map_err(refused)
     }
 
     /// One bounded part of deriving stored incidents anew, after the one that answered `after`. Makes no request.
@@ -788,11 +782,8 @@ impl Host {
             (Some(after), Some(importer)) => (importer, Some(after).filter(|after| !after.is_empty())),
             _ => (&self.plugin, after),
         };
-        let (scope, _) = self.live(plugin, org, "rederive", Access::Write, None).await?;
-        let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
-            plugin.koalr_integration_connector().call_rederive(store, after).await
-        };
-        let done = self.call(plugin, scope, Vec::new(), call).await?.0;
+        let (scope, _) = self.live(plugin, org, Function::Rederive, Access::Write, None).await?;
+        let done: Result<Rederived, GuestError> = self.call(plugin, scope, Vec::new(), (after,)).await?;
         let Rederived { updated, next } = done.map_err(refused)?;
         let next = match (next, &self.importer) {
             (next, Some(importer)) if Arc::ptr_eq(plugin, importer) => {
@@ -820,7 +811,8 @@ impl Host {
             BackfillSource::Incidentio => &self.plugin,
             BackfillSource::Opsgenie(_) | BackfillSource::OpsgenieRecords(_) => self.importer()?,
         };
-        let (mut scope, mut allowed) = self.live(plugin, org, "backfill", Access::Write, None).await?;
+        let (mut scope, mut allowed) =
+            self.live(plugin, org, Function::Backfill, Access::Write, None).await?;
         if let Some(trial) = trial {
             scope.records = Arc::clone(&trial.records);
             if let Some(names) = &trial.names {
@@ -836,19 +828,15 @@ impl Host {
                 }
             }
         }
-        let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
-            plugin.koalr_integration_connector().call_backfill(store, request).await
-        };
-        self.call(plugin, scope, allowed, call).await?.0.map_err(refused)
+        self.call::<_, Result<Step, GuestError>>(plugin, scope, allowed, (request,)).await?.map_err(refused)
     }
 
     /// A severity on the host's scale, as this organisation's incidents are mapped.
     pub async fn map_severity(&self, org: &OrgId, severity: &Severity) -> Result<Mapping, HostError> {
-        let (scope, _) = self.live(&self.plugin, org, "map-severity", Access::Read, None).await?;
-        let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
-            plugin.koalr_integration_connector().call_map_severity(store, severity).await
-        };
-        self.call(&self.plugin, scope, Vec::new(), call).await?.0.map_err(refused)
+        let (scope, _) = self.live(&self.plugin, org, Function::MapSeverity, Access::Read, None).await?;
+        let answer: Result<Mapping, GuestError> =
+            self.call(&self.plugin, scope, Vec::new(), (severity,)).await?;
+        answer.map_err(refused)
     }
 
     /// Time to restore. [`calendar`](crate::calendar) makes the edges.
@@ -873,12 +861,11 @@ impl Host {
         query: &MttrQuery,
         only: Option<IncidentKey>,
     ) -> Result<MttrReport, HostError> {
-        let (scope, _) = self.live(&self.plugin, org, "compute-mttr", Access::Read, None).await?;
+        let (scope, _) = self.live(&self.plugin, org, Function::ComputeMttr, Access::Read, None).await?;
         let scope = Scope { only, ..scope };
-        let call = async |plugin: &Integration, store: &mut WasmStore<GuestState>| {
-            plugin.koalr_integration_connector().call_compute_mttr(store, query).await
-        };
-        self.call(&self.plugin, scope, Vec::new(), call).await?.0.map_err(refused)
+        let answer: Result<MttrReport, GuestError> =
+            self.call(&self.plugin, scope, Vec::new(), (query,)).await?;
+        answer.map_err(refused)
     }
 
     /// The organisation, or the error that says that there is none.
@@ -904,46 +891,61 @@ impl Host {
         Ok(())
     }
 
-    async fn call<T, F>(
+    /// Calls the function that the scope names, in a fresh instance.
+    async fn call<P, R>(
         &self,
         plugin: &Plugin,
         scope: Scope,
         allowed: Vec<Allowed>,
-        call: F,
-    ) -> Result<(T, GuestState), CallError>
+        params: P,
+    ) -> Result<R, CallError>
     where
-        F: AsyncFnOnce(&Integration, &mut WasmStore<GuestState>) -> wasmtime::Result<T>,
+        P: ComponentNamedList + Lower + Send + Sync,
+        R: Lift + Send + Sync + 'static,
+        (R,): ComponentNamedList + Lift,
     {
-        self.call_within((Lane::Work, self.limits.wall), plugin, scope, allowed, call).await
+        let bounds = (Lane::Work, self.limits.wall);
+        Ok(self.call_in(None, bounds, plugin, scope, allowed, params).await?.0)
     }
 
-    async fn call_within<T, F>(
+    /// The same in an instance that was kept, if there is one.
+    async fn call_in<P, R>(
         &self,
-        bounds: (Lane, std::time::Duration),
+        kept: Option<Slot>,
+        (lane, wall): (Lane, std::time::Duration),
         plugin: &Plugin,
         scope: Scope,
         allowed: Vec<Allowed>,
-        call: F,
-    ) -> Result<(T, GuestState), CallError>
+        params: P,
+    ) -> Result<(R, Slot), CallError>
     where
-        F: AsyncFnOnce(&Integration, &mut WasmStore<GuestState>) -> wasmtime::Result<T>,
+        P: ComponentNamedList + Lower + Send + Sync,
+        R: Lift + Send + Sync + 'static,
+        (R,): ComponentNamedList + Lift,
     {
-        let egress = Egress::new(self.client.clone(), allowed, self.limits);
-        let state = GuestState::new(Some(scope), egress, self.limits);
-        let entered = async |store: &mut WasmStore<GuestState>| {
-            let instance = plugin.pre.instantiate_async(&mut *store).await?;
-            call(&instance, store).await
+        let function = scope.call;
+        let state = GuestState::new(Some(scope), self.egress(allowed), self.limits);
+        let ended = async {
+            let slot = match kept {
+                Some(kept) => kept.again(state),
+                None => Slot::new(&self.engine, self.limits, lane, state).await?,
+            };
+            slot.call(wall, plugin, function, params).await
         };
-        let ended = run(&self.engine, self.limits, bounds, state, entered).await;
+        let ended = ended.await;
         self.usage.note(ended.as_ref().err());
         ended
+    }
+
+    fn egress(&self, allowed: Vec<Allowed>) -> Egress {
+        Egress::new(self.client.clone(), allowed, self.limits)
     }
 
     fn scope(
         &self,
         plugin: &Plugin,
         org: &OrgId,
-        call: &'static str,
+        call: Function,
         access: Access,
         revealed: Vec<(String, Vec<Secret>)>,
         completes: Option<Lease>,
@@ -971,7 +973,7 @@ impl Host {
         &self,
         plugin: &Plugin,
         org: &OrgId,
-        call: &'static str,
+        call: Function,
         access: Access,
         completes: Option<Lease>,
     ) -> Result<(Scope, Vec<Allowed>), HostError> {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use wasmtime::Store;
-use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use crate::cache::{ModuleCache, hex};
-use crate::call::{CallError, run};
+use crate::call::{CallError, Slot};
 use crate::contract::{Descriptor, IntegrationPre};
 use crate::egress::{Client, Egress, InvalidOrigin, Origin};
 use crate::engine::{Engine, Lane};
@@ -57,9 +57,53 @@ pub struct Surface {
     pub exports: Vec<String>,
 }
 
+/// The interface whose functions those are.
+const CONNECTOR: &str = "koalr:integration/connector@0.1.0";
+
+/// A function that the contract has components export, `describe` aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Function {
+    Connect,
+    VerifyWebhook,
+    HandleEvent,
+    Poll,
+    Rederive,
+    Backfill,
+    MapSeverity,
+    ComputeMttr,
+}
+
+impl Function {
+    const ALL: [Function; 8] = [
+        Function::Connect,
+        Function::VerifyWebhook,
+        Function::HandleEvent,
+        Function::Poll,
+        Function::Rederive,
+        Function::Backfill,
+        Function::MapSeverity,
+        Function::ComputeMttr,
+    ];
+
+    /// As the contract calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Function::Connect => "connect",
+            Function::VerifyWebhook => "verify-webhook",
+            Function::HandleEvent => "handle-event",
+            Function::Poll => "poll",
+            Function::Rederive => "rederive",
+            Function::Backfill => "backfill",
+            Function::MapSeverity => "map-severity",
+            Function::ComputeMttr => "compute-mttr",
+        }
+    }
+}
+
 /// A component that is ready to be called. Cheap to clone through [`Arc`].
 pub struct Plugin {
-    pub(crate) pre: IntegrationPre<GuestState>,
+    pub(crate) pre: InstancePre<GuestState>,
+    exports: Vec<(Function, ComponentExportIndex)>,
     pub(crate) name: Arc<str>,
     pub(crate) origins: Vec<Origin>,
     descriptor: Descriptor,
@@ -104,11 +148,13 @@ impl Plugin {
 
         let client = Client::new().map_err(|error| CallError::Host(error.to_string()))?;
         let state = GuestState::new(None, Egress::new(client, Vec::new(), *limits), *limits);
+        // Finds every function of the contract too, with its types, or fails.
         let describe = async |store: &mut Store<GuestState>| {
             let instance = pre.instantiate_async(&mut *store).await?;
             instance.koalr_integration_connector().call_describe(store).await
         };
-        let (descriptor, _) = run(engine, *limits, (Lane::Work, limits.verify_wall), state, describe).await?;
+        let slot = Slot::new(engine, *limits, Lane::Work, state).await.map_err(CallError::from);
+        let descriptor = slot?.run(limits.verify_wall, describe).await?;
 
         let origins = descriptor.origins.iter().map(|origin| origin.parse());
         let origins = origins.collect::<Result<Vec<Origin>, InvalidOrigin>>()?;
@@ -120,7 +166,8 @@ impl Plugin {
         }
         let digest = hex(&Sha256::digest(wasm));
         Ok(Plugin {
-            pre,
+            exports: exports(&component),
+            pre: pre.instance_pre().clone(),
             name: descriptor.name.as_str().into(),
             origins,
             descriptor,
@@ -129,6 +176,13 @@ impl Plugin {
             surface,
             dependencies: dependencies(wasm),
         })
+    }
+
+    /// Where the component has this function.
+    pub(crate) fn export(&self, function: Function) -> wasmtime::Result<ComponentExportIndex> {
+        let found = self.exports.iter().find(|(known, _)| *known == function);
+        let missing = || wasmtime::Error::msg(format!("the component does not export {}", function.name()));
+        Ok(found.ok_or_else(missing)?.1)
     }
 
     /// What the component says of itself.
@@ -180,6 +234,16 @@ fn dependencies(wasm: &[u8]) -> Vec<Dependency> {
         Some(Dependency { name: name.into(), version: version.into() })
     };
     list.unwrap_or_default().lines().filter_map(of).collect()
+}
+
+/// Where the component has the contract's functions.
+fn exports(component: &Component) -> Vec<(Function, ComponentExportIndex)> {
+    let interface = component.get_export_index(None, CONNECTOR);
+    let find = |function: Function| {
+        let index = component.get_export_index(interface.as_ref(), function.name());
+        index.map(|index| (function, index))
+    };
+    Function::ALL.into_iter().filter_map(find).collect()
 }
 
 fn surface(engine: &Engine, component: &Component) -> Surface {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 
+use crate::call::Slot;
 use crate::contract::{GuestError, Outcome};
 use crate::host::{Host, HostError};
 use crate::id::OrgId;
@@ -27,6 +28,8 @@ const FILL_AFTER: Duration = Duration::from_millis(5);
 const PRESSED: u32 = 16;
 /// What has been applied for so long waits for something.
 const SLOW: Duration = Duration::from_secs(1);
+/// How long an instance waits for another delivery of its organisation.
+const KEPT: Duration = Duration::from_secs(1);
 /// How long to wait after what deliveries led to could not be noted.
 const NOTE_AGAIN: Duration = Duration::from_secs(1);
 /// How long an idle worker sleeps at most, so that retries and other processes' deliveries are seen.
@@ -50,9 +53,41 @@ enum Verdict {
 /// One that is done, and what it led to.
 type Ended = (Lease, String);
 
+/// How an attempt ended: what is to be noted of it, and the instance, if it can be kept.
+type Attempt = (Result<Option<Ended>, StoreError>, Option<Slot>);
+
+/// Instances that an organisation's next delivery is applied in, the one that has waited for longest first. A fresh one
+/// for each would be a good part of what it costs.
+#[derive(Default)]
+struct Kept(VecDeque<(OrgId, Instant, Slot)>);
+
+impl Kept {
+    fn put(&mut self, org: &OrgId, slot: Slot) {
+        self.0.push_back((org.clone(), Instant::now(), slot));
+    }
+
+    fn take(&mut self, org: &OrgId) -> Option<Slot> {
+        let place = self.0.iter().rposition(|(whose, ..)| whose == org)?;
+        self.0.remove(place).map(|(.., slot)| slot)
+    }
+
+    /// Of those that have waited for longest, all but so many go.
+    fn shrink(&mut self, most: usize) {
+        let over = self.0.len().saturating_sub(most);
+        self.0.drain(..over);
+    }
+
+    /// Those that have waited for long go.
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        self.0.retain(|(_, since, _)| now.duration_since(*since) < KEPT);
+    }
+}
+
 /// What a worker has in hand.
 struct InHand {
-    applying: JoinSet<Result<Option<Ended>, StoreError>>,
+    applying: JoinSet<Attempt>,
+    kept: Kept,
     /// What those led to that are done, as long as that is not being noted. One write notes many.
     ended: Vec<Ended>,
     noting: JoinSet<Result<u64, StoreError>>,
@@ -87,6 +122,7 @@ impl InHand {
     fn new() -> InHand {
         InHand {
             applying: JoinSet::new(),
+            kept: Kept::default(),
             ended: Vec::new(),
             noting: JoinSet::new(),
             noted: Vec::new(),
@@ -184,7 +220,11 @@ impl InHand {
 
     fn begin(&mut self, worker: &InboxWorker, delivery: LeasedDelivery, line: Option<Line>) {
         let (worker, lease) = (worker.clone(), delivery.lease.clone());
-        let task = self.applying.spawn(async move { worker.apply(&delivery).await });
+        let kept = self.kept.take(&lease.org);
+        // They have slots too.
+        let free = most(worker.host.slots(), false).saturating_sub(self.applying().saturating_add(1));
+        self.kept.shrink(usize::try_from(free).unwrap_or(usize::MAX));
+        let task = self.applying.spawn(async move { worker.apply(&delivery, kept).await });
         self.leases.insert(task.id(), Held { lease, line, since: Instant::now() });
     }
 
@@ -219,17 +259,20 @@ impl InHand {
                 }
             }
         };
-        let (id, result) = match ended {
-            Ok((id, Ok(ended))) => {
+        let (id, result, slot) = match ended {
+            Ok((id, (Ok(ended), slot))) => {
                 self.ended.extend(ended);
                 self.note(worker);
-                (id, Ok(()))
+                (id, Ok(()), slot)
             }
-            Ok((id, Err(error))) => (id, Err(error)),
+            Ok((id, (Err(error), slot))) => (id, Err(error), slot),
             // Its lease runs out.
-            Err(error) => (error.id(), Ok(())),
+            Err(error) => (error.id(), Ok(()), None),
         };
         if let Some(Held { lease, line, .. }) = self.leases.remove(&id) {
+            if let Some(slot) = slot {
+                self.kept.put(&lease.org, slot);
+            }
             if let Some(held) = self.busy.get_mut(&lease.org) {
                 *held = held.saturating_sub(1);
             }
@@ -340,6 +383,7 @@ impl InboxWorker {
 
     /// Takes on as many due deliveries as there are hands free.
     async fn fill(&self, in_hand: &mut InHand) -> Result<u64, StoreError> {
+        in_hand.kept.sweep();
         let back = in_hand.let_go();
         if !back.is_empty() {
             self.host.store().give_back(back).await?;
@@ -367,39 +411,41 @@ impl InboxWorker {
         }
     }
 
-    /// What it led to, if it is done; else it is noted what becomes of it.
-    async fn apply(&self, delivery: &LeasedDelivery) -> Result<Option<Ended>, StoreError> {
+    /// One attempt. If it failed, it is noted what becomes of the delivery.
+    async fn apply(&self, delivery: &LeasedDelivery, kept: Option<Slot>) -> Attempt {
         let lease = &delivery.lease;
-        let result = self.host.apply(lease, &delivery.delivery).await;
-        let (store, now) = (self.host.store(), self.host.clock().now());
-        let ended = match result {
-            Ok((outcome, _)) => {
+        match self.host.apply(lease, &delivery.delivery, kept).await {
+            Ok((outcome, slot)) => {
                 let outcome = describe(&outcome);
                 tracing::debug!(org = %lease.org, delivery = %lease.delivery, %outcome, "applied");
-                return Ok(Some((lease.clone(), outcome)));
+                (Ok(Some((lease.clone(), outcome))), slot)
             }
-            Err(error) => {
-                let text = error.to_string();
-                let verdict = judge(&error, delivery.attempt);
-                tracing::warn!(org = %lease.org, delivery = %lease.delivery, attempt = delivery.attempt, ?verdict, "{text}");
-                match verdict {
-                    Verdict::Retry => {
-                        // However short the provider's own wait is: the attempts are to last for hours.
-                        let asked = match error {
-                            HostError::Plugin(GuestError::RateLimited(ms)) => Duration::from_millis(ms),
-                            _ => Duration::ZERO,
-                        };
-                        let wait = backoff(delivery.attempt.saturating_sub(1), fastrand::f64()).max(asked);
-                        store.retry(lease, &text, later(now, wait)).await
-                    }
-                    Verdict::Bury => store.bury(lease, &text, now).await,
-                    Verdict::Leave => Ok(()),
-                }
+            Err(error) => (self.failed(delivery, &error).await.map(|()| None), None),
+        }
+    }
+
+    /// Notes what becomes of one that could not be applied.
+    async fn failed(&self, delivery: &LeasedDelivery, error: &HostError) -> Result<(), StoreError> {
+        let (lease, text) = (&delivery.lease, error.to_string());
+        let (store, now) = (self.host.store(), self.host.clock().now());
+        let verdict = judge(error, delivery.attempt);
+        tracing::warn!(org = %lease.org, delivery = %lease.delivery, attempt = delivery.attempt, ?verdict, "{text}");
+        let noted = match verdict {
+            Verdict::Retry => {
+                // However short the provider's own wait is: the attempts are to last for hours.
+                let asked = match error {
+                    HostError::Plugin(GuestError::RateLimited(ms)) => Duration::from_millis(*ms),
+                    _ => Duration::ZERO,
+                };
+                let wait = backoff(delivery.attempt.saturating_sub(1), fastrand::f64()).max(asked);
+                store.retry(lease, &text, later(now, wait)).await
             }
+            Verdict::Bury => store.bury(lease, &text, now).await,
+            Verdict::Leave => Ok(()),
         };
-        match ended {
-            Ok(()) | Err(StoreError::Conflict) => Ok(None),
-            Err(error) => Err(error),
+        match noted {
+            Err(StoreError::Conflict) => Ok(()),
+            noted => noted,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A component of the world that misbehaves on request: `connect` does what its first service field names, with the
-//! other fields as arguments. Once told to `arm`, every other call of that organisation traps.
+//! other fields as arguments. Once told to `arm`, every other call of that organisation traps. A delivery is answered
+//! with how many its instance was called for.
 //!
 //! It shares the plugin's runtime, so that what a test sees of an allocation or a panic here is what it would see
 //! of the plugin. Everything that it is not asked for, it refuses.
@@ -13,6 +14,7 @@ extern crate koalr_codec as _;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use wit::exports::koalr::integration::connector as contract;
 use wit::koalr::integration as imports;
@@ -255,8 +257,16 @@ impl contract::Guest for Guest {
         Err(contract::Rejection::MalformedBody)
     }
 
-    fn handle_event(_: contract::Delivery) -> Result<contract::Outcome, contract::Error> {
-        nothing()
+    fn handle_event(delivery: contract::Delivery) -> Result<contract::Outcome, contract::Error> {
+        static CALLS: AtomicU32 = AtomicU32::new(0);
+        trap_if_armed();
+        match delivery.body.as_slice() {
+            b"trap" => trap(),
+            b"keep" => core::mem::forget(core::hint::black_box(alloc::vec![1_u8; 5 << 20])),
+            _ => {}
+        }
+        let calls = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(contract::Outcome::Ignored(alloc::format!("call {calls}")))
     }
 
     fn poll() -> Result<contract::Step, contract::Error> {

@@ -43,12 +43,12 @@ impl Directory for SqliteStore {
 
     async fn link_user(&self, org: &OrgId, address: &str, id: &str) -> Result<Imported> {
         let (org, address, id) = (org.clone(), address.to_owned(), id.to_owned());
-        self.write(move |connection| link_user(connection, &org, address, id)).await
+        self.write(move |connection| link_user(connection, &org, &address, &id)).await
     }
 
     async fn link_service(&self, org: &OrgId, name: &str, id: &str) -> Result<Imported> {
         let (org, name, id) = (org.clone(), name.to_owned(), id.to_owned());
-        self.write(move |connection| link_service(connection, &org, name, id)).await
+        self.write(move |connection| link_service(connection, &org, &name, &id)).await
     }
 
     async fn import_users(&self, org: &OrgId, users: Vec<HostUser>) -> Result<Imported> {
@@ -95,36 +95,41 @@ fn find_users(connection: &Connection, org: &OrgId, emails: &[String]) -> Outcom
 /// The source of aliases that no migration brought.
 const BY_HAND: &str = "";
 
-fn link_user(connection: &Connection, org: &OrgId, address: String, id: String) -> Outcome<Imported> {
+fn link_user(connection: &Connection, org: &OrgId, address: &str, id: &str) -> Outcome<Imported> {
     let mut imported = Imported::default();
     let select = "SELECT folded FROM user WHERE org = ?1 AND id = ?2";
     let mut select = connection.prepare_cached(select)?;
-    let known: Option<String> = select.query_row([org.as_str(), &id], |row| row.get(0)).optional()?;
+    let known: Option<String> = select.query_row([org.as_str(), id], |row| row.get(0)).optional()?;
     let folded = address.to_lowercase();
     match known {
-        None => import_user(connection, org, &HostUser { id, email: address, name: None }, &mut imported)?,
+        None => {
+            let user = HostUser { id: id.to_owned(), email: address.to_owned(), name: None };
+            import_user(connection, org, &user, &mut imported)?;
+        }
         Some(own) if own == folded => imported.unchanged += 1,
         Some(_) => {
             let upsert = "INSERT INTO alias (org, source, kind, value, target) VALUES (?1, ?2, 0, ?3, ?4)
                 ON CONFLICT DO UPDATE SET target = excluded.target";
-            connection.prepare_cached(upsert)?.execute([org.as_str(), BY_HAND, &folded, &id])?;
+            connection.prepare_cached(upsert)?.execute([org.as_str(), BY_HAND, &folded, id])?;
             imported.updated += 1;
         }
     }
     Ok(imported)
 }
 
-fn link_service(connection: &Connection, org: &OrgId, name: String, id: String) -> Outcome<Imported> {
+fn link_service(connection: &Connection, org: &OrgId, name: &str, id: &str) -> Outcome<Imported> {
     let mut imported = Imported::default();
     let select = "SELECT entry FROM service WHERE org = ?1 AND id = ?2";
     let mut select = connection.prepare_cached(select)?;
-    let entry: Option<String> = select.query_row([org.as_str(), &id], |row| row.get(0)).optional()?;
+    let entry: Option<String> = select.query_row([org.as_str(), id], |row| row.get(0)).optional()?;
     let service = match entry {
-        None => HostService { id, name, external_ids: vec![], aliases: vec![] },
+        None => {
+            HostService { id: id.to_owned(), name: name.to_owned(), external_ids: vec![], aliases: vec![] }
+        }
         Some(entry) => {
             let mut service: HostService = from_json(&entry)?;
-            if !service.aliases.contains(&name) && service.name != name {
-                service.aliases.push(name);
+            if service.name != name && service.aliases.iter().all(|alias| alias != name) {
+                service.aliases.push(name.to_owned());
             }
             service
         }

@@ -1,8 +1,8 @@
 //! The ports on one SQLite file.
 //!
 //! - **Durable on return.** The database runs in WAL mode with `synchronous = FULL`. One thread writes: it takes
-//!   whatever waits, runs each piece of work in a savepoint of one transaction and syncs once for all of them, so
-//!   that a failing piece harms none of its neighbours and a thousand small writes cost a few syncs. Leases, how
+//!   whatever waits, runs it in one transaction and syncs once for all of it, so that a thousand small writes cost a
+//!   few syncs; a piece of work that fails harms none of its neighbours. Leases, how
 //!   attempts ended, and what applied a delivery are not synced by themselves: a power cut can undo the last of them,
 //!   which makes the delivery due again and loses none; a killed process undoes nothing.
 //!   Another thread copies the log into the database meanwhile.
@@ -97,7 +97,7 @@ impl SqliteStore {
     async fn write<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> fault::Outcome<T> + Send + 'static,
+        F: Fn(&Connection) -> fault::Outcome<T> + Send + 'static,
     {
         self.writer.run(writer::Durability::Synced, work).await
     }
@@ -106,7 +106,7 @@ impl SqliteStore {
     async fn note<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> fault::Outcome<T> + Send + 'static,
+        F: Fn(&Connection) -> fault::Outcome<T> + Send + 'static,
     {
         self.writer.run(writer::Durability::Written, work).await
     }

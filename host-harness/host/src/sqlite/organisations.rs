@@ -135,7 +135,7 @@ impl Organisations for SqliteStore {
         self.write(move |connection| {
             let insert = "INSERT INTO data_key (org, sealed) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
             connection.prepare_cached(insert)?.execute(params![org.as_str(), key.0])?;
-            Ok(stored_key(connection, &org)?.unwrap_or(key))
+            Ok(stored_key(connection, &org)?.unwrap_or_else(|| key.clone()))
         })
         .await
     }

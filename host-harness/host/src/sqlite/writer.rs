@@ -1,7 +1,9 @@
 //! The one thread that writes, and its group commit.
 //!
-//! Everything that waits when the thread is free goes into one transaction with one sync. Each piece of work runs
-//! in its own savepoint, and is answered after the commit, so that no answer precedes durability.
+//! Everything that waits when the thread is free goes into one transaction with one sync, and is answered after the
+//! commit, so that no answer precedes durability. Where a piece of work fails, which is seldom, the transaction is done
+//! again with each piece in a savepoint of its own: one around every piece would cost all of them a copy of each page
+//! that they write.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -46,12 +48,12 @@ impl Writer {
     pub(super) async fn run<T, F>(&self, durability: Durability, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
+        F: Fn(&Connection) -> Outcome<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::Unavailable("the database's writer has ended".into());
         self.queue
-            .send(Box::new(Piece { durability, work: Some(work), result: None, reply }))
+            .send(Box::new(Piece { durability, work, result: None, reply }))
             .await
             .map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
@@ -61,7 +63,7 @@ impl Writer {
 /// A piece of work of any type.
 trait Task: Send {
     fn durability(&self) -> Durability;
-    /// Does the work and keeps its result; answers the failure, if it is one.
+    /// Does the work, for the first time or again, and keeps its result; answers the failure, if it is one.
     fn run(&mut self, connection: &Connection, path: &Path) -> Option<StoreError>;
     /// Tells the caller: the work's own failure, else how the transaction ended.
     fn answer(self: Box<Self>, ended: &Result<()>);
@@ -69,7 +71,7 @@ trait Task: Send {
 
 struct Piece<T, F> {
     durability: Durability,
-    work: Option<F>,
+    work: F,
     result: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
@@ -77,16 +79,15 @@ struct Piece<T, F> {
 impl<T, F> Task for Piece<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Outcome<T> + Send,
+    F: Fn(&Connection) -> Outcome<T> + Send,
 {
     fn durability(&self) -> Durability {
         self.durability
     }
 
     fn run(&mut self, connection: &Connection, path: &Path) -> Option<StoreError> {
-        let work = self.work.take()?;
         // A defect in one piece of work must not end the thread that all others need.
-        let done = catch_unwind(AssertUnwindSafe(|| work(connection)));
+        let done = catch_unwind(AssertUnwindSafe(|| (self.work)(connection)));
         let done = done.unwrap_or_else(|_| Err(Fault::invalid("the work on it came to an unexpected end")));
         let result = done.map_err(|fault| fault.explain(path));
         let failure = result.as_ref().err().cloned();
@@ -143,11 +144,22 @@ fn promise(
 fn write_group(connection: &Connection, path: &Path, group: &mut [Box<dyn Task>]) -> Result<()> {
     let execute = |sql: &str| execute(connection, sql).map_err(|error| judge(path, &error));
     execute("BEGIN IMMEDIATE")?;
+    let Some(failure) = group.iter_mut().find_map(|task| task.run(connection, path)) else {
+        return execute("COMMIT");
+    };
+    // After some failures, a full disk among them, SQLite has rolled back the whole transaction: nothing of the group
+    // was written, and this is why.
+    if connection.is_autocommit() {
+        return Err(failure);
+    }
+    execute("ROLLBACK")?;
+    if group.len() == 1 {
+        return Ok(());
+    }
+    execute("BEGIN IMMEDIATE")?;
     for task in group {
         execute("SAVEPOINT piece")?;
         if let Some(failure) = task.run(connection, path) {
-            // After some failures, a full disk among them, SQLite has rolled back the whole transaction: nothing of the
-            // group was written, and this is why.
             if connection.is_autocommit() {
                 return Err(failure);
             }

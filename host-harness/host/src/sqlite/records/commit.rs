@@ -1,4 +1,4 @@
-//! Commits: each change in order, all within one savepoint.
+//! Commits: each change in order, all or none.
 
 use std::collections::HashSet;
 
