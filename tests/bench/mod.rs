@@ -93,10 +93,12 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// In the target directory of this workspace, whose root is given.
+    /// Those that were built with this program, in the workspace whose root is given.
     pub fn under(root: &Path) -> Programs {
+        // It is an example or a test, whose directories lie beside the harness.
+        let own = std::env::current_exe().unwrap();
         Programs {
-            harness: root.join("target/debug/koalr-harness"),
+            harness: own.parent().and_then(Path::parent).unwrap().join("koalr-harness"),
             component: root.join("target/plugin/incidentio.wasm"),
         }
     }

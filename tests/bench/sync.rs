@@ -31,30 +31,42 @@ impl Drop for Ends {
     }
 }
 
-/// Imports of these sizes, each so many times, with the provider's limits lifted; and the largest but one with them.
+/// Days that most of an account's incidents are spread over; an account that has as many each day however many it has.
+/// Where an account's incidents are denser, the updates of each are further apart in the provider's list, and it is
+/// written more often.
+fn days(incidents: usize) -> u32 {
+    u32::try_from(incidents * 90 / 10_000).unwrap().max(1)
+}
+
+/// Imports of these sizes, each so many times, with the provider's limits lifted; the largest but one with them too, and
+/// the largest also from an account that has so many in 90 days.
 pub async fn all(programs: &Programs, sizes: &[(usize, usize)]) -> Vec<Figure> {
     let mut figures = Vec::new();
     let mut points = Vec::new();
     for (place, &(incidents, runs)) in sizes.iter().enumerate() {
-        let limits: &[bool] = if place + 2 == sizes.len() { &[false, true] } else { &[false] };
-        for &limited in limits {
+        let usual = ("", false, days(incidents));
+        let also = match sizes.len() - place {
+            2 => Some((", the provider's limits", true, days(incidents))),
+            1 => Some((" in 90 days", false, 90)),
+            _ => None,
+        };
+        for (what, limited, days) in std::iter::once(usual).chain(also) {
             let mut done = Vec::new();
             for _ in 0..runs {
-                done.push(import(programs, incidents, limited).await);
+                done.push(import(programs, incidents, limited, days).await);
             }
-            let figure = |what: &str, unit, of: fn(&Run) -> f64| {
-                let limited = if limited { ", the provider's limits" } else { "" };
-                let name = format!("import of {incidents} incidents{limited}: {what}");
-                Figure::new(name, unit, done.iter().map(of).collect())
+            let figure = |of: &str, unit, value: fn(&Run) -> f64| {
+                let name = format!("import of {incidents} incidents{what}: {of}");
+                Figure::new(name, unit, done.iter().map(value).collect())
             };
             let wall = figure("wall", "s", |run| run.wall);
             let requests = figure("requests", "", |run| run.requests);
             let peak = figure("peak memory", "MB", |run| run.peak_mb);
             let processor = figure("processor", "s", |run| run.processor);
-            if !limited {
+            if what.is_empty() {
                 points.push((incidents as f64, wall.median()));
             }
-            if incidents == 10_000 && !limited {
+            if incidents == 10_000 && what.is_empty() {
                 figures.extend([wall.within(Bound::AtMost(1.5)), requests.within(Bound::AtMost(210.0))]);
                 figures.extend([processor, peak.within(Bound::AtMost(80.0))]);
             } else {
@@ -62,23 +74,27 @@ pub async fn all(programs: &Programs, sizes: &[(usize, usize)]) -> Vec<Figure> {
             }
         }
     }
-    if points.len() > 1 {
-        let exponent = Figure::new("import: exponent", "", vec![exponent(&points)]);
+    // A small one costs little but the start.
+    let large: Vec<(f64, f64)> =
+        points.iter().copied().filter(|(incidents, _)| *incidents >= 10_000.0).collect();
+    if large.len() > 1 {
+        let exponent = Figure::new("import: exponent", "", vec![exponent(&large)]);
         figures.push(exponent.within(Bound::AtMost(1.05)));
     }
     figures
 }
 
-async fn import(programs: &Programs, incidents: usize, limited: bool) -> Run {
+async fn import(programs: &Programs, incidents: usize, limited: bool, days: u32) -> Run {
     let mut options = Options::new(incidents, 7, Utc::now());
-    options.updates = Some(4);
+    (options.updates, options.days) = (Some(4), days);
     if !limited {
         options.limits = None;
     }
     let simulator = Simulator::start(options).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let map = format!("https://api.incident.io={}", simulator.base_url());
-    let connect = ["--api-key-env", "BENCH_KEY", "--map-origin", &map];
+    let days = days.to_string();
+    let connect = ["--api-key-env", "BENCH_KEY", "--map-origin", &map, "--history-days", &days];
     let connected = verb(programs, directory.path(), "connect").args(connect).output().unwrap();
     assert!(connected.status.success(), "{}", String::from_utf8_lossy(&connected.stderr));
 

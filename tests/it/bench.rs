@@ -58,7 +58,7 @@ async fn webhooks_are_measured() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn imports_are_measured() {
-    sound(&sync::all(&programs(), &[(10, 1), (20, 1)]).await, 9);
+    sound(&sync::all(&programs(), &[(10, 1), (20, 1)]).await, 16);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,8 +77,8 @@ fn test() -> Result<()> {
 
 fn bench(groups: &[&str]) -> Result<()> {
     components()?;
-    succeed(&mut programs(&["--bins", "--examples"]))?;
-    bench::run(&root(), &target().join("debug/examples/bench"), groups)
+    succeed(&mut programs(&["--release", "--bins", "--examples"]))?;
+    bench::run(&root(), &target().join("release/examples/bench"), groups)
 }
 
 /// Until it is stopped, or finds something. The fixtures are where it begins.

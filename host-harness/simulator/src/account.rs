@@ -45,7 +45,21 @@ pub struct Account {
     by_id: HashMap<String, usize>,
     by_number: HashMap<u64, usize>,
     update_by_id: HashMap<String, usize>,
+    /// Moves so far.
+    moves: u64,
+    counted: Counted,
     rng: fastrand::Rng,
+}
+
+/// How many incidents a list had when it was last counted: every page of it tells, and a large account has many pages.
+#[derive(Debug, Default)]
+struct Counted(std::sync::Mutex<Option<(u64, String, usize)>>);
+
+/// A copy counts for itself: it moves for itself.
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 impl Account {
@@ -107,6 +121,8 @@ impl Account {
             by_id: HashMap::new(),
             by_number: HashMap::new(),
             update_by_id: HashMap::new(),
+            moves: 0,
+            counted: Counted::default(),
             rng,
         }
     }
@@ -130,6 +146,15 @@ impl Account {
             || id_or_number.parse().ok().and_then(|number: u64| self.by_number.get(&number).copied());
         let position = self.by_id.get(id_or_number).copied().or_else(numbered)?;
         self.living(position)
+    }
+
+    /// What `count` answers for this list, asked once until the account moves.
+    pub(crate) fn counted(&self, list: &str, count: impl FnOnce() -> usize) -> usize {
+        let mut last = self.counted.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &*last {
+            Some((moves, known, total)) if *moves == self.moves && known == list => *total,
+            _ => last.insert((self.moves, list.to_owned(), count())).2,
+        }
     }
 
     pub(crate) fn update_position(&self, id: &str) -> Option<usize> {
@@ -292,6 +317,7 @@ impl Account {
     /// Removes an incident. The vendor sends no event for this; its updates go with it.
     pub fn delete(&mut self, id: &str) -> Result<(), LifeError> {
         let position = self.require(id)?;
+        self.moves += 1;
         if let Some(incident) = self.incidents.get_mut(position) {
             incident.deleted = true;
         }
@@ -338,6 +364,7 @@ impl Account {
 
     /// Adds an incident without its place in the order, which [`Account::place`] or a sort gives it.
     pub(crate) fn insert(&mut self, incident: Incident) -> usize {
+        self.moves += 1;
         let position = self.incidents.len();
         self.by_id.insert(incident.id.clone(), position);
         self.by_number.insert(incident.number, position);
@@ -433,6 +460,7 @@ impl Account {
 
     /// Makes an incident's JSON anew.
     pub(crate) fn render(&mut self, position: usize) {
+        self.moves += 1;
         if let Some(json) = self.incidents.get(position).map(|incident| incident.to_json(&self.settings))
             && let Some(incident) = self.incidents.get_mut(position)
         {

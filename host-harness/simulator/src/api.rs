@@ -268,33 +268,35 @@ impl View<'_> {
 
     fn incidents(&self, query: &Query) -> Result<String, Refusal> {
         let list = ListQuery::parse(query, self.settings)?;
-        let order: Box<dyn Iterator<Item = &usize>> = match list.order {
-            Order::OldestFirst => Box::new(self.account.order.iter()),
-            Order::NewestFirst => Box::new(self.account.order.iter().rev()),
-        };
-        let cursor = match &list.after {
-            Some(id) => {
-                let position = self.account.position(id);
-                Some(position.ok_or_else(|| Invalid::new("after", "no incident has this id"))?)
-            }
-            None => None,
+        let account = self.account;
+        let shown = |position: &usize| -> Option<&Incident> {
+            let incident = account.living(*position)?;
+            (self.sees(incident) && list.matches(incident, self.settings)).then_some(incident)
         };
         // The cursor is a place in the whole order, so it stays good when its incident no longer matches.
-        let (mut reached, mut total, mut page) = (cursor.is_none(), 0_usize, Vec::new());
-        for position in order {
-            let past_cursor = reached;
-            reached |= cursor == Some(*position);
-            let Some(incident) = self.account.living(*position) else {
-                continue;
-            };
-            if !self.sees(incident) || !list.matches(incident, self.settings) {
-                continue;
+        let place = match &list.after {
+            None => None,
+            Some(id) => {
+                let key = |position: &usize| account.living(*position).map(|of| (of.created_at, &of.id));
+                let position = account.position(id);
+                let place = position
+                    .and_then(|position| account.order.binary_search_by_key(&key(&position), key).ok());
+                Some(place.ok_or_else(|| Invalid::new("after", "no incident has this id"))?)
             }
-            total += 1;
-            if past_cursor && page.len() < list.page_size {
-                page.push(incident);
+        };
+        let all = account.order.as_slice();
+        let page: Vec<&Incident> = match list.order {
+            Order::OldestFirst => {
+                let rest = all.get(place.map_or(0, |place| place + 1)..).unwrap_or_default();
+                rest.iter().filter_map(shown).take(list.page_size).collect()
             }
-        }
+            Order::NewestFirst => {
+                let rest = all.get(..place.unwrap_or(all.len())).unwrap_or_default();
+                rest.iter().rev().filter_map(shown).take(list.page_size).collect()
+            }
+        };
+        let asked = format!("{} {}", self.sees_private, list.filters());
+        let total = account.counted(&asked, || all.iter().filter_map(shown).count());
         let after = full(&page, list.page_size).map(|last| last.id.as_str());
         let meta = page_meta(list.page_size, after, Some(total));
         let size: usize = page.iter().map(|incident| incident.json.len() + 1).sum();
@@ -332,16 +334,17 @@ impl View<'_> {
             let incident = self.account.living(update.incident)?;
             self.sees(incident).then_some(update)
         };
-        let newest_first: Vec<usize> = slots.iter().rev().copied().collect();
-        let from = match query.get("after") {
-            None => 0,
+        let older = match query.get("after") {
+            None => slots,
             Some(id) => {
+                let key = |slot: &usize| self.account.updates.get(*slot).map(|row| (row.created_at, &row.id));
                 let slot = self.account.update_position(id);
-                let place = slot.and_then(|slot| newest_first.iter().position(|known| *known == slot));
-                place.ok_or_else(|| Invalid::new("after", "no update has this id"))? + 1
+                let place = slot.and_then(|slot| slots.binary_search_by_key(&key(&slot), key).ok());
+                let place = place.ok_or_else(|| Invalid::new("after", "no update has this id"))?;
+                slots.get(..place).unwrap_or_default()
             }
         };
-        let page: Vec<&Update> = newest_first.iter().skip(from).filter_map(visible).take(page_size).collect();
+        let page: Vec<&Update> = older.iter().rev().filter_map(visible).take(page_size).collect();
         let after = full(&page, page_size).map(|last| last.id.as_str());
         Ok(Object::with_capacity(page.len() * 900)
             .array("incident_updates", page.iter().map(|update| self.account.update_json(update)))

@@ -203,6 +203,11 @@ impl ListQuery {
         Ok(list)
     }
 
+    /// What it asks for, whatever the page and the order.
+    pub(crate) fn filters(&self) -> String {
+        format!("{:?} {} {} {}", self.named, self.any, self.category_named, self.mode_named)
+    }
+
     pub(crate) fn matches(&self, incident: &Incident, settings: &Settings) -> bool {
         let by_default = (self.category_named || !incident.stage.hidden_by_default())
             && (self.mode_named || !incident.mode.hidden_by_default());

@@ -188,7 +188,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update_and_check(None, "secure_delete", "FAST", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Kibibytes. The system keeps the file in memory too; this is for the pages that a transaction writes.
-    connection.pragma_update(None, "cache_size", -16_384)?;
+    connection.pragma_update(None, "cache_size", -8_192)?;
     Ok(connection)
 }
 
