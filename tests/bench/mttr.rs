@@ -1,7 +1,9 @@
 //! A large history: what storing it costs, what it takes on the disk, and time to restore over it, against the same
 //! question in SQL.
 
-use std::path::Path;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -128,8 +130,38 @@ fn in_sql(database: &Path, now: i64) -> usize {
     groups
 }
 
-/// Over histories of these sizes.
-pub async fn all(programs: &Programs, sizes: &[usize]) -> Vec<Figure> {
+/// The same question to DuckDB, which has read everything before: seconds of each run.
+fn in_duckdb(script: &Path, database: &Path, directory: &Path, now: i64) -> Vec<f64> {
+    let connection = Connection::open(database).unwrap();
+    let export = |name: &str, header: &str, select: &str| -> PathBuf {
+        let path = directory.join(name);
+        let mut file = BufWriter::new(std::fs::File::create(&path).unwrap());
+        writeln!(file, "{header}").unwrap();
+        let mut statement = connection.prepare(select).unwrap();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            writeln!(file, "{}", row.get::<_, String>(0).unwrap()).unwrap();
+        }
+        file.flush().unwrap();
+        path
+    };
+    let incidents =
+        "SELECT concat_ws(',', n, created_at, resolved_at, ifnull(priority, ''), source) FROM incident
+        WHERE resolved_at IS NOT NULL AND phase IN
+            (SELECT DISTINCT phase FROM incident WHERE resolved_at IS NOT NULL LIMIT 1)";
+    let incidents = export("incidents.csv", "n,created_at,resolved_at,priority,source", incidents);
+    let services = "SELECT label || ',' || incident FROM incident_label";
+    let services = export("services.csv", "label,incident", services);
+    let (since, until, runs) = ((now - WEEKS * 7 * DAY).to_string(), now.to_string(), RUNS.to_string());
+    let ran =
+        Command::new("node").arg(script).args([&incidents, &services]).args([&since, &until, &runs]).output();
+    let ran = ran.unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    serde_json::from_slice(&ran.stdout).unwrap()
+}
+
+/// Over histories of these sizes; beside DuckDB, if the script that asks it is there.
+pub async fn all(programs: &Programs, sizes: &[usize], duckdb: Option<&Path>) -> Vec<Figure> {
     let wasm = std::fs::read(&programs.component).unwrap();
     let mut figures = Vec::new();
     let (mut storing, mut reporting) = (Vec::new(), Vec::new());
@@ -176,11 +208,13 @@ pub async fn all(programs: &Programs, sizes: &[usize]) -> Vec<Figure> {
             theirs.push(other);
             ratios.push(other / own);
         }
+        let in_duckdb = duckdb.map(|script| in_duckdb(script, &database, directory.path(), now));
         let ours = Figure::new(name("time to restore"), "s", ours);
         reporting.push((count as f64, ours.median()));
         figures.push(if count >= 1_000_000 { ours.within(Bound::AtMost(2.0)) } else { ours });
         figures.push(Figure::new(name("the same in SQL"), "s", theirs));
         figures.push(Figure::new(name("SQL to ours"), "", ratios));
+        figures.extend(in_duckdb.map(|seconds| Figure::new(name("the same in DuckDB"), "s", seconds)));
         let mut enough = f64::INFINITY;
         for megabytes in MEMORY_MB {
             let limits = Limits { memory_bytes: megabytes * 1_000_000, ..Limits::default() };

@@ -10,18 +10,24 @@ use koalr_tests::bench::{Programs, calls, load, mttr, pages, scale, start, sync}
 async fn main() {
     let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf();
     let programs = Programs::under(&root);
+    let peer = |script: &str| {
+        let peer = root.join("benches/peers/node");
+        if !peer.join("node_modules").exists() {
+            eprintln!(
+                "what is measured beside the harness is left out: run `npm install` in {}",
+                peer.display()
+            );
+            return None;
+        }
+        Some(peer.join(script))
+    };
     let group = std::env::args().nth(1).unwrap_or_default();
     let figures = match group.as_str() {
         "calls" => calls::all(&programs, 7, 2_000).await,
         "webhooks" => {
             let here = std::env::current_exe().unwrap().display().to_string();
-            let peer = root.join("benches/peers/node");
-            let script = peer.join("server.mjs");
-            let peer = peer.join("node_modules").exists().then_some(script.as_path());
-            if peer.is_none() {
-                eprintln!("the comparison with Node is left out: run `npm install` in benches/peers/node");
-            }
-            load::all(&programs, peer, &[here, "ceiling".into()], 1.0).await
+            let peer = peer("server.mjs");
+            load::all(&programs, peer.as_deref(), &[here, "ceiling".into()], 1.0).await
         }
         "ten-minutes" => {
             let directory = tempfile::tempdir().unwrap();
@@ -34,8 +40,12 @@ async fn main() {
             load::run(&load, &load::Target::Harness(&programs), directory.path()).await
         }
         "sync" => sync::all(&programs, &[(1_000, 5), (10_000, 7), (100_000, 3)]).await,
-        "mttr" => mttr::all(&programs, &[10_000, 100_000, 1_000_000]).await,
-        "pages" => pages::all(&programs, 100_000, 10_000, 15).await,
+        "mttr" => mttr::all(&programs, &[10_000, 100_000, 1_000_000], peer("duckdb.mjs").as_deref()).await,
+        "pages" => {
+            let mut figures = pages::all(&programs, 100_000, 10_000, 15).await;
+            figures.extend(pages::all(&programs, 1_000_000, 10_000, 5).await);
+            figures
+        }
         "scale" => scale::all(&programs, 10_000, 1_000_000, 60.0).await,
         "start" => start::all(&programs, 10_000, 5).await,
         // One load, to look at: `bench load SECONDS [RATE]`.

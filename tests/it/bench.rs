@@ -63,7 +63,7 @@ async fn imports_are_measured() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_are_measured() {
-    sound(&mttr::all(&programs(), &[300]).await, 6);
+    sound(&mttr::all(&programs(), &[300], None).await, 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
