@@ -10,7 +10,8 @@ use std::time::Instant;
 use chrono::{DateTime, TimeZone, Utc};
 use koalr_host::contract::{
     Applied, Change, Delivery, Header, IncidentKey, Integration, IntegrationPre, Mode, MttrQuery, Phase,
-    Priority, Sample, SamplePage, ServiceName, Settings, StorageError, StoredIncident, Timestamp,
+    Priority, Rejection, Sample, SamplePage, ServiceName, Settings, StorageError, StoredIncident, Timestamp,
+    Verified,
 };
 use koalr_host::id::OrgId;
 use koalr_host::port::{Clock, OriginMapping, Store};
@@ -18,7 +19,7 @@ use koalr_host::sqlite::SqliteStore;
 use koalr_host::vault::{SealingKey, Secret};
 use koalr_host::{Connect, Host};
 use koalr_simulator::{Options, Simulator, sign};
-use wasmtime::component::{Component, ComponentType, Lift, Linker, Lower};
+use wasmtime::component::{Component, ComponentExportIndex, ComponentType, Instance, Lift, Linker, Lower};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::{Bound, Figure, Programs, SECRET};
@@ -59,7 +60,7 @@ impl Setup {
         let connect = Connect {
             credentials: vec![("api-key".into(), Secret::new("inc_bench".into()))],
             secrets: vec![("webhook-secret".into(), vec![Secret::new(SECRET.into())])],
-            settings: Settings::new(true),
+            settings: Settings { include_private: true, ..Settings::default() },
             origin_map: vec![OriginMapping {
                 from: "https://api.incident.io".into(),
                 to: simulator.base_url(),
@@ -114,6 +115,7 @@ struct State {
 struct Bare {
     engine: Engine,
     plugin: IntegrationPre<State>,
+    verify: ComponentExportIndex,
 }
 
 impl Bare {
@@ -129,12 +131,27 @@ impl Bare {
         let engine = Engine::new(&config).unwrap();
         let component = Component::new(&engine, wasm).unwrap();
         let linker = imports(&engine, &component).unwrap();
-        Bare { plugin: IntegrationPre::new(linker.instantiate_pre(&component).unwrap()).unwrap(), engine }
+        let connector = component.get_export_index(None, "koalr:integration/connector@0.1.0").unwrap();
+        let verify = component.get_export_index(Some(&connector), "verify-webhook").unwrap();
+        let plugin = IntegrationPre::new(linker.instantiate_pre(&component).unwrap()).unwrap();
+        Bare { plugin, verify, engine }
     }
 
     fn store(&self, setup: &Setup) -> wasmtime::Store<State> {
         let state = State { store: Arc::clone(&setup.store), org: setup.org.clone(), samples: vec![] };
         wasmtime::Store::new(&self.engine, state)
+    }
+
+    /// As the host has it: without a look at any export.
+    async fn plain(&self, store: &mut wasmtime::Store<State>) -> Instance {
+        self.plugin.instance_pre().instantiate_async(store).await.unwrap()
+    }
+
+    /// As the host calls it.
+    async fn verify(&self, store: &mut wasmtime::Store<State>, instance: &Instance, delivery: &Delivery) {
+        type Answer = (Result<Verified, Rejection>,);
+        let verify = instance.get_typed_func::<(&Delivery,), Answer>(&mut *store, self.verify).unwrap();
+        verify.call_async(store, (delivery,)).await.unwrap().0.unwrap();
     }
 
     async fn instance(&self, store: &mut wasmtime::Store<State>) -> Integration {
@@ -320,23 +337,19 @@ pub async fn all(programs: &Programs, rounds: usize, count: usize) -> Vec<Figure
                 store
             };
             let value = median(count, async || {
-                std::hint::black_box(bare.instance(&mut ready()).await);
+                std::hint::black_box(bare.plain(&mut ready()).await);
             });
             let value = value.await;
             note(instantiated, value);
             let value = median(count, async || {
                 let mut store = ready();
-                let instance = bare.instance(&mut store).await;
-                let connector = instance.koalr_integration_connector();
-                connector.call_verify_webhook(&mut store, &delivery).await.unwrap().unwrap();
+                let instance = bare.plain(&mut store).await;
+                bare.verify(&mut store, &instance, &delivery).await;
             });
             note(fresh, value.await);
             let mut store = ready();
-            let instance = bare.instance(&mut store).await;
-            let value = median(count, async || {
-                let connector = instance.koalr_integration_connector();
-                connector.call_verify_webhook(&mut store, &delivery).await.unwrap().unwrap();
-            });
+            let instance = bare.plain(&mut store).await;
+            let value = median(count, async || bare.verify(&mut store, &instance, &delivery).await);
             note(reused, value.await);
         }
         let value = median(count, async || {

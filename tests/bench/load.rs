@@ -4,6 +4,7 @@
 //! load is open: each webhook has its time, whatever became of the one before, and is measured from that time on.
 //! Without, it is closed: each connection sends the next as soon as the last is answered.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -54,7 +55,7 @@ pub struct Sender {
     address: String,
     /// The body around what changes from one delivery to the next.
     template: Arc<[String; 3]>,
-    organisations: usize,
+    organisations: Range<usize>,
     number: usize,
     sent: u64,
     stream: TcpStream,
@@ -64,11 +65,11 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// To organisations `org-0` and so on. `number` tells senders apart.
+    /// To the organisations of these numbers, `org-0` and so on. `number` tells senders apart.
     pub async fn new(
         address: &str,
         template: Arc<[String; 3]>,
-        organisations: usize,
+        organisations: Range<usize>,
         number: usize,
     ) -> Sender {
         let stream = TcpStream::connect(address).await.unwrap();
@@ -83,7 +84,8 @@ impl Sender {
         use std::io::Write;
         self.sent += 1;
         let now = Utc::now();
-        let org = (self.number + self.sent as usize * 61) % self.organisations;
+        let many = self.organisations.len();
+        let org = self.organisations.start + (self.number + self.sent as usize * 61) % many;
         let id = format!("msg_{}_{}", self.number, self.sent);
         let incident = (self.sent * 7 + self.number as u64) % INCIDENTS;
         let [a, b, c] = &*self.template;
@@ -190,7 +192,8 @@ async fn send(of: &Load, command: Command, database: Option<&Path>, template: [S
         None => 0,
     };
     // One of each first: code is loaded, organisations are known.
-    let mut first = Sender::new(&server.address, Arc::clone(&template), of.organisations, CONNECTIONS).await;
+    let mut first =
+        Sender::new(&server.address, Arc::clone(&template), 0..of.organisations, CONNECTIONS).await;
     for _ in 0..of.organisations.min(256) {
         assert_eq!(first.send().await, 204, "the server does not take webhooks");
     }
@@ -203,7 +206,8 @@ async fn send(of: &Load, command: Command, database: Option<&Path>, template: [S
     let acknowledged = Arc::new(AtomicU64::new(0));
     let mut connected = Vec::new();
     for number in 0..CONNECTIONS {
-        connected.push(Sender::new(&server.address, Arc::clone(&template), of.organisations, number).await);
+        connected
+            .push(Sender::new(&server.address, Arc::clone(&template), 0..of.organisations, number).await);
     }
     let (began, seconds, rate) = (Instant::now(), Duration::from_secs_f64(of.seconds), of.rate);
     let senders: Vec<_> = connected

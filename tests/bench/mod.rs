@@ -190,7 +190,7 @@ pub fn organisation(name: &str, api: &str, now: Timestamp) -> Organisation {
         id,
         state: OrganisationState::Live,
         connection: None,
-        settings: Settings::new(true),
+        settings: Settings { include_private: true, ..Settings::default() },
         origin_map: vec![OriginMapping { from: "https://api.incident.io".into(), to: api.to_owned() }],
         created_at: now,
         connected_at: Some(now),

@@ -67,25 +67,25 @@ fn incident(number: usize, count: usize, now: i64, draw: &mut fastrand::Rng) -> 
 /// Stores so many in the database's `org-0`, which is connected first. Seconds that storing them took.
 pub async fn fill(database: &Path, count: usize) -> f64 {
     connect(database, 1, "http://127.0.0.1:1").await;
-    store(database, count, &mut |write| write).await
+    store(database, (0..count).collect(), &mut |write| write).await
 }
 
-/// The same in a database whose `org-0` is connected, each as `dress` makes it.
+/// Those of these numbers, in this order, in a database whose `org-0` is connected; each as `dress` makes it.
 pub(super) async fn store(
     database: &Path,
-    count: usize,
+    numbers: Vec<usize>,
     dress: &mut (dyn FnMut(IncidentWrite) -> IncidentWrite + Send),
 ) -> f64 {
     let store = SqliteStore::open(database).unwrap();
     let org: OrgId = "org-0".parse().unwrap();
     let (mut draw, now) = (fastrand::Rng::with_seed(7), Utc::now().timestamp_micros());
     let mut took = 0.0;
-    for first in (0..count).step_by(PER_COMMIT) {
-        let put = |number| {
-            let incident = incident(number, count, now, &mut draw);
+    for some in numbers.chunks(PER_COMMIT) {
+        let put = |&number| {
+            let incident = incident(number, numbers.len(), now, &mut draw);
             Change::PutIncident(dress(IncidentWrite { incident, facts: vec![], revisit: false, base: None }))
         };
-        let changes = (first..count.min(first + PER_COMMIT)).map(put).collect();
+        let changes = some.iter().map(put).collect();
         let began = Instant::now();
         store.commit(&org, changes, None).await.unwrap();
         took += began.elapsed().as_secs_f64();
@@ -179,9 +179,18 @@ pub async fn all(programs: &Programs, sizes: &[usize], duckdb: Option<&Path>) ->
         let stored = Figure::new(name("storing one"), "µs", took);
         storing.push((count as f64, stored.median() * count as f64));
         figures.push(stored);
+        let shuffled = directory.path().join("shuffled.db");
+        connect(&shuffled, 1, "http://127.0.0.1:1").await;
+        let mut numbers: Vec<usize> = (0..count).collect();
+        fastrand::Rng::with_seed(5).shuffle(&mut numbers);
+        let took = store(&shuffled, numbers, &mut |write| write).await * 1e6 / count as f64;
+        figures.push(Figure::new(name("storing one, in no order"), "µs", vec![took]));
+        std::fs::remove_file(shuffled).unwrap();
         // What is still in the log has its place in it too.
         let connection = Connection::open(&database).unwrap();
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        let busy: bool =
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
+        assert!(!busy, "what is still in the log is not counted");
         let bytes = std::fs::metadata(&database).unwrap().len() as f64 / count as f64;
         figures.push(Figure::new(name("database, each"), "bytes", vec![bytes]));
 

@@ -54,7 +54,7 @@ async fn fill(database: &Path, incidents: usize, organisations: usize) {
         }
         write
     };
-    mttr::store(database, incidents, &mut dress).await;
+    mttr::store(database, (0..incidents).collect(), &mut dress).await;
     let store = Arc::new(SqliteStore::open(database).unwrap());
     let org: OrgId = "org-0".parse().unwrap();
     let now = Utc::now().timestamp_micros();

@@ -92,21 +92,23 @@ async fn fairness(programs: &Programs, seconds: f64) -> Vec<Figure> {
         let mut flood = tokio::task::JoinSet::new();
         for number in 0..if flooded { FLOOD } else { 0 } {
             let (over, mut sender) =
-                (over.clone(), Sender::new(&server.address, template.clone(), 1, number).await);
+                (over.clone(), Sender::new(&server.address, template.clone(), 0..1, number).await);
             flood.spawn(async move {
                 while !over.load(Ordering::Relaxed) {
                     sender.send().await;
                 }
             });
         }
-        // `org-0` is the one that floods, and is refused for it when its turn comes.
-        let sender = Sender::new(&server.address, template.clone(), 65, 1_000).await;
-        let (waits, _) = a_hundred_a_second(sender, seconds).await;
+        // `org-0` is the one that floods.
+        let sender = Sender::new(&server.address, template.clone(), 1..65, 1_000).await;
+        let (waits, refused) = a_hundred_a_second(sender, seconds).await;
         over.store(true, Ordering::Relaxed);
         flood.join_all().await;
         let name = if flooded { "while one organisation floods" } else { "while nobody floods" };
+        let name = format!("webhooks of others, {name}");
+        figures.push(Figure::new(format!("{name}: refused"), "", vec![refused as f64]));
         for (what, q) in [("p50", 0.5), ("p99", 0.99)] {
-            let name = format!("webhooks of others, {name}: {what}");
+            let name = format!("{name}: {what}");
             figures.push(Figure::new(name, "ms", vec![quantile(&waits, q)]));
         }
     }
@@ -139,7 +141,7 @@ async fn beside_history(
     let database = directory.join("history.db");
     mttr::fill(&database, incidents).await;
     let server = Server::start(serve(programs, &database, &directory.join("cache")));
-    let sender = Sender::new(&server.address, sample().await, 1, 0).await;
+    let sender = Sender::new(&server.address, sample().await, 0..1, 0).await;
     let (waits, refused) = a_hundred_a_second(sender, seconds).await;
     assert_eq!(refused, 0);
     let name = |what: &str| format!("webhooks beside {incidents} incidents: {what}");

@@ -29,7 +29,7 @@ pub async fn all(programs: &Programs, organisations: usize, runs: usize) -> Vec<
                 let began = Instant::now();
                 let server = Server::start(serve(programs, &database, &cache));
                 times.push(began.elapsed().as_secs_f64());
-                let mut sender = Sender::new(&server.address, sample().await, count, run).await;
+                let mut sender = Sender::new(&server.address, sample().await, 0..count, run).await;
                 assert_eq!(sender.send().await, 204);
                 first.push(began.elapsed().as_secs_f64());
                 // Polls of many organisations are due over minutes; this is what it takes to be there for them.

@@ -38,17 +38,19 @@ fn days(incidents: usize) -> u32 {
     u32::try_from(incidents * 90 / 10_000).unwrap().max(1)
 }
 
-/// Imports of these sizes, each so many times, with the provider's limits lifted; the largest but one with them too, and
-/// the largest also from an account that has so many in 90 days.
-pub async fn all(programs: &Programs, sizes: &[(usize, usize)]) -> Vec<Figure> {
+/// Imports of these sizes, each so many times, with the provider's limits lifted; that of `limited` with them too, and the
+/// largest also from an account that has so many in 90 days.
+pub async fn all(programs: &Programs, sizes: &[(usize, usize)], limited: usize) -> Vec<Figure> {
     let mut figures = Vec::new();
     let mut points = Vec::new();
     for (place, &(incidents, runs)) in sizes.iter().enumerate() {
         let usual = ("", false, days(incidents));
-        let also = match sizes.len() - place {
-            2 => Some((", the provider's limits", true, days(incidents))),
-            1 => Some((" in 90 days", false, 90)),
-            _ => None,
+        let also = if incidents == limited {
+            Some((", the provider's limits", true, days(incidents)))
+        } else if place + 1 == sizes.len() {
+            Some((" in 90 days", false, 90))
+        } else {
+            None
         };
         for (what, limited, days) in std::iter::once(usual).chain(also) {
             let mut done = Vec::new();

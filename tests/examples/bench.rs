@@ -39,7 +39,7 @@ async fn main() {
             };
             load::run(&load, &load::Target::Harness(&programs), directory.path()).await
         }
-        "sync" => sync::all(&programs, &[(1_000, 5), (10_000, 7), (100_000, 3)]).await,
+        "sync" => sync::all(&programs, &[(1_000, 5), (10_000, 7), (30_000, 3), (100_000, 3)], 10_000).await,
         "mttr" => mttr::all(&programs, &[10_000, 100_000, 1_000_000], peer("duckdb.mjs").as_deref()).await,
         "pages" => {
             let mut figures = pages::all(&programs, 100_000, 10_000, 15).await;

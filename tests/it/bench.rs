@@ -58,12 +58,12 @@ async fn webhooks_are_measured() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn imports_are_measured() {
-    sound(&sync::all(&programs(), &[(10, 1), (20, 1)]).await, 16);
+    sound(&sync::all(&programs(), &[(10, 1), (20, 1)], 10).await, 16);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_are_measured() {
-    sound(&mttr::all(&programs(), &[300], None).await, 6);
+    sound(&mttr::all(&programs(), &[300], None).await, 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +73,7 @@ async fn pages_are_measured() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_organisations_are_measured() {
-    sound(&scale::all(&programs(), 20, 300, 1.5).await, 10);
+    sound(&scale::all(&programs(), 20, 300, 1.5).await, 12);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -264,7 +264,7 @@ pub(crate) fn connect_with(key: &str, base_url: &str) -> Connect {
     Connect {
         credentials: vec![("api-key".into(), Secret::new(key.into()))],
         secrets: vec![("webhook-secret".into(), vec![Secret::new(SECRET.into())])],
-        settings: Settings::new(true),
+        settings: Settings { include_private: true, ..Settings::default() },
         origin_map: vec![OriginMapping { from: "https://api.incident.io".into(), to: base_url.into() }],
     }
 }

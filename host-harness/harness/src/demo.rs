@@ -119,7 +119,7 @@ async fn load(database: &Database) -> Result<Host> {
 }
 
 fn connection_to(simulator: &Simulator) -> Connect {
-    let settings = Settings::new(true);
+    let settings = Settings { include_private: true, ..Settings::default() };
     let secret = |text: &str| Secret::new(text.to_string());
     Connect {
         credentials: vec![(connect::API_KEY.into(), secret(API_KEY))],

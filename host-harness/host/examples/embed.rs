@@ -40,7 +40,7 @@ async fn main() -> anyhow::Result<()> {
             Connect {
                 credentials: vec![("api-key".into(), Secret::new(std::env::var("INCIDENTIO_API_KEY")?))],
                 secrets: vec![],
-                settings: Settings::new(true),
+                settings: Settings { include_private: true, ..Settings::default() },
                 origin_map: origin_map.into_iter().collect(),
             },
         )

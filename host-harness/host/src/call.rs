@@ -1,8 +1,8 @@
 //! One call into an instance, and how it can end other than well.
 //!
 //! A call is bounded three ways: by the time that the guest computes, by the wall clock, and by memory. An instance in
-//! which a call ended other than well is never entered again. One in which it ended well may be, for another call of
-//! the same organisation, where the caller kept it; nobody else can have it.
+//! which a call ended other than well is never entered again. One in which it ended well may be, by another call of the
+//! same connection of the same organisation, where the caller kept it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,8 +11,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::{ComponentNamedList, Instance, Lift, Lower};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
+use crate::contract::Timestamp;
 use crate::engine::{Engine, Lane, Saturated, TICK};
 use crate::guest::GuestState;
+use crate::id::OrgId;
 use crate::limits::Limits;
 use crate::plugin::{Function, Plugin};
 
@@ -86,16 +88,18 @@ impl Counters {
     }
 }
 
-/// Calls that one instance serves at most: what a guest does not give back is given back for it.
-const CALLS: u32 = 32;
+/// Calls that one instance serves at most: what a guest does not free is freed with it.
+const MOST_CALLS: u32 = 32;
 /// An instance whose memory grew beyond this, in bytes, serves no other call.
-const ROOMY: usize = 4 << 20;
+const MOST_KEPT_MEMORY: usize = 4 << 20;
 
-/// A store with a slot of the engine's, and the instance in it, if there is one yet.
+/// A store in a slot of the engine's, and the instance in it, if there is one yet.
 pub(crate) struct Slot {
     // Before the permit, because it holds what the permit is for.
     store: Store<GuestState>,
     instance: Option<Instance>,
+    /// The connection whose call it served last.
+    whose: Option<(OrgId, Option<Timestamp>)>,
     calls: u32,
     limits: Limits,
     _permit: OwnedSemaphorePermit,
@@ -110,6 +114,7 @@ impl Slot {
         state: GuestState,
     ) -> Result<Slot, Saturated> {
         let permit = engine.admit(lane, limits.admission).await?;
+        let whose = state.whose();
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.ceiling);
         store.set_max_component_handles(limits.handles);
@@ -123,26 +128,32 @@ impl Slot {
             // Lets others run, and lets the wall clock stop a guest that only computes.
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
         });
-        Ok(Slot { store, instance: None, calls: 0, limits, _permit: permit })
+        Ok(Slot { store, instance: None, whose, calls: 0, limits, _permit: permit })
     }
 
-    /// Lets go of all that the last call had, and waits for another of the same organisation; `None` if the instance
-    /// has served for long enough.
-    pub(crate) fn rest(mut self, idle: GuestState) -> Option<Slot> {
-        let spent = self.calls >= CALLS || self.store.data().ceiling.reached > ROOMY;
-        *self.store.data_mut() = idle;
-        (!spent).then_some(self)
+    /// Lets go of all that the last call was given, and waits for another. `None` if the instance has served for long
+    /// enough, grew, or still holds something of the host's, which would be in the way of the next.
+    pub(crate) fn keep(mut self) -> Option<Slot> {
+        let state = self.store.data_mut();
+        let held = state.forget();
+        let grew = state.ceiling.reached > MOST_KEPT_MEMORY;
+        (self.calls < MOST_CALLS && !grew && !held).then_some(self)
     }
 
-    /// For another call.
-    pub(crate) fn again(mut self, state: GuestState) -> Slot {
+    /// Whether this call is of the same connection: what was connected anew is to be seen as it is now.
+    pub(crate) fn serves(&self, state: &GuestState) -> bool {
+        self.whose.is_some() && self.whose == state.whose()
+    }
+
+    /// For another call, which it [serves](Slot::serves).
+    pub(crate) fn reuse(mut self, state: GuestState) -> Slot {
         *self.store.data_mut() = state;
         self
     }
 
     /// Calls this function of the plugin's. The slot is given back if that ended well.
     pub(crate) async fn call<P, R>(
-        mut self,
+        self,
         wall: Duration,
         plugin: &Plugin,
         function: Function,
@@ -159,25 +170,29 @@ impl Slot {
                 Some(instance) => instance,
                 None => plugin.pre.instantiate_async(&mut *store).await?,
             };
-            // This one alone: finding all of them takes as long as some calls do.
-            let typed = instance.get_typed_func::<P, (R,)>(&mut *store, plugin.export(function)?)?;
-            Ok((typed.call_async(store, params).await?.0, instance))
+            // This one alone: to find all of them takes as long as some calls do.
+            match instance.get_typed_func::<P, (R,)>(&mut *store, plugin.export(function)) {
+                Ok(found) => Ok(Ok((found.call_async(store, params).await?.0, instance))),
+                Err(error) => Ok(Err(error)),
+            }
         };
-        let (answer, instance) = self.run(wall, call).await?;
-        self.instance = Some(instance);
-        self.calls += 1;
-        Ok((answer, self))
+        let (ended, mut slot) = self.run(wall, call).await?;
+        // All of them were found, with their types, when it was loaded.
+        let (answer, instance) = ended.map_err(|error| CallError::Host(format!("{error:#}")))?;
+        slot.instance = Some(instance);
+        slot.calls += 1;
+        Ok((answer, slot))
     }
 
-    /// Runs what it is to run, within its bounds.
-    pub(crate) async fn run<T, F>(&mut self, wall: Duration, call: F) -> Result<T, CallError>
+    /// Runs what is to be run, within its bounds. The slot is given back if that ended well.
+    pub(crate) async fn run<T, F>(mut self, wall: Duration, call: F) -> Result<(T, Slot), CallError>
     where
         F: AsyncFnOnce(&mut Store<GuestState>) -> wasmtime::Result<T>,
     {
         self.store.set_hostcall_fuel(self.limits.hostcall_bytes);
         self.store.set_epoch_deadline(1);
         match tokio::time::timeout(wall, call(&mut self.store)).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(answer)) => Ok((answer, self)),
             Ok(Err(error)) => Err(classify(&error, self.store.data(), self.limits)),
             Err(_) => Err(CallError::TimedOut(wall)),
         }

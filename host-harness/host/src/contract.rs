@@ -43,10 +43,15 @@ pub use bindings::koalr::integration::types::{
 /// Microseconds since 1970-01-01T00:00:00Z.
 pub type Timestamp = i64;
 
-impl Settings {
-    /// Severities by the rules, the usual service fields and length of history; with private incidents or without.
-    pub fn new(include_private: bool) -> Settings {
-        Settings { severity_overrides: vec![], service_fields: vec![], include_private, history_days: None }
+/// Severities by the rules, the usual service fields and length of history, no private incidents.
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            severity_overrides: vec![],
+            service_fields: vec![],
+            include_private: false,
+            history_days: None,
+        }
     }
 }
 

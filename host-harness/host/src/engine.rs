@@ -1,7 +1,7 @@
 //! The wasmtime engine: pooled slots, an epoch ticker, admission.
 //!
-//! One engine serves every plugin and every organisation. A slot holds one running instance; a call waits for a
-//! slot for a bounded time and is refused afterwards, so that load never turns into memory.
+//! One engine serves every plugin and every organisation. A slot holds one instance; a call waits for a slot for a
+//! bounded time and is refused afterwards, so that load never turns into memory.
 
 use std::sync::Arc;
 use std::time::Duration;

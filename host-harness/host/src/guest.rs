@@ -57,6 +57,8 @@ pub(crate) struct Scope {
     pub(crate) plugin: Arc<str>,
     pub(crate) call: Function,
     pub(crate) org: OrgId,
+    /// When that was connected, for calls that write.
+    pub(crate) connected_at: Option<Timestamp>,
     pub(crate) records: Arc<dyn Records>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) names: Names,
@@ -111,6 +113,19 @@ impl GuestState {
             ticks: 0,
             ahead: None,
         }
+    }
+
+    /// Whose call this is, and of which connection.
+    pub(crate) fn whose(&self) -> Option<(OrgId, Option<Timestamp>)> {
+        self.scope.as_ref().map(|scope| (scope.org.clone(), scope.connected_at))
+    }
+
+    /// Lets go of all that the call was given. True if the guest still holds something of the host's.
+    pub(crate) fn forget(&mut self) -> bool {
+        self.scope = None;
+        self.ahead = None;
+        self.egress.forget();
+        !self.table.is_empty()
     }
 
     fn storage(&self, wanted: Access) -> Result<&Scope, StorageError> {
@@ -419,7 +434,7 @@ mod tests {
             Ok(run.call_async(store, ()).await?.0)
         };
         let slot = crate::call::Slot::new(&engine, limits, crate::engine::Lane::Work, state).await;
-        slot.unwrap().run(limits.wall, call).await
+        slot.unwrap().run(limits.wall, call).await.map(|(answer, _)| answer)
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! The host for its embedder: connect organisations, receive their webhooks, sync, and ask for time to restore.
 //!
 //! One [`Host`] runs one plugin for many organisations over one store. Every method names the organisation it
-//! acts for; none keeps anything about it in memory for longer than a second, so several processes can share a store.
+//! acts for; none keeps what it knows of it for longer than a second, so several processes can share a store.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -193,7 +193,8 @@ impl HostBuilder {
         self
     }
 
-    /// How many calls run at a time, verification of webhooks not counted. Default 160.
+    /// How many instances there are at a time, those that verify webhooks not counted: calls that run, and what waits
+    /// for an organisation's next delivery. Default 160.
     #[must_use]
     pub fn slots(mut self, slots: u32) -> Self {
         self.slots = slots;
@@ -763,8 +764,7 @@ impl Host {
             Outcome::Ignored(why) => Outcome::Ignored(cut(&why)),
             outcome => outcome,
         };
-        let idle = GuestState::new(None, self.egress(Vec::new()), self.limits);
-        Ok((outcome, slot.rest(idle)))
+        Ok((outcome, slot.keep()))
     }
 
     /// One bounded step of catching up. Callers that want the schedule's leases and backoff use
@@ -924,10 +924,12 @@ impl Host {
         (R,): ComponentNamedList + Lift,
     {
         let function = scope.call;
-        let state = GuestState::new(Some(scope), self.egress(allowed), self.limits);
+        let egress = Egress::new(self.client.clone(), allowed, self.limits);
+        let state = GuestState::new(Some(scope), egress, self.limits);
+        let kept = kept.filter(|slot| slot.serves(&state));
         let ended = async {
             let slot = match kept {
-                Some(kept) => kept.again(state),
+                Some(slot) => slot.reuse(state),
                 None => Slot::new(&self.engine, self.limits, lane, state).await?,
             };
             slot.call(wall, plugin, function, params).await
@@ -935,10 +937,6 @@ impl Host {
         let ended = ended.await;
         self.usage.note(ended.as_ref().err());
         ended
-    }
-
-    fn egress(&self, allowed: Vec<Allowed>) -> Egress {
-        Egress::new(self.client.clone(), allowed, self.limits)
     }
 
     fn scope(
@@ -954,6 +952,7 @@ impl Host {
             plugin: Arc::clone(&plugin.name),
             call,
             org: org.clone(),
+            connected_at: None,
             records: Arc::clone(&self.store) as Arc<dyn Records>,
             store: Arc::clone(&self.store),
             names: match &self.importer {
@@ -992,6 +991,7 @@ impl Host {
             return Err(HostError::Disconnected(org.clone()));
         }
         let scope = self.scope(plugin, org, call, access, Vec::new(), completes);
+        let scope = Scope { connected_at: organisation.connected_at, ..scope };
         let allowed = with_credentials(
             plugin,
             allowed(plugin, &organisation.origin_map).map_err(MappingError::Invalid)?,

@@ -57,9 +57,6 @@ pub struct Surface {
     pub exports: Vec<String>,
 }
 
-/// The interface whose functions those are.
-const CONNECTOR: &str = "koalr:integration/connector@0.1.0";
-
 /// A function that the contract has components export, `describe` aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Function {
@@ -74,17 +71,6 @@ pub(crate) enum Function {
 }
 
 impl Function {
-    const ALL: [Function; 8] = [
-        Function::Connect,
-        Function::VerifyWebhook,
-        Function::HandleEvent,
-        Function::Poll,
-        Function::Rederive,
-        Function::Backfill,
-        Function::MapSeverity,
-        Function::ComputeMttr,
-    ];
-
     /// As the contract calls it.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -103,7 +89,7 @@ impl Function {
 /// A component that is ready to be called. Cheap to clone through [`Arc`].
 pub struct Plugin {
     pub(crate) pre: InstancePre<GuestState>,
-    exports: Vec<(Function, ComponentExportIndex)>,
+    exports: [ComponentExportIndex; 8],
     pub(crate) name: Arc<str>,
     pub(crate) origins: Vec<Origin>,
     descriptor: Descriptor,
@@ -154,7 +140,7 @@ impl Plugin {
             instance.koalr_integration_connector().call_describe(store).await
         };
         let slot = Slot::new(engine, *limits, Lane::Work, state).await.map_err(CallError::from);
-        let descriptor = slot?.run(limits.verify_wall, describe).await?;
+        let (descriptor, _) = slot?.run(limits.verify_wall, describe).await?;
 
         let origins = descriptor.origins.iter().map(|origin| origin.parse());
         let origins = origins.collect::<Result<Vec<Origin>, InvalidOrigin>>()?;
@@ -166,7 +152,7 @@ impl Plugin {
         }
         let digest = hex(&Sha256::digest(wasm));
         Ok(Plugin {
-            exports: exports(&component),
+            exports: exports(&component).map_err(LoadError::Link)?,
             pre: pre.instance_pre().clone(),
             name: descriptor.name.as_str().into(),
             origins,
@@ -179,10 +165,19 @@ impl Plugin {
     }
 
     /// Where the component has this function.
-    pub(crate) fn export(&self, function: Function) -> wasmtime::Result<ComponentExportIndex> {
-        let found = self.exports.iter().find(|(known, _)| *known == function);
-        let missing = || wasmtime::Error::msg(format!("the component does not export {}", function.name()));
-        Ok(found.ok_or_else(missing)?.1)
+    pub(crate) fn export(&self, function: Function) -> ComponentExportIndex {
+        let [connect, verify_webhook, handle_event, poll, rederive, backfill, map_severity, compute_mttr] =
+            self.exports;
+        match function {
+            Function::Connect => connect,
+            Function::VerifyWebhook => verify_webhook,
+            Function::HandleEvent => handle_event,
+            Function::Poll => poll,
+            Function::Rederive => rederive,
+            Function::Backfill => backfill,
+            Function::MapSeverity => map_severity,
+            Function::ComputeMttr => compute_mttr,
+        }
     }
 
     /// What the component says of itself.
@@ -236,14 +231,27 @@ fn dependencies(wasm: &[u8]) -> Vec<Dependency> {
     list.unwrap_or_default().lines().filter_map(of).collect()
 }
 
-/// Where the component has the contract's functions.
-fn exports(component: &Component) -> Vec<(Function, ComponentExportIndex)> {
+/// The interface of those functions.
+const CONNECTOR: &str = "koalr:integration/connector@0.1.0";
+
+/// Where the component has each function, in the order of [`Function`].
+fn exports(component: &Component) -> wasmtime::Result<[ComponentExportIndex; 8]> {
     let interface = component.get_export_index(None, CONNECTOR);
     let find = |function: Function| {
         let index = component.get_export_index(interface.as_ref(), function.name());
-        index.map(|index| (function, index))
+        let missing = || wasmtime::Error::msg(format!("{CONNECTOR} lacks {}", function.name()));
+        index.ok_or_else(missing)
     };
-    Function::ALL.into_iter().filter_map(find).collect()
+    Ok([
+        find(Function::Connect)?,
+        find(Function::VerifyWebhook)?,
+        find(Function::HandleEvent)?,
+        find(Function::Poll)?,
+        find(Function::Rederive)?,
+        find(Function::Backfill)?,
+        find(Function::MapSeverity)?,
+        find(Function::ComputeMttr)?,
+    ])
 }
 
 fn surface(engine: &Engine, component: &Component) -> Surface {

@@ -397,7 +397,7 @@ mod tests {
             id: org.clone(),
             state: crate::port::OrganisationState::Live,
             connection: None,
-            settings: crate::contract::Settings::new(true),
+            settings: crate::contract::Settings::default(),
             origin_map: vec![],
             created_at: 0,
             connected_at: None,

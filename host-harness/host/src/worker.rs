@@ -28,8 +28,8 @@ const FILL_AFTER: Duration = Duration::from_millis(5);
 const PRESSED: u32 = 16;
 /// What has been applied for so long waits for something.
 const SLOW: Duration = Duration::from_secs(1);
-/// How long an instance waits for another delivery of its organisation.
-const KEPT: Duration = Duration::from_secs(1);
+/// How long an instance waits for another delivery of its organisation, before the next look at those that wait.
+const IDLE: Duration = Duration::from_secs(1);
 /// How long to wait after what deliveries led to could not be noted.
 const NOTE_AGAIN: Duration = Duration::from_secs(1);
 /// How long an idle worker sleeps at most, so that retries and other processes' deliveries are seen.
@@ -56,8 +56,8 @@ type Ended = (Lease, String);
 /// How an attempt ended: what is to be noted of it, and the instance, if it can be kept.
 type Attempt = (Result<Option<Ended>, StoreError>, Option<Slot>);
 
-/// Instances that an organisation's next delivery is applied in, the one that has waited for longest first. A fresh one
-/// for each would be a good part of what it costs.
+/// Instances that an organisation's next delivery is applied in, the one that has waited for longest first: with a fresh
+/// one for each, fewer are applied.
 #[derive(Default)]
 struct Kept(VecDeque<(OrgId, Instant, Slot)>);
 
@@ -71,16 +71,21 @@ impl Kept {
         self.0.remove(place).map(|(.., slot)| slot)
     }
 
-    /// Of those that have waited for longest, all but so many go.
-    fn shrink(&mut self, most: usize) {
+    /// Takes out all but so many, those that have waited for longest.
+    fn shrink(&mut self, most: usize) -> Vec<(OrgId, Instant, Slot)> {
         let over = self.0.len().saturating_sub(most);
-        self.0.drain(..over);
+        self.0.drain(..over).collect()
     }
 
-    /// Those that have waited for long go.
+    /// When the next has waited for long enough.
+    fn over_at(&self) -> Option<Instant> {
+        self.0.front().map(|(_, since, _)| *since + IDLE)
+    }
+
+    /// Those that have waited for long enough go.
     fn sweep(&mut self) {
         let now = Instant::now();
-        self.0.retain(|(_, since, _)| now.duration_since(*since) < KEPT);
+        self.0.retain(|(_, since, _)| now.duration_since(*since) < IDLE);
     }
 }
 
@@ -113,6 +118,12 @@ struct Held {
 fn most(slots: u32, pressed: bool) -> u32 {
     let most = slots.saturating_sub(slots.div_ceil(4)).max(1);
     if pressed { most.min(PRESSED) } else { most }
+}
+
+/// Instances that may wait beside so many that are at work: a quarter of the slots is for other calls.
+fn room(slots: u32, applying: u32) -> usize {
+    let room = slots.saturating_sub(slots.div_ceil(4)).saturating_sub(applying);
+    usize::try_from(room).unwrap_or(usize::MAX)
 }
 
 /// Deliveries of one incident.
@@ -221,10 +232,13 @@ impl InHand {
     fn begin(&mut self, worker: &InboxWorker, delivery: LeasedDelivery, line: Option<Line>) {
         let (worker, lease) = (worker.clone(), delivery.lease.clone());
         let kept = self.kept.take(&lease.org);
-        // They have slots too.
-        let free = most(worker.host.slots(), false).saturating_sub(self.applying().saturating_add(1));
-        self.kept.shrink(usize::try_from(free).unwrap_or(usize::MAX));
-        let task = self.applying.spawn(async move { worker.apply(&delivery, kept).await });
+        let room = room(worker.host.slots(), self.applying().saturating_add(1));
+        let spent = self.kept.shrink(room);
+        let task = self.applying.spawn(async move {
+            // Its memory is wiped here, where others do not wait for it.
+            drop(spent);
+            worker.apply(&delivery, kept).await
+        });
         self.leases.insert(task.id(), Held { lease, line, since: Instant::now() });
     }
 
@@ -250,6 +264,7 @@ impl InHand {
                 () = tokio::time::sleep_until(self.note_at), if self.noting.is_empty() && !self.ended.is_empty() => {
                     self.note(worker);
                 }
+                () = tokio::time::sleep_until(self.kept.over_at().unwrap_or(self.renew_at)) => self.kept.sweep(),
                 () = tokio::time::sleep_until(self.renew_at) => {
                     self.renew_at = Instant::now() + BEAT;
                     let (store, now) = (worker.host.store(), worker.host.clock().now());
@@ -270,7 +285,9 @@ impl InHand {
             Err(error) => (error.id(), Ok(()), None),
         };
         if let Some(Held { lease, line, .. }) = self.leases.remove(&id) {
-            if let Some(slot) = slot {
+            if let Some(slot) = slot
+                && self.kept.0.len() < room(worker.host.slots(), self.applying())
+            {
                 self.kept.put(&lease.org, slot);
             }
             if let Some(held) = self.busy.get_mut(&lease.org) {
@@ -301,6 +318,7 @@ impl InHand {
 
     /// Lets what is being applied end within the grace, and answers the leases of the rest.
     async fn end(mut self, worker: &InboxWorker, grace: Duration) -> Vec<Lease> {
+        drop(self.kept.shrink(0));
         let waiting = self.lines.drain().flat_map(|(_, waiting)| waiting);
         let mut unfinished: Vec<Lease> = waiting.map(|delivery| delivery.lease).collect();
         let ending = async {
@@ -507,6 +525,13 @@ mod tests {
         assert_eq!(in_hand.hands(160, true).free, PRESSED);
         assert!(in_hand.is_low(160, true));
         assert_eq!(in_hand.hands(160, false).free, 120 - PRESSED);
+    }
+
+    #[test]
+    fn what_waits_leaves_a_quarter_of_the_slots_to_other_calls() {
+        assert_eq!([room(160, 0), room(160, 16), room(160, 120), room(160, 130)], [120, 104, 0, 0]);
+        // Of one slot nothing is kept.
+        assert_eq!([room(1, 0), room(2, 0), room(2, 1)], [0, 1, 0]);
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl Account {
         self.living(position)
     }
 
-    /// What `count` answers for this list, asked once until the account moves.
+    /// What `count` answers for this list, which is not asked again until the account moves or another is counted.
     pub(crate) fn counted(&self, list: &str, count: impl FnOnce() -> usize) -> usize {
         let mut last = self.counted.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match &*last {
@@ -403,6 +403,7 @@ impl Account {
         message: Option<String>,
         merged_into: Option<String>,
     ) -> usize {
+        self.moves += 1;
         let slot = self.updates.len();
         let (id, item_id, log_id) =
             (ulid(&mut self.rng, at), ulid(&mut self.rng, at), ulid(&mut self.rng, at));

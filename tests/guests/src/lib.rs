@@ -263,6 +263,8 @@ impl contract::Guest for Guest {
         match delivery.body.as_slice() {
             b"trap" => trap(),
             b"keep" => core::mem::forget(core::hint::black_box(alloc::vec![1_u8; 5 << 20])),
+            b"hold" => core::mem::forget(wasi::http::types::Fields::new()),
+            b"refuse" => return nothing(),
             _ => {}
         }
         let calls = CALLS.fetch_add(1, Ordering::Relaxed) + 1;

@@ -105,7 +105,7 @@ async fn try_new(console: &Console, form: &NewConnection) -> Answer<OrgId> {
     // One that was disconnected goes on as it was set.
     let (settings, mut origin_map) = match known {
         Some(known) => (Settings { include_private, ..known.settings }, known.origin_map),
-        None => (Settings::new(include_private), vec![]),
+        None => (Settings { include_private, ..Settings::default() }, vec![]),
     };
     OriginMapping::add(&mut origin_map, console.setup.origin_map.clone());
     let connect = Connect { credentials: vec![(API_KEY.into(), key)], secrets: vec![], settings, origin_map };

@@ -63,6 +63,11 @@ impl Egress {
         }
     }
 
+    /// From now on no request is admitted, and no credential is here.
+    pub(crate) fn forget(&mut self) {
+        self.allowed = Arc::default();
+    }
+
     /// Judges and rewrites a request; nothing is sent.
     fn admit(&self, request: http::Request<WasiBody>) -> Result<(http::Request<WasiBody>, bool), Error> {
         let (mut parts, body) = request.into_parts();

@@ -27,7 +27,7 @@ pub struct OriginMapping {
 }
 
 impl OriginMapping {
-    /// Adds mappings, each in the place of one of the same origin.
+    /// Adds mappings; one that there was of the same origin goes.
     pub fn add(map: &mut Vec<OriginMapping>, new: Vec<OriginMapping>) {
         map.retain(|kept| new.iter().all(|new| new.from != kept.from));
         map.extend(new);

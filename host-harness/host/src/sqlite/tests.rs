@@ -51,7 +51,8 @@ fn org(id: &str) -> OrgId {
 }
 
 fn organisation(id: &str, state: OrganisationState) -> Organisation {
-    let settings = Settings { history_days: Some(30), ..Settings::new(true) };
+    let settings =
+        Settings { history_days: Some(30), ..Settings { include_private: true, ..Settings::default() } };
     Organisation {
         id: org(id),
         state,

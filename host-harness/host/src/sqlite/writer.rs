@@ -1,9 +1,9 @@
 //! The one thread that writes, and its group commit.
 //!
 //! Everything that waits when the thread is free goes into one transaction with one sync, and is answered after the
-//! commit, so that no answer precedes durability. Where a piece of work fails, which is seldom, the transaction is done
-//! again with each piece in a savepoint of its own: one around every piece would cost all of them a copy of each page
-//! that they write.
+//! commit, so that no answer precedes durability. Where a piece of work fails, the transaction is done again with each
+//! piece in a savepoint of its own, and the next groups are done so from the start: a savepoint costs a copy of each
+//! page that is written in it, which most groups need not pay.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -17,6 +17,8 @@ use crate::port::StoreError;
 
 /// Pieces of work that share a transaction at most, which bounds how long the first of them waits.
 const GROUP: usize = 256;
+/// Groups that are done with savepoints from the start after one that had to be done again.
+const WARY: u32 = 64;
 /// Pieces of work that wait at most; more callers wait for room.
 const QUEUE: usize = 1024;
 
@@ -109,12 +111,12 @@ where
 
 fn write_all(connection: &Connection, path: &Path, mut waiting: mpsc::Receiver<Box<dyn Task>>) {
     let mut group = Vec::with_capacity(GROUP);
-    let mut promised = None;
+    let (mut promised, mut wary) = (None, 0);
     while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
         let wanted = group.iter().map(|task| task.durability()).max();
         let ended = promise(connection, &mut promised, wanted)
             .map_err(|error| judge(path, &error))
-            .and_then(|()| write_group(connection, path, &mut group));
+            .and_then(|()| write_group(connection, path, &mut group, &mut wary));
         if !connection.is_autocommit()
             && let Err(error) = connection.execute_batch("ROLLBACK")
         {
@@ -141,22 +143,31 @@ fn promise(
     Ok(())
 }
 
-fn write_group(connection: &Connection, path: &Path, group: &mut [Box<dyn Task>]) -> Result<()> {
+fn write_group(
+    connection: &Connection,
+    path: &Path,
+    group: &mut [Box<dyn Task>],
+    wary: &mut u32,
+) -> Result<()> {
     let execute = |sql: &str| execute(connection, sql).map_err(|error| judge(path, &error));
     execute("BEGIN IMMEDIATE")?;
-    let Some(failure) = group.iter_mut().find_map(|task| task.run(connection, path)) else {
-        return execute("COMMIT");
-    };
-    // After some failures, a full disk among them, SQLite has rolled back the whole transaction: nothing of the group
-    // was written, and this is why.
-    if connection.is_autocommit() {
-        return Err(failure);
+    if *wary == 0 {
+        let Some(failure) = group.iter_mut().find_map(|task| task.run(connection, path)) else {
+            return execute("COMMIT");
+        };
+        // After some failures, a full disk among them, SQLite has rolled back the whole transaction: nothing of the
+        // group was written, and this is why.
+        if connection.is_autocommit() {
+            return Err(failure);
+        }
+        execute("ROLLBACK")?;
+        if group.len() == 1 {
+            return Ok(());
+        }
+        *wary = WARY;
+        execute("BEGIN IMMEDIATE")?;
     }
-    execute("ROLLBACK")?;
-    if group.len() == 1 {
-        return Ok(());
-    }
-    execute("BEGIN IMMEDIATE")?;
+    *wary = wary.saturating_sub(1);
     for task in group {
         execute("SAVEPOINT piece")?;
         if let Some(failure) = task.run(connection, path) {
