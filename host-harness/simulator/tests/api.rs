@@ -52,6 +52,27 @@ async fn naming_one_default_does_not_lift_the_other() {
 }
 
 #[tokio::test]
+async fn every_page_tells_how_many_there_are_now() {
+    let (simulator, client) = simulator(30, 3).await;
+    let living = format!("/v2/incidents?{}", everything());
+    let closed = "/v2/incidents?status_category[one_of]=closed&mode[one_of]=standard";
+    let total = async |path: &str| {
+        let page = client.get(path).await.body;
+        page["pagination_meta"]["total_record_count"].as_u64().unwrap()
+    };
+    let mut told = Vec::new();
+    let id = simulator.declare(NewIncident { name: "new".into(), ..NewIncident::default() }, now()).unwrap();
+    told.push((total(&living).await, total(closed).await));
+    let change = Change { status: Some("Closed".into()), ..Change::default() };
+    simulator.update(&id, change, now()).unwrap();
+    told.push((total(&living).await, total(closed).await));
+    simulator.delete(&id).unwrap();
+    told.push((total(&living).await, total(closed).await));
+    let (all, over) = told[2];
+    assert_eq!(told, [(all + 1, over), (all + 1, over + 1), (all, over)]);
+}
+
+#[tokio::test]
 async fn paging_visits_every_incident_once_in_either_order() {
     let (simulator, client) = simulator(260, 3).await;
     for (order, page_size) in
