@@ -312,10 +312,7 @@ async fn an_instance_that_failed_or_keeps_something_serves_no_other_delivery() {
 async fn what_was_connected_anew_is_served_by_a_new_instance() {
     let guest = Guest::new(Limits::default()).await;
     let (bench, org) = (&guest.bench, &guest.bench.org);
-    let worker = InboxWorker::new(bench.host.clone());
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let working =
-        tokio::spawn(async move { worker.run(async { drop(stopped.await) }, Duration::ZERO).await });
+    let (stop, working) = at_work(bench);
     let mut led_to = Vec::new();
     for id in ["first", "again", "anew"] {
         if id == "anew" {

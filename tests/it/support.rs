@@ -297,3 +297,12 @@ pub(crate) async fn eventually(reached: impl AsyncFn() -> bool) {
     };
     tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap();
 }
+
+/// A worker that goes on until the first is dropped, and what it is gone with.
+pub(crate) fn at_work(bench: &Bench) -> (tokio::sync::oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
+    let worker = InboxWorker::new(bench.host.clone());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let working =
+        tokio::spawn(async move { worker.run(async { drop(stopped.await) }, Duration::ZERO).await });
+    (stop, working)
+}

@@ -5,21 +5,11 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use koalr_host::contract::Phase;
 use koalr_host::port::{Accepted, Clock, DeliveryFilter, DeliveryState, JobKind, NewDelivery};
-use koalr_host::worker::InboxWorker;
 use koalr_host::{Limits, ReceiveError};
 use koalr_simulator::{Change, Effect, Fault, HeaderFamily, Mode, NewIncident, Simulator};
 use serde_json::{Value, json};
 
 use crate::support::*;
-
-/// A worker that goes on until the first is dropped, and what it is gone with.
-fn at_work(bench: &Bench) -> (tokio::sync::oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
-    let worker = InboxWorker::new(bench.host.clone());
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let working =
-        tokio::spawn(async move { worker.run(async { drop(stopped.await) }, Duration::ZERO).await });
-    (stop, working)
-}
 
 fn new_incident(simulator: &Simulator, private: bool) -> NewIncident {
     NewIncident {

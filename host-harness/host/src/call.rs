@@ -16,7 +16,7 @@ use crate::engine::{Engine, Lane, Saturated, TICK};
 use crate::guest::GuestState;
 use crate::id::OrgId;
 use crate::limits::Limits;
-use crate::plugin::{Function, Plugin};
+use crate::plugin::{Export, Plugin};
 
 /// Why a call gave no answer. The guest's effects up to then are those that it committed.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +88,14 @@ impl Counters {
     }
 }
 
+/// What a function of the contract is called with: a tuple.
+pub(crate) trait Params: ComponentNamedList + Lower + Send + Sync {}
+impl<T: ComponentNamedList + Lower + Send + Sync> Params for T {}
+
+/// What a function of the contract answers.
+pub(crate) trait Answer: Lift + Send + Sync + 'static {}
+impl<T: Lift + Send + Sync + 'static> Answer for T {}
+
 /// Calls that one instance serves at most: what a guest does not free is freed with it.
 const MOST_CALLS: u32 = 32;
 /// An instance whose memory grew beyond this, in bytes, serves no other call.
@@ -98,7 +106,7 @@ pub(crate) struct Slot {
     // Before the permit, because it holds what the permit is for.
     store: Store<GuestState>,
     instance: Option<Instance>,
-    /// The connection whose call it served last.
+    /// Of one that was kept: the organisation whose calls it serves, and when that was connected.
     whose: Option<(OrgId, Option<Timestamp>)>,
     calls: u32,
     limits: Limits,
@@ -114,7 +122,6 @@ impl Slot {
         state: GuestState,
     ) -> Result<Slot, Saturated> {
         let permit = engine.admit(lane, limits.admission).await?;
-        let whose = state.whose();
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.ceiling);
         store.set_max_component_handles(limits.handles);
@@ -128,21 +135,27 @@ impl Slot {
             // Lets others run, and lets the wall clock stop a guest that only computes.
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
         });
-        Ok(Slot { store, instance: None, whose, calls: 0, limits, _permit: permit })
+        Ok(Slot { store, instance: None, whose: None, calls: 0, limits, _permit: permit })
     }
 
     /// Lets go of all that the last call was given, and waits for another. `None` if the instance has served for long
     /// enough, grew, or still holds something of the host's, which would be in the way of the next.
     pub(crate) fn keep(mut self) -> Option<Slot> {
         let state = self.store.data_mut();
-        let held = state.forget();
-        let grew = state.ceiling.reached > MOST_KEPT_MEMORY;
-        (self.calls < MOST_CALLS && !grew && !held).then_some(self)
+        let scope = state.forget()?;
+        let spent = state.holds_any() || state.ceiling.reached > MOST_KEPT_MEMORY;
+        self.whose = Some((scope.org, scope.connected_at));
+        (self.calls < MOST_CALLS && !spent).then_some(self)
+    }
+
+    /// Of one that was kept: whose calls it serves.
+    pub(crate) fn org(&self) -> Option<&OrgId> {
+        self.whose.as_ref().map(|(org, _)| org)
     }
 
     /// Whether this call is of the same connection: what was connected anew is to be seen as it is now.
     pub(crate) fn serves(&self, state: &GuestState) -> bool {
-        self.whose.is_some() && self.whose == state.whose()
+        self.whose.as_ref().is_some_and(|(org, connected_at)| state.is_of(org, *connected_at))
     }
 
     /// For another call, which it [serves](Slot::serves).
@@ -152,18 +165,13 @@ impl Slot {
     }
 
     /// Calls this function of the plugin's. The slot is given back if that ended well.
-    pub(crate) async fn call<P, R>(
+    pub(crate) async fn call<P: Params, R: Answer>(
         self,
         wall: Duration,
         plugin: &Plugin,
-        function: Function,
+        export: Export,
         params: P,
-    ) -> Result<(R, Slot), CallError>
-    where
-        P: ComponentNamedList + Lower + Send + Sync,
-        R: Lift + Send + Sync + 'static,
-        (R,): ComponentNamedList + Lift,
-    {
+    ) -> Result<(R, Slot), CallError> {
         let instance = self.instance;
         let call = async |store: &mut Store<GuestState>| {
             let instance = match instance {
@@ -171,7 +179,7 @@ impl Slot {
                 None => plugin.pre.instantiate_async(&mut *store).await?,
             };
             // This one alone: to find all of them takes as long as some calls do.
-            match instance.get_typed_func::<P, (R,)>(&mut *store, plugin.export(function)) {
+            match instance.get_typed_func::<P, (R,)>(&mut *store, export.index) {
                 Ok(found) => Ok(Ok((found.call_async(store, params).await?.0, instance))),
                 Err(error) => Ok(Err(error)),
             }

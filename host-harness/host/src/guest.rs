@@ -20,7 +20,7 @@ use crate::contract::{
 use crate::egress::Egress;
 use crate::id::OrgId;
 use crate::limits::Limits;
-use crate::plugin::Function;
+use crate::plugin::Export;
 use crate::port::{AliasKind, Clock, Lease, Records, Store, StoreError};
 use crate::vault::Secret;
 
@@ -55,7 +55,7 @@ pub(crate) enum Names {
 /// On whose behalf a call runs, and with what.
 pub(crate) struct Scope {
     pub(crate) plugin: Arc<str>,
-    pub(crate) call: Function,
+    pub(crate) call: Export,
     pub(crate) org: OrgId,
     /// When that was connected, for calls that write.
     pub(crate) connected_at: Option<Timestamp>,
@@ -115,16 +115,20 @@ impl GuestState {
         }
     }
 
-    /// Whose call this is, and of which connection.
-    pub(crate) fn whose(&self) -> Option<(OrgId, Option<Timestamp>)> {
-        self.scope.as_ref().map(|scope| (scope.org.clone(), scope.connected_at))
+    /// Whether the call is of this organisation, as it was connected at this time.
+    pub(crate) fn is_of(&self, org: &OrgId, connected_at: Option<Timestamp>) -> bool {
+        self.scope.as_ref().is_some_and(|scope| scope.org == *org && scope.connected_at == connected_at)
     }
 
-    /// Lets go of all that the call was given. True if the guest still holds something of the host's.
-    pub(crate) fn forget(&mut self) -> bool {
-        self.scope = None;
+    /// Lets go of all that the call was given, and answers on whose behalf that was.
+    pub(crate) fn forget(&mut self) -> Option<Scope> {
         self.ahead = None;
         self.egress.forget();
+        self.scope.take()
+    }
+
+    /// Whether the guest holds anything of the host's.
+    pub(crate) fn holds_any(&self) -> bool {
         !self.table.is_empty()
     }
 
@@ -132,7 +136,7 @@ impl GuestState {
         match &self.scope {
             Some(scope) if scope.access == Access::Write || scope.access == wanted => Ok(scope),
             Some(scope) => {
-                Err(StorageError::Invalid(format!("{} may not use storage in this way", scope.call.name())))
+                Err(StorageError::Invalid(format!("{} may not use storage in this way", scope.call.name)))
             }
             None => Err(StorageError::Invalid("this call may not use storage".into())),
         }
@@ -328,7 +332,7 @@ impl imports::log::Host for GuestState {
             return Ok(());
         }
         let (plugin, call, org) = match &self.scope {
-            Some(scope) => (&*scope.plugin, scope.call.name(), scope.org.as_str()),
+            Some(scope) => (&*scope.plugin, scope.call.name, scope.org.as_str()),
             None => ("", "describe", ""),
         };
         let fields: String =

@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use tokio::sync::Semaphore;
-use wasmtime::component::{ComponentNamedList, Lift, Lower};
 
 use crate::cache::ModuleCache;
-use crate::call::{CallError, Counters, Slot, Usage};
+use crate::call::{Answer, CallError, Counters, Params, Slot, Usage};
 use crate::contract::{
     BackfillRequest, BackfillSource, Connection, Delivery, GuestError, IncidentKey, Mapping, MttrQuery,
     MttrReport, Outcome, Rederived, Rejection, Settings, Severity, Step, Timestamp, Verified,
@@ -21,7 +20,7 @@ use crate::engine::{Engine, EngineError, Lane};
 use crate::guest::{Access, GuestState, Names, Scope, cut};
 use crate::id::{DeliveryId, OrgId};
 use crate::limits::Limits;
-use crate::plugin::{Function, LoadError, Plugin};
+use crate::plugin::{Export, LoadError, Plugin};
 use crate::port::{
     Accepted, AliasKind, Clock, HostService, HostUser, Imported, JobKind, Lease, NewDelivery, Organisation,
     OrganisationState, OriginMapping, Records, Store, StoreError, SystemClock,
@@ -430,10 +429,7 @@ impl Host {
     /// Changes what the organisation has set, with the credential that is stored: the provider is asked again, and
     /// stored incidents are derived anew.
     pub async fn put_settings(&self, org: &OrgId, settings: Settings) -> Result<Connection, HostError> {
-        let known = self.organisation(org).await?;
-        if known.state == OrganisationState::Disconnected {
-            return Err(HostError::Disconnected(org.clone()));
-        }
+        let known = self.connected(org).await?;
         let mut credentials = Vec::new();
         for injected in &self.plugin.descriptor().injected {
             for value in self.vault.open(org, &injected.name).await? {
@@ -594,7 +590,8 @@ impl Host {
         origins: Vec<Allowed>,
     ) -> Result<Connection, HostError> {
         let allowed = with_credentials(&self.plugin, origins, &connect.credentials)?;
-        let scope = self.scope(&self.plugin, org, Function::Connect, Access::Write, Vec::new(), None);
+        let scope =
+            self.scope(&self.plugin, org, self.plugin.exports.connect, Access::Write, Vec::new(), None);
         let answer: Result<Connection, GuestError> =
             self.call(&self.plugin, scope, allowed, (&connect.settings,)).await?;
         let connection = answer.map_err(refused)?;
@@ -672,7 +669,14 @@ impl Host {
         revealed: Vec<(String, Vec<Secret>)>,
         delivery: &Delivery,
     ) -> Result<Result<Verified, Rejection>, CallError> {
-        let scope = self.scope(&self.plugin, org, Function::VerifyWebhook, Access::Nothing, revealed, None);
+        let scope = self.scope(
+            &self.plugin,
+            org,
+            self.plugin.exports.verify_webhook,
+            Access::Nothing,
+            revealed,
+            None,
+        );
         let bounds = (Lane::Door, self.limits.verify_wall);
         Ok(self.call_in(None, bounds, &self.plugin, scope, Vec::new(), (delivery,)).await?.0)
     }
@@ -722,16 +726,17 @@ impl Host {
         }
     }
 
-    async fn check_connected(&self, org: &OrgId) -> Result<(), HostError> {
-        match self.organisation(org).await?.state {
+    async fn connected(&self, org: &OrgId) -> Result<Organisation, HostError> {
+        let known = self.organisation(org).await?;
+        match known.state {
             OrganisationState::Disconnected => Err(HostError::Disconnected(org.clone())),
-            _ => Ok(()),
+            _ => Ok(known),
         }
     }
 
     /// Has a delivery that is done or was given up applied again. False if there is none of this id.
     pub async fn replay(&self, org: &OrgId, delivery: &DeliveryId) -> Result<bool, HostError> {
-        self.check_connected(org).await?;
+        self.connected(org).await?;
         let due = self.store.replay(org, delivery, self.clock.now()).await?;
         self.arrivals.notify_one();
         Ok(due)
@@ -739,7 +744,7 @@ impl Host {
 
     /// Has everything applied again that was given up. Answers how many deliveries that are.
     pub async fn replay_dead(&self, org: &OrgId) -> Result<u64, HostError> {
-        self.check_connected(org).await?;
+        self.connected(org).await?;
         let due = self.store.replay_dead(org, self.clock.now()).await?;
         self.arrivals.notify_one();
         Ok(due)
@@ -755,7 +760,13 @@ impl Host {
         kept: Option<Slot>,
     ) -> Result<(Outcome, Option<Slot>), HostError> {
         let (scope, allowed) = self
-            .live(&self.plugin, &lease.org, Function::HandleEvent, Access::Write, Some(lease.clone()))
+            .live(
+                &self.plugin,
+                &lease.org,
+                self.plugin.exports.handle_event,
+                Access::Write,
+                Some(lease.clone()),
+            )
             .await?;
         let bounds = (Lane::Work, self.limits.wall);
         let (answer, slot) = self.call_in(kept, bounds, &self.plugin, scope, allowed, (delivery,)).await?;
@@ -770,7 +781,8 @@ impl Host {
     /// One bounded step of catching up. Callers that want the schedule's leases and backoff use
     /// [`Scheduler`](crate::scheduler::Scheduler).
     pub async fn poll(&self, org: &OrgId) -> Result<Step, HostError> {
-        let (scope, allowed) = self.live(&self.plugin, org, Function::Poll, Access::Write, None).await?;
+        let (scope, allowed) =
+            self.live(&self.plugin, org, self.plugin.exports.poll, Access::Write, None).await?;
         self.call::<_, Result<Step, GuestError>>(&self.plugin, scope, allowed, ()).await?.map_err(refused)
     }
 
@@ -782,7 +794,7 @@ impl Host {
             (Some(after), Some(importer)) => (importer, Some(after).filter(|after| !after.is_empty())),
             _ => (&self.plugin, after),
         };
-        let (scope, _) = self.live(plugin, org, Function::Rederive, Access::Write, None).await?;
+        let (scope, _) = self.live(plugin, org, plugin.exports.rederive, Access::Write, None).await?;
         let done: Result<Rederived, GuestError> = self.call(plugin, scope, Vec::new(), (after,)).await?;
         let Rederived { updated, next } = done.map_err(refused)?;
         let next = match (next, &self.importer) {
@@ -812,7 +824,7 @@ impl Host {
             BackfillSource::Opsgenie(_) | BackfillSource::OpsgenieRecords(_) => self.importer()?,
         };
         let (mut scope, mut allowed) =
-            self.live(plugin, org, Function::Backfill, Access::Write, None).await?;
+            self.live(plugin, org, plugin.exports.backfill, Access::Write, None).await?;
         if let Some(trial) = trial {
             scope.records = Arc::clone(&trial.records);
             if let Some(names) = &trial.names {
@@ -833,7 +845,8 @@ impl Host {
 
     /// A severity on the host's scale, as this organisation's incidents are mapped.
     pub async fn map_severity(&self, org: &OrgId, severity: &Severity) -> Result<Mapping, HostError> {
-        let (scope, _) = self.live(&self.plugin, org, Function::MapSeverity, Access::Read, None).await?;
+        let (scope, _) =
+            self.live(&self.plugin, org, self.plugin.exports.map_severity, Access::Read, None).await?;
         let answer: Result<Mapping, GuestError> =
             self.call(&self.plugin, scope, Vec::new(), (severity,)).await?;
         answer.map_err(refused)
@@ -861,7 +874,8 @@ impl Host {
         query: &MttrQuery,
         only: Option<IncidentKey>,
     ) -> Result<MttrReport, HostError> {
-        let (scope, _) = self.live(&self.plugin, org, Function::ComputeMttr, Access::Read, None).await?;
+        let (scope, _) =
+            self.live(&self.plugin, org, self.plugin.exports.compute_mttr, Access::Read, None).await?;
         let scope = Scope { only, ..scope };
         let answer: Result<MttrReport, GuestError> =
             self.call(&self.plugin, scope, Vec::new(), (query,)).await?;
@@ -892,24 +906,19 @@ impl Host {
     }
 
     /// Calls the function that the scope names, in a fresh instance.
-    async fn call<P, R>(
+    async fn call<P: Params, R: Answer>(
         &self,
         plugin: &Plugin,
         scope: Scope,
         allowed: Vec<Allowed>,
         params: P,
-    ) -> Result<R, CallError>
-    where
-        P: ComponentNamedList + Lower + Send + Sync,
-        R: Lift + Send + Sync + 'static,
-        (R,): ComponentNamedList + Lift,
-    {
+    ) -> Result<R, CallError> {
         let bounds = (Lane::Work, self.limits.wall);
         Ok(self.call_in(None, bounds, plugin, scope, allowed, params).await?.0)
     }
 
     /// The same in an instance that was kept, if there is one.
-    async fn call_in<P, R>(
+    async fn call_in<P: Params, R: Answer>(
         &self,
         kept: Option<Slot>,
         (lane, wall): (Lane, std::time::Duration),
@@ -917,13 +926,8 @@ impl Host {
         scope: Scope,
         allowed: Vec<Allowed>,
         params: P,
-    ) -> Result<(R, Slot), CallError>
-    where
-        P: ComponentNamedList + Lower + Send + Sync,
-        R: Lift + Send + Sync + 'static,
-        (R,): ComponentNamedList + Lift,
-    {
-        let function = scope.call;
+    ) -> Result<(R, Slot), CallError> {
+        let export = scope.call;
         let egress = Egress::new(self.client.clone(), allowed, self.limits);
         let state = GuestState::new(Some(scope), egress, self.limits);
         let kept = kept.filter(|slot| slot.serves(&state));
@@ -932,7 +936,7 @@ impl Host {
                 Some(slot) => slot.reuse(state),
                 None => Slot::new(&self.engine, self.limits, lane, state).await?,
             };
-            slot.call(wall, plugin, function, params).await
+            slot.call(wall, plugin, export, params).await
         };
         let ended = ended.await;
         self.usage.note(ended.as_ref().err());
@@ -943,7 +947,7 @@ impl Host {
         &self,
         plugin: &Plugin,
         org: &OrgId,
-        call: Function,
+        call: Export,
         access: Access,
         revealed: Vec<(String, Vec<Secret>)>,
         completes: Option<Lease>,
@@ -972,7 +976,7 @@ impl Host {
         &self,
         plugin: &Plugin,
         org: &OrgId,
-        call: Function,
+        call: Export,
         access: Access,
         completes: Option<Lease>,
     ) -> Result<(Scope, Vec<Allowed>), HostError> {

@@ -57,39 +57,52 @@ pub struct Surface {
     pub exports: Vec<String>,
 }
 
-/// A function that the contract has components export, `describe` aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Function {
-    Connect,
-    VerifyWebhook,
-    HandleEvent,
-    Poll,
-    Rederive,
-    Backfill,
-    MapSeverity,
-    ComputeMttr,
+/// A function that a component exports.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Export {
+    /// As the contract calls it.
+    pub(crate) name: &'static str,
+    /// Where the component has it.
+    pub(crate) index: ComponentExportIndex,
 }
 
-impl Function {
-    /// As the contract calls it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Function::Connect => "connect",
-            Function::VerifyWebhook => "verify-webhook",
-            Function::HandleEvent => "handle-event",
-            Function::Poll => "poll",
-            Function::Rederive => "rederive",
-            Function::Backfill => "backfill",
-            Function::MapSeverity => "map-severity",
-            Function::ComputeMttr => "compute-mttr",
-        }
+/// The functions of the contract, `describe` aside, which is called when the component is loaded.
+pub(crate) struct Exports {
+    pub(crate) connect: Export,
+    pub(crate) verify_webhook: Export,
+    pub(crate) handle_event: Export,
+    pub(crate) poll: Export,
+    pub(crate) rederive: Export,
+    pub(crate) backfill: Export,
+    pub(crate) map_severity: Export,
+    pub(crate) compute_mttr: Export,
+}
+
+impl Exports {
+    fn of(component: &Component) -> wasmtime::Result<Exports> {
+        const CONNECTOR: &str = "koalr:integration/connector@0.1.0";
+        let interface = component.get_export_index(None, CONNECTOR);
+        let find = |name| match component.get_export_index(interface.as_ref(), name) {
+            Some(index) => Ok(Export { name, index }),
+            None => Err(wasmtime::Error::msg(format!("{CONNECTOR} lacks {name}"))),
+        };
+        Ok(Exports {
+            connect: find("connect")?,
+            verify_webhook: find("verify-webhook")?,
+            handle_event: find("handle-event")?,
+            poll: find("poll")?,
+            rederive: find("rederive")?,
+            backfill: find("backfill")?,
+            map_severity: find("map-severity")?,
+            compute_mttr: find("compute-mttr")?,
+        })
     }
 }
 
 /// A component that is ready to be called. Cheap to clone through [`Arc`].
 pub struct Plugin {
     pub(crate) pre: InstancePre<GuestState>,
-    exports: [ComponentExportIndex; 8],
+    pub(crate) exports: Exports,
     pub(crate) name: Arc<str>,
     pub(crate) origins: Vec<Origin>,
     descriptor: Descriptor,
@@ -152,7 +165,7 @@ impl Plugin {
         }
         let digest = hex(&Sha256::digest(wasm));
         Ok(Plugin {
-            exports: exports(&component).map_err(LoadError::Link)?,
+            exports: Exports::of(&component).map_err(LoadError::Link)?,
             pre: pre.instance_pre().clone(),
             name: descriptor.name.as_str().into(),
             origins,
@@ -162,22 +175,6 @@ impl Plugin {
             surface,
             dependencies: dependencies(wasm),
         })
-    }
-
-    /// Where the component has this function.
-    pub(crate) fn export(&self, function: Function) -> ComponentExportIndex {
-        let [connect, verify_webhook, handle_event, poll, rederive, backfill, map_severity, compute_mttr] =
-            self.exports;
-        match function {
-            Function::Connect => connect,
-            Function::VerifyWebhook => verify_webhook,
-            Function::HandleEvent => handle_event,
-            Function::Poll => poll,
-            Function::Rederive => rederive,
-            Function::Backfill => backfill,
-            Function::MapSeverity => map_severity,
-            Function::ComputeMttr => compute_mttr,
-        }
     }
 
     /// What the component says of itself.
@@ -229,29 +226,6 @@ fn dependencies(wasm: &[u8]) -> Vec<Dependency> {
         Some(Dependency { name: name.into(), version: version.into() })
     };
     list.unwrap_or_default().lines().filter_map(of).collect()
-}
-
-/// The interface of those functions.
-const CONNECTOR: &str = "koalr:integration/connector@0.1.0";
-
-/// Where the component has each function, in the order of [`Function`].
-fn exports(component: &Component) -> wasmtime::Result<[ComponentExportIndex; 8]> {
-    let interface = component.get_export_index(None, CONNECTOR);
-    let find = |function: Function| {
-        let index = component.get_export_index(interface.as_ref(), function.name());
-        let missing = || wasmtime::Error::msg(format!("{CONNECTOR} lacks {}", function.name()));
-        index.ok_or_else(missing)
-    };
-    Ok([
-        find(Function::Connect)?,
-        find(Function::VerifyWebhook)?,
-        find(Function::HandleEvent)?,
-        find(Function::Poll)?,
-        find(Function::Rederive)?,
-        find(Function::Backfill)?,
-        find(Function::MapSeverity)?,
-        find(Function::ComputeMttr)?,
-    ])
 }
 
 fn surface(engine: &Engine, component: &Component) -> Surface {

@@ -59,33 +59,33 @@ type Attempt = (Result<Option<Ended>, StoreError>, Option<Slot>);
 /// Instances that an organisation's next delivery is applied in, the one that has waited for longest first: with a fresh
 /// one for each, fewer are applied.
 #[derive(Default)]
-struct Kept(VecDeque<(OrgId, Instant, Slot)>);
+struct Kept(VecDeque<(Instant, Slot)>);
 
 impl Kept {
-    fn put(&mut self, org: &OrgId, slot: Slot) {
-        self.0.push_back((org.clone(), Instant::now(), slot));
+    fn put(&mut self, slot: Slot) {
+        self.0.push_back((Instant::now(), slot));
     }
 
     fn take(&mut self, org: &OrgId) -> Option<Slot> {
-        let place = self.0.iter().rposition(|(whose, ..)| whose == org)?;
-        self.0.remove(place).map(|(.., slot)| slot)
+        let place = self.0.iter().rposition(|(_, slot)| slot.org() == Some(org))?;
+        self.0.remove(place).map(|(_, slot)| slot)
     }
 
     /// Takes out all but so many, those that have waited for longest.
-    fn shrink(&mut self, most: usize) -> Vec<(OrgId, Instant, Slot)> {
+    fn shrink(&mut self, most: usize) -> Vec<(Instant, Slot)> {
         let over = self.0.len().saturating_sub(most);
         self.0.drain(..over).collect()
     }
 
     /// When the next has waited for long enough.
     fn over_at(&self) -> Option<Instant> {
-        self.0.front().map(|(_, since, _)| *since + IDLE)
+        self.0.front().map(|(since, _)| *since + IDLE)
     }
 
     /// Those that have waited for long enough go.
     fn sweep(&mut self) {
         let now = Instant::now();
-        self.0.retain(|(_, since, _)| now.duration_since(*since) < IDLE);
+        self.0.retain(|(since, _)| now.duration_since(*since) < IDLE);
     }
 }
 
@@ -114,16 +114,20 @@ struct Held {
     since: Instant,
 }
 
+/// The slots that this work may have: a quarter is for other calls.
+fn own(slots: u32) -> u32 {
+    slots.saturating_sub(slots.div_ceil(4))
+}
+
 /// Deliveries that are applied at a time.
 fn most(slots: u32, pressed: bool) -> u32 {
-    let most = slots.saturating_sub(slots.div_ceil(4)).max(1);
+    let most = own(slots).max(1);
     if pressed { most.min(PRESSED) } else { most }
 }
 
-/// Instances that may wait beside so many that are at work: a quarter of the slots is for other calls.
+/// Instances that may wait beside so many that are at work.
 fn room(slots: u32, applying: u32) -> usize {
-    let room = slots.saturating_sub(slots.div_ceil(4)).saturating_sub(applying);
-    usize::try_from(room).unwrap_or(usize::MAX)
+    usize::try_from(own(slots).saturating_sub(applying)).unwrap_or(usize::MAX)
 }
 
 /// Deliveries of one incident.
@@ -288,7 +292,7 @@ impl InHand {
             if let Some(slot) = slot
                 && self.kept.0.len() < room(worker.host.slots(), self.applying())
             {
-                self.kept.put(&lease.org, slot);
+                self.kept.put(slot);
             }
             if let Some(held) = self.busy.get_mut(&lease.org) {
                 *held = held.saturating_sub(1);
@@ -318,7 +322,7 @@ impl InHand {
 
     /// Lets what is being applied end within the grace, and answers the leases of the rest.
     async fn end(mut self, worker: &InboxWorker, grace: Duration) -> Vec<Lease> {
-        drop(self.kept.shrink(0));
+        self.kept = Kept::default();
         let waiting = self.lines.drain().flat_map(|(_, waiting)| waiting);
         let mut unfinished: Vec<Lease> = waiting.map(|delivery| delivery.lease).collect();
         let ending = async {

@@ -51,8 +51,7 @@ fn org(id: &str) -> OrgId {
 }
 
 fn organisation(id: &str, state: OrganisationState) -> Organisation {
-    let settings =
-        Settings { history_days: Some(30), ..Settings { include_private: true, ..Settings::default() } };
+    let settings = Settings { history_days: Some(30), include_private: true, ..Settings::default() };
     Organisation {
         id: org(id),
         state,
