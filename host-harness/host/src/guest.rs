@@ -422,9 +422,7 @@ mod tests {
     }
 
     /// Loads a component that is not of the world and calls its `run`, bounded like any guest.
-    async fn run_alone(text: &str) -> Result<u32, crate::CallError> {
-        let limits = Limits { compute: std::time::Duration::from_millis(100), ..Limits::default() };
-        let engine = crate::Engine::new(1, &limits).unwrap();
+    async fn run_alone(engine: &crate::Engine, limits: Limits, text: &str) -> Result<u32, crate::CallError> {
         let component =
             wasmtime::component::Component::new(engine.wasmtime(), wat::parse_str(text).unwrap()).unwrap();
         let state = GuestState::new(
@@ -437,7 +435,7 @@ mod tests {
             let run = instance.get_typed_func::<(), (u32,)>(&mut *store, "run")?;
             Ok(run.call_async(store, ()).await?.0)
         };
-        let slot = crate::call::Slot::new(&engine, limits, crate::engine::Lane::Work, state).await;
+        let slot = crate::call::Slot::new(engine, limits, crate::engine::Lane::Work, state).await;
         slot.unwrap().run(limits.wall, call).await.map(|(answer, _)| answer)
     }
 
@@ -457,12 +455,15 @@ mod tests {
         let grow = "(block (loop
                 (br_if 1 (i32.eq (table.grow $t (ref.null func) (i32.const 1000)) (i32.const -1))) (br 0)))
             (table.size $t)";
-        let reached = run_alone(&component(1, grow)).await.unwrap();
+        let limits = Limits { compute: std::time::Duration::from_millis(100), ..Limits::default() };
+        let engine = crate::Engine::new(1, &limits).unwrap();
+        let reached = run_alone(&engine, limits, &component(1, grow)).await.unwrap();
         assert!((1_000..=100_000).contains(&reached), "{reached}");
         let forever = "(loop (drop (table.grow $t (ref.null func) (i32.const 1000))) (br 0)) (unreachable)";
-        let error = run_alone(&component(1, forever)).await.unwrap_err();
+        let error = run_alone(&engine, limits, &component(1, forever)).await.unwrap_err();
         assert!(matches!(error, crate::CallError::ComputeExceeded(_)), "{error}");
-        let engine = crate::Engine::new(1, &Limits::default()).unwrap();
+        // The next call in the only slot has a table of its own.
+        assert_eq!(run_alone(&engine, limits, &component(1, grow)).await.unwrap(), reached);
         let error = compiled(&engine, &component(900_000_000, "(table.size $t)")).err().unwrap();
         assert!(error.to_string().contains("table does not fit"), "{error}");
     }
