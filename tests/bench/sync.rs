@@ -1,22 +1,24 @@
-//! Imports: how long they take, in how many requests and how much memory.
+//! Imports: how long they take, in how many requests and how much memory; and timelines within the provider's limits.
 //!
 //! The simulator and the importing process share the machine.
 
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use koalr_simulator::{Options, Simulator};
+use koalr_simulator::{Options, RateLimits, Simulator};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::{Bound, Figure, Programs, exponent};
 
-/// One import.
+/// One run of a job.
 struct Run {
     wall: f64,
     processor: f64,
     requests: f64,
+    /// Timelines that are still to be read after it.
+    waiting: u64,
     peak_mb: f64,
 }
 
@@ -38,24 +40,32 @@ fn days(incidents: usize) -> u32 {
     u32::try_from(incidents * 90 / 10_000).unwrap().max(1)
 }
 
-/// Imports of these sizes, each so many times, with the provider's limits lifted; that of `limited` with them too, and the
-/// largest also from an account that has so many in 90 days.
-pub async fn all(programs: &Programs, sizes: &[(usize, usize)], limited: usize) -> Vec<Figure> {
+/// Which imports are made.
+#[derive(Debug)]
+pub struct Sizes<'a> {
+    /// Incidents, and how often.
+    pub imports: &'a [(usize, usize)],
+    /// That of these is also made within the provider's limits, which all others have lifted.
+    pub limited: usize,
+    /// That of these is also made of an account that has so many in 90 days.
+    pub dense: usize,
+}
+
+/// Imports of these sizes.
+pub async fn imports(programs: &Programs, sizes: &Sizes<'_>) -> Vec<Figure> {
     let mut figures = Vec::new();
     let mut points = Vec::new();
-    for (place, &(incidents, runs)) in sizes.iter().enumerate() {
+    for &(incidents, runs) in sizes.imports {
         let usual = ("", false, days(incidents));
-        let also = if incidents == limited {
-            Some((", the provider's limits", true, days(incidents)))
-        } else if place + 1 == sizes.len() {
-            Some((" in 90 days", false, 90))
-        } else {
-            None
-        };
-        for (what, limited, days) in std::iter::once(usual).chain(also) {
+        let limited =
+            (incidents == sizes.limited).then(|| (", the provider's limits", true, days(incidents)));
+        let dense = (incidents == sizes.dense).then_some((" in 90 days", false, 90));
+        for (what, limited, days) in std::iter::once(usual).chain(limited).chain(dense) {
             let mut done = Vec::new();
             for _ in 0..runs {
-                done.push(import(programs, incidents, limited, days).await);
+                let limits = limited.then(RateLimits::default);
+                let account = Account::connect(programs, incidents, limits, days).await;
+                done.push(account.run("backfill").await);
             }
             let figure = |of: &str, unit, value: fn(&Run) -> f64| {
                 let name = format!("import of {incidents} incidents{what}: {of}");
@@ -86,46 +96,90 @@ pub async fn all(programs: &Programs, sizes: &[(usize, usize)], limited: usize) 
     figures
 }
 
-async fn import(programs: &Programs, incidents: usize, limited: bool, days: u32) -> Run {
-    let mut options = Options::new(incidents, 7, Utc::now());
-    (options.updates, options.days) = (Some(4), days);
-    if !limited {
-        options.limits = None;
-    }
-    let simulator = Simulator::start(options).await.unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let map = format!("https://api.incident.io={}", simulator.base_url());
-    let days = days.to_string();
-    let connect = ["--api-key-env", "BENCH_KEY", "--map-origin", &map, "--history-days", &days];
-    let connected = verb(programs, directory.path(), "connect").args(connect).output().unwrap();
-    assert!(connected.status.success(), "{}", String::from_utf8_lossy(&connected.stderr));
-
-    let began = Instant::now();
-    let mut import = Ends(verb(programs, directory.path(), "backfill").spawn().unwrap());
-    let status = format!("/proc/{}/status", import.0.id());
-    let (mut peak_kib, mut used) = (0, Duration::ZERO);
-    let ended = loop {
-        // Both are gone with the process, so they are read until then. Only Linux has them.
-        peak_kib = peak(&status).unwrap_or(0).max(peak_kib);
-        used = super::usage(import.0.id()).0.max(used);
-        if let Some(ended) = import.0.try_wait().unwrap() {
-            break ended;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+/// An import and its timelines, of so many incidents: how long they take within these limits, and how long they must,
+/// if each request that they take without limits is made as soon as the allowance of the key has it.
+pub async fn timelines(programs: &Programs, incidents: usize, limits: RateLimits) -> Vec<Figure> {
+    let both = async |limits| {
+        let account = Account::connect(programs, incidents, limits, days(incidents)).await;
+        let (import, poll) = (account.run("backfill").await, account.run("poll").await);
+        assert_eq!(poll.waiting, 0, "timelines are left");
+        (import.wall + poll.wall, import.requests + poll.requests)
     };
-    let wall = began.elapsed().as_secs_f64();
-    assert!(ended.success(), "the import failed: {ended}");
-    let told = std::io::read_to_string(import.0.stdout.take().unwrap()).unwrap();
-    let told: Value = serde_json::from_str(&told).unwrap();
-    let requests = told["requests"].as_f64().unwrap();
-    Run { wall, requests, processor: used.as_secs_f64(), peak_mb: peak_kib as f64 / 1_000.0 * 1.024 }
+    let (_, needed) = both(None).await;
+    let (wall, sent) = both(Some(limits)).await;
+    // The bucket is full at first.
+    let allowance = f64::from(limits.per_key_per_minute);
+    let least = (needed - allowance).max(0.0) * 60.0 / allowance;
+    let name = |what: &str| format!("timelines of {incidents} incidents, the provider's limits: {what}");
+    let mut figures = vec![
+        Figure::new(name("requests that are needed"), "", vec![needed]),
+        Figure::new(name("requests, those that were refused among them"), "", vec![sent]),
+        Figure::new(name("wall"), "s", vec![wall]),
+        Figure::new(name("least that the limits allow"), "s", vec![least]),
+    ];
+    if least > 0.0 {
+        figures.push(Figure::new(name("wall to the least"), "", vec![wall / least]));
+    }
+    figures
 }
 
-fn verb(programs: &Programs, directory: &Path, name: &str) -> Command {
-    let mut command = Command::new(&programs.harness);
-    command.arg(name).args(["--db", "bench.db", "--org", "bench", "--json"]).current_dir(directory);
-    command.env("BENCH_KEY", "bench").stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
+/// An account at the simulator, and the database that it is connected in.
+struct Account<'a> {
+    programs: &'a Programs,
+    directory: TempDir,
+    _simulator: Simulator,
+}
+
+impl Account<'_> {
+    async fn connect(
+        programs: &Programs,
+        incidents: usize,
+        limits: Option<RateLimits>,
+        days: u32,
+    ) -> Account<'_> {
+        let mut options = Options::new(incidents, 7, Utc::now());
+        (options.updates, options.days, options.limits) = (Some(4), days, limits);
+        let simulator = Simulator::start(options).await.unwrap();
+        let map = format!("https://api.incident.io={}", simulator.base_url());
+        let account = Account { programs, directory: tempfile::tempdir().unwrap(), _simulator: simulator };
+        let days = days.to_string();
+        let connect = ["--api-key-env", "BENCH_KEY", "--map-origin", &map, "--history-days", &days];
+        let connected = account.verb("connect").args(connect).output().unwrap();
+        assert!(connected.status.success(), "{}", String::from_utf8_lossy(&connected.stderr));
+        account
+    }
+
+    async fn run(&self, job: &str) -> Run {
+        let began = Instant::now();
+        let mut process = Ends(self.verb(job).spawn().unwrap());
+        let status = format!("/proc/{}/status", process.0.id());
+        let (mut peak_kib, mut used) = (0, Duration::ZERO);
+        let ended = loop {
+            // Both are gone with the process, so they are read until then. Only Linux has them.
+            peak_kib = peak(&status).unwrap_or(0).max(peak_kib);
+            used = super::usage(process.0.id()).0.max(used);
+            if let Some(ended) = process.0.try_wait().unwrap() {
+                break ended;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        let wall = began.elapsed().as_secs_f64();
+        assert!(ended.success(), "{job} failed: {ended}");
+        let told = std::io::read_to_string(process.0.stdout.take().unwrap()).unwrap();
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let requests = told["requests"].as_f64().unwrap();
+        let waiting = told["waiting_for_timelines"].as_u64().unwrap();
+        let peak_mb = peak_kib as f64 / 1_000.0 * 1.024;
+        Run { wall, requests, waiting, processor: used.as_secs_f64(), peak_mb }
+    }
+
+    fn verb(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.programs.harness);
+        command.arg(name).args(["--db", "bench.db", "--org", "bench", "--json"]);
+        command.current_dir(self.directory.path()).env("BENCH_KEY", "bench");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
 }
 
 fn peak(status: &str) -> Option<u64> {

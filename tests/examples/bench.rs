@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use koalr_simulator::RateLimits;
 use koalr_tests::bench::{Programs, calls, load, mttr, pages, scale, start, sync};
 
 #[tokio::main]
@@ -39,7 +40,13 @@ async fn main() {
             };
             load::run(&load, &load::Target::Harness(&programs), directory.path()).await
         }
-        "sync" => sync::all(&programs, &[(1_000, 5), (10_000, 7), (30_000, 3), (100_000, 3)], 10_000).await,
+        "sync" => {
+            let imports = &[(1_000, 5), (10_000, 7), (100_000, 3), (1_000_000, 1)];
+            let sizes = sync::Sizes { imports, limited: 10_000, dense: 100_000 };
+            let mut figures = sync::imports(&programs, &sizes).await;
+            figures.extend(sync::timelines(&programs, 1_000, RateLimits::default()).await);
+            figures
+        }
         "mttr" => mttr::all(&programs, &[10_000, 100_000, 1_000_000], peer("duckdb.mjs").as_deref()).await,
         "pages" => {
             let mut figures = pages::all(&programs, 100_000, 10_000, 15).await;

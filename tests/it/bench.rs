@@ -1,5 +1,6 @@
 //! The benchmarks at a small size, so that they cannot rot; and the work of a call, which no machine's mood changes.
 
+use koalr_simulator::RateLimits;
 use koalr_tests::bench::{Figure, Programs, calls, load, mttr, pages, scale, start, sync};
 use serde_json::Value;
 
@@ -58,7 +59,13 @@ async fn webhooks_are_measured() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn imports_are_measured() {
-    sound(&sync::all(&programs(), &[(10, 1), (20, 1)], 10).await, 16);
+    let sizes = sync::Sizes { imports: &[(10, 1), (20, 1)], limited: 10, dense: 20 };
+    sound(&sync::imports(&programs(), &sizes).await, 16);
+    // A few more requests than the allowance has at first.
+    let limits = RateLimits { incident_list_per_minute: 60, per_key_per_minute: 300 };
+    let figures = sync::timelines(&programs(), 105, limits).await;
+    sound(&figures, 5);
+    assert!(figures[4].values[0] > 0.9, "nobody is quicker than the limits: {figures:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

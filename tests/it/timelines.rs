@@ -82,6 +82,23 @@ async fn a_spent_allowance_is_not_hammered_and_what_was_read_is_kept() {
 }
 
 #[tokio::test]
+async fn where_little_is_allowed_it_waits_until_that_is_enough_to_read_some() {
+    let mut options = Options::new(300, 32, now());
+    options.limits = Some(RateLimits { incident_list_per_minute: 60, per_key_per_minute: 100 });
+    let simulator = Simulator::start(options).await.unwrap();
+    let bench = Bench::connected(&simulator).await;
+    bench.run(JobKind::Backfill).await.unwrap();
+    let mut waits = Vec::new();
+    while waits.len() < 8 {
+        // At once each time, as if others spent whatever the key is allowed meanwhile.
+        let step = bench.host.poll(&bench.org).await.unwrap();
+        waits.extend(Some(step.wait_ms).filter(|wait| *wait > 0));
+    }
+    assert!(waits.is_sorted_by(|a, b| a <= b && *b <= 2 * a), "{waits:?}");
+    assert_eq!((waits[0], waits[7]), (2_000, 64_000), "{waits:?}");
+}
+
+#[tokio::test]
 async fn one_that_cannot_be_read_now_does_not_keep_the_others_back() {
     let simulator = account(100, 33).await;
     let bench = Bench::connected(&simulator).await;

@@ -26,8 +26,8 @@ const NAMED_ONLY: &str = "ten-minutes";
 /// What follows this line is written by this program.
 const MARK: &str = "<!-- From here on written by `cargo xtask bench`. -->";
 
-/// Runs these groups, or all of them, by the program that was built for it.
-pub(crate) fn run(root: &Path, program: &Path, named: &[&str]) -> Result<()> {
+/// Runs these groups, or all of them, by the program that was built for it in this profile.
+pub(crate) fn run(root: &Path, profile: &str, program: &Path, named: &[&str]) -> Result<()> {
     for name in named {
         ensure!(GROUPS.iter().any(|(group, _)| group == name), "there is no group of benchmarks `{name}`");
     }
@@ -36,6 +36,8 @@ pub(crate) fn run(root: &Path, program: &Path, named: &[&str]) -> Result<()> {
         Ok(bytes) => serde_json::from_slice(&bytes).context("benches/latest.json is damaged")?,
         Err(_) => Map::new(),
     };
+    // Before the first group's figures are written, which changes the tree.
+    let machine = machine(root, profile);
     for (group, _) in GROUPS {
         if (named.is_empty() && group == NAMED_ONLY) || (!named.is_empty() && !named.contains(&group)) {
             continue;
@@ -46,7 +48,7 @@ pub(crate) fn run(root: &Path, program: &Path, named: &[&str]) -> Result<()> {
         ensure!(run.status.success(), "the benchmarks of {group} failed");
         let text = String::from_utf8(run.stdout)?;
         let figures: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-        let taken = json!({ "figures": figures, "where": machine(root) });
+        let taken = json!({ "figures": figures, "where": machine });
         print!("{}", table(&taken));
         kept.insert(group.to_owned(), taken);
         // Kept after each group: the next may take long.
@@ -73,9 +75,10 @@ fn told(taken: &Value) -> String {
     let of =
         |name: &str| taken.pointer(&format!("/where/{name}")).and_then(Value::as_str).unwrap_or_default();
     format!(
-        "{} at commit {}, on {} cores of {}, {}, Linux {}; {}, wasmtime {}{}.",
+        "{} at commit {}, {} build, on {} cores of {}, {}, Linux {}; {}, wasmtime {}{}.",
         of("date"),
         of("commit"),
+        of("profile"),
         of("cores"),
         of("processor"),
         of("memory"),
@@ -151,7 +154,7 @@ fn rounded(value: f64) -> String {
 }
 
 /// What the figures depend on.
-fn machine(root: &Path) -> Value {
+fn machine(root: &Path, profile: &str) -> Value {
     let said = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).current_dir(root).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -167,6 +170,7 @@ fn machine(root: &Path) -> Value {
     let memory =
         line("/proc/meminfo", "MemTotal").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
     json!({
+        "profile": profile,
         "date": said("date", &["-u", "+%Y-%m-%d"]),
         "commit": said("git", &["describe", "--always", "--dirty"]),
         "cores": std::thread::available_parallelism().map_or(0, usize::from).to_string(),

@@ -78,7 +78,7 @@ fn test() -> Result<()> {
 fn bench(groups: &[&str]) -> Result<()> {
     components()?;
     succeed(&mut programs(&["--release", "--bins", "--examples"]))?;
-    bench::run(&root(), &target().join("release/examples/bench"), groups)
+    bench::run(&root(), "release", &target().join("release/examples/bench"), groups)
 }
 
 /// Until it is stopped, or finds something. The fixtures are where it begins.

@@ -33,6 +33,11 @@ const PAGES_PER_TIMELINE: usize = 20;
 const LONG_AT_A_TIME: usize = 10;
 /// Shorter pauses would let a few requests through each time.
 const SHORTEST_PAUSE_MS: u64 = 2_000;
+/// A step that reads fewer timelines than this before the allowance is spent makes the next pause twice as long: what
+/// was answered of one that is not complete is read again, and where little is allowed none would ever be complete.
+const ENOUGH: u64 = 16;
+/// How often the pause is doubled at most: 64 seconds, by when the provider's buckets are full.
+const MOST_DOUBLED: i64 = 5;
 
 const STATE: &str = "poll";
 
@@ -48,6 +53,8 @@ struct Position {
     passed_at: Option<Timestamp>,
     /// Timelines read since the last pass ended; none once there is nothing left to read.
     revisited: Option<i64>,
+    /// How often the pause was doubled, while the allowance is spent again and again.
+    doubled: Option<i64>,
     /// [`Account::look`](super::context::Account::look) when the list was last read from the beginning of history.
     look: Option<i64>,
 }
@@ -58,6 +65,7 @@ object!(Position {
     "began" => Instant began,
     "passed_at" => Instant passed_at,
     "revisited" => Integer revisited,
+    "doubled" => Integer doubled,
     "look" => Integer look,
 });
 
@@ -219,7 +227,7 @@ fn revisit(
         let now = world.now();
         for visit in &mut visits {
             if let Some(ms) = visit.take(world, &mut answers, now)? {
-                wait_ms = Some(ms.max(wait_ms.unwrap_or(SHORTEST_PAUSE_MS)));
+                wait_ms = Some(ms.max(wait_ms.unwrap_or(0)));
             }
         }
         if wait_ms.is_some() {
@@ -283,12 +291,17 @@ fn revisit(
     let before = position.revisited.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
     let done = before + visited;
     position.revisited = i64::try_from(done).ok().filter(|_| left > 0 && !stuck);
+    position.doubled = wait_ms.map(|_| {
+        let doubled = position.doubled.unwrap_or(0);
+        (doubled + i64::from(visited < ENOUGH)).clamp(0, MOST_DOUBLED)
+    });
     let effects = apply(world, context, &batch, Vec::from([write_state(STATE, &position)]))?;
     step.updated += effects.applied.updated;
     step.done = done;
     step.total = Some(done + left);
     step.more = position.revisited.is_some();
-    step.wait_ms = wait_ms.unwrap_or(0);
+    let shortest = SHORTEST_PAUSE_MS << position.doubled.unwrap_or(0);
+    step.wait_ms = wait_ms.map_or(0, |ms| ms.max(shortest));
     Ok(step)
 }
 
