@@ -63,7 +63,7 @@ async fn imports_are_measured() {
     sound(&sync::imports(&programs(), &sizes).await, 16);
     // A few more requests than the allowance has at first.
     let limits = RateLimits { incident_list_per_minute: 60, per_key_per_minute: 300 };
-    let figures = sync::timelines(&programs(), 105, limits).await;
+    let figures = sync::timelines(&programs(), 112, limits).await;
     sound(&figures, 5);
     assert!(figures[4].values[0] > 0.9, "nobody is quicker than the limits: {figures:#?}");
 }

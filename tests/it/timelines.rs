@@ -95,7 +95,7 @@ async fn where_little_is_allowed_it_waits_until_that_is_enough_to_read_some() {
         waits.extend(Some(step.wait_ms).filter(|wait| *wait > 0));
     }
     assert!(waits.is_sorted_by(|a, b| a <= b && *b <= 2 * a), "{waits:?}");
-    assert_eq!((waits[0], waits[7]), (2_000, 64_000), "{waits:?}");
+    assert_eq!((waits[0], waits[7]), (2_000, 16_000), "{waits:?}");
 }
 
 #[tokio::test]

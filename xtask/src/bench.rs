@@ -75,10 +75,13 @@ fn told(taken: &Value) -> String {
     let of =
         |name: &str| taken.pointer(&format!("/where/{name}")).and_then(Value::as_str).unwrap_or_default();
     format!(
-        "{} at commit {}, {} build, on {} cores of {}, {}, Linux {}; {}, wasmtime {}{}.",
+        "{} at commit {}{}, on {} cores of {}, {}, Linux {}; {}, wasmtime {}{}.",
         of("date"),
         of("commit"),
-        of("profile"),
+        match of("profile") {
+            "" => String::new(),
+            profile => format!(", {profile} build"),
+        },
         of("cores"),
         of("processor"),
         of("memory"),

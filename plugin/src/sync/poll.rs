@@ -33,11 +33,9 @@ const PAGES_PER_TIMELINE: usize = 20;
 const LONG_AT_A_TIME: usize = 10;
 /// Shorter pauses would let a few requests through each time.
 const SHORTEST_PAUSE_MS: u64 = 2_000;
-/// A step that reads fewer timelines than this before the allowance is spent makes the next pause twice as long: what
-/// was answered of one that is not complete is read again, and where little is allowed none would ever be complete.
-const ENOUGH: u64 = 16;
-/// How often the pause is doubled at most: 64 seconds, by when the provider's buckets are full.
-const MOST_DOUBLED: i64 = 5;
+/// How often that pause is doubled at most, to sixteen seconds, and the timelines of a step are halved. What was answered
+/// of one that is not complete is read again: where little is allowed, many at a time would never be complete.
+const MOST_DOUBLED: i64 = 3;
 
 const STATE: &str = "poll";
 
@@ -53,10 +51,10 @@ struct Position {
     passed_at: Option<Timestamp>,
     /// Timelines read since the last pass ended; none once there is nothing left to read.
     revisited: Option<i64>,
-    /// How often the pause was doubled, while the allowance is spent again and again.
-    doubled: Option<i64>,
     /// [`Account::look`](super::context::Account::look) when the list was last read from the beginning of history.
     look: Option<i64>,
+    /// How often the pause was doubled, while the allowance is spent again and again.
+    doubled: Option<i64>,
 }
 
 object!(Position {
@@ -65,8 +63,8 @@ object!(Position {
     "began" => Instant began,
     "passed_at" => Instant passed_at,
     "revisited" => Integer revisited,
-    "doubled" => Integer doubled,
     "look" => Integer look,
+    "doubled" => Integer doubled,
 });
 
 impl Position {
@@ -175,7 +173,8 @@ fn revisit(
 ) -> Result<Step, Error> {
     let mut read = UpdatesRead::default();
     read_state(world, backfill::UPDATES_READ, &mut read)?;
-    let waiting = world.to_revisit(SOURCE, TIMELINES_PER_STEP)?;
+    let doubled = position.doubled.unwrap_or(0).clamp(0, MOST_DOUBLED);
+    let waiting = world.to_revisit(SOURCE, TIMELINES_PER_STEP >> doubled)?;
     let mut batch = Batch::default();
     let mut visited = 0;
     let mut reread_some = false;
@@ -291,10 +290,9 @@ fn revisit(
     let before = position.revisited.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
     let done = before + visited;
     position.revisited = i64::try_from(done).ok().filter(|_| left > 0 && !stuck);
-    position.doubled = wait_ms.map(|_| {
-        let doubled = position.doubled.unwrap_or(0);
-        (doubled + i64::from(visited < ENOUGH)).clamp(0, MOST_DOUBLED)
-    });
+    // A quarter of what was to be read is enough to go on so.
+    let few = !reread_some && visited.saturating_mul(4) < u64::try_from(waiting.keys.len()).unwrap_or(0);
+    position.doubled = wait_ms.map(|_| (doubled + i64::from(few)).min(MOST_DOUBLED));
     let effects = apply(world, context, &batch, Vec::from([write_state(STATE, &position)]))?;
     step.updated += effects.applied.updated;
     step.done = done;
