@@ -61,6 +61,10 @@ async fn webhooks_are_measured() {
 async fn imports_are_measured() {
     let sizes = sync::Sizes { imports: &[(10, 1), (20, 1)], limited: 10, dense: 20 };
     sound(&sync::imports(&programs(), &sizes).await, 16);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timelines_are_measured() {
     // A few more requests than the allowance has at first.
     let limits = RateLimits { incident_list_per_minute: 60, per_key_per_minute: 300 };
     let figures = sync::timelines(&programs(), 112, limits).await;

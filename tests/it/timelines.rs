@@ -25,6 +25,16 @@ fn log(entries: &[Value]) -> Effect {
     Effect::Body(json!({ "incident_activity_log_entries": entries, "pagination_meta": { "page_size": 250 } }))
 }
 
+/// An account whose key has a hundred requests a minute, imported.
+async fn little_allowed() -> (Simulator, Bench) {
+    let mut options = Options::new(300, 32, now());
+    options.limits = Some(RateLimits { incident_list_per_minute: 60, per_key_per_minute: 100 });
+    let simulator = Simulator::start(options).await.unwrap();
+    let bench = Bench::connected(&simulator).await;
+    bench.run(JobKind::Backfill).await.unwrap();
+    (simulator, bench)
+}
+
 #[tokio::test]
 async fn they_wait_while_an_import_is_under_way() {
     let simulator = account(100, 31).await;
@@ -64,11 +74,7 @@ async fn they_do_not_wait_for_an_import_that_was_given_up() {
 
 #[tokio::test]
 async fn a_spent_allowance_is_not_hammered_and_what_was_read_is_kept() {
-    let mut options = Options::new(300, 32, now());
-    options.limits = Some(RateLimits { incident_list_per_minute: 60, per_key_per_minute: 100 });
-    let simulator = Simulator::start(options).await.unwrap();
-    let bench = Bench::connected(&simulator).await;
-    bench.run(JobKind::Backfill).await.unwrap();
+    let (simulator, bench) = little_allowed().await;
     let before = waiting(&bench).await;
     assert!(bench.host.poll(&bench.org).await.unwrap().more);
     let mut step = bench.host.poll(&bench.org).await.unwrap();
@@ -83,11 +89,7 @@ async fn a_spent_allowance_is_not_hammered_and_what_was_read_is_kept() {
 
 #[tokio::test]
 async fn where_little_is_allowed_it_waits_until_that_is_enough_to_read_some() {
-    let mut options = Options::new(300, 32, now());
-    options.limits = Some(RateLimits { incident_list_per_minute: 60, per_key_per_minute: 100 });
-    let simulator = Simulator::start(options).await.unwrap();
-    let bench = Bench::connected(&simulator).await;
-    bench.run(JobKind::Backfill).await.unwrap();
+    let (_simulator, bench) = little_allowed().await;
     let mut waits = Vec::new();
     while waits.len() < 8 {
         // At once each time, as if others spent whatever the key is allowed meanwhile.
@@ -96,6 +98,36 @@ async fn where_little_is_allowed_it_waits_until_that_is_enough_to_read_some() {
     }
     assert!(waits.is_sorted_by(|a, b| a <= b && *b <= 2 * a), "{waits:?}");
     assert_eq!((waits[0], waits[7]), (2_000, 16_000), "{waits:?}");
+}
+
+#[tokio::test]
+async fn once_the_allowance_is_enough_the_waits_are_short_again() {
+    let simulator = account(100, 33).await;
+    let bench = Bench::connected(&simulator).await;
+    bench.run(JobKind::Backfill).await.unwrap();
+    let spent = |times| Fault::new(LOG, times, Effect::RateLimited { retry_after: Some("1".into()) });
+    simulator.inject(spent(64));
+    let mut waits = Vec::new();
+    loop {
+        let step = bench.host.poll(&bench.org).await.unwrap();
+        waits.push(step.wait_ms);
+        if !step.more {
+            break;
+        }
+    }
+    assert_eq!(waits.iter().max(), Some(&16_000), "{waits:?}");
+    assert_eq!(waiting(&bench).await, 0);
+
+    let id = simulator.incident_ids().pop().unwrap();
+    let said = Change { message: Some("Still looking".into()), ..Change::default() };
+    simulator.update(&id, said, now() + TimeDelta::minutes(1)).unwrap();
+    simulator.inject(spent(1));
+    bench.clock.advance(TimeDelta::minutes(10));
+    let mut wait = 0;
+    while wait == 0 {
+        wait = bench.host.poll(&bench.org).await.unwrap().wait_ms;
+    }
+    assert_eq!(wait, 4_000, "the first one, and nothing was read");
 }
 
 #[tokio::test]

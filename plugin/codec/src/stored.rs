@@ -299,4 +299,15 @@ mod tests {
         assert_eq!(read(&newer, Slot::Object(&mut thing)), Some(()));
         assert_ne!(thing, Thing::default());
     }
+
+    #[test]
+    fn a_field_that_an_older_version_lacked_stays_empty() {
+        let older = [FORMAT, OBJECT, 1, TEXT, 1, b'n'];
+        let newer = [FORMAT, OBJECT, 8, TEXT, 1, b'n', 0, 0, 0, 0, 0, 0, 0];
+        let (mut thing, mut same) = (Thing::default(), Thing::default());
+        assert_eq!(read(&older, Slot::Object(&mut thing)), Some(()));
+        assert_eq!(read(&newer, Slot::Object(&mut same)), Some(()));
+        assert_eq!(thing, same);
+        assert_ne!(thing, Thing::default());
+    }
 }
