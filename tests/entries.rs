@@ -32,9 +32,13 @@ pub(crate) fn signature_headers(data: &[u8]) {
 }
 
 pub(crate) fn webhook_body(data: &[u8]) {
-    if let Ok(envelope) = event::envelope(data) {
-        let _ = envelope.incident_id();
-        let _ = envelope.event();
+    let named = event::named(data);
+    match event::envelope(data) {
+        Ok(envelope) => {
+            assert_eq!(named.map(|named| named.event_type).as_ref(), Ok(&envelope.event_type));
+            let _ = envelope.event();
+        }
+        Err(error) => assert_eq!(named, Err(error)),
     }
 }
 

@@ -10,8 +10,8 @@ use crate::model::{
     Rederived, Rejection, SECOND, Settings, Severity, Step,
 };
 use crate::port::World;
-use crate::sync::{backfill, connect, context::Context, derive, event, poll, rederive};
-use crate::webhook::{self, signature};
+use crate::sync::{backfill, connect, context::Context, derive, event as apply, poll, rederive};
+use crate::webhook::{event, signature};
 use crate::wit::exports::koalr::integration::connector::{Descriptor, Guest, InjectedCredential, Verified};
 use crate::{mttr, severity};
 
@@ -40,7 +40,7 @@ impl Guest for Plugin {
                 prefix: "Bearer ".to_string(),
             }]),
             revealed: Vec::from([WEBHOOK_SECRET.to_string()]),
-            webhook_events: webhook::event::SELECT.map(String::from).to_vec(),
+            webhook_events: event::SELECT.map(String::from).to_vec(),
             poll_interval_seconds: poll::INTERVAL_SECONDS,
             history_days: backfill::HISTORY_DAYS,
         }
@@ -55,17 +55,17 @@ impl Guest for Plugin {
         let secrets = host.secrets(WEBHOOK_SECRET);
         let now = host.now().div_euclid(SECOND);
         let signed = signature::verify(&secrets, &delivery.headers, &delivery.body, now)?;
-        let envelope = webhook::event::envelope(&delivery.body).map_err(|_| Rejection::MalformedBody)?;
+        let named = event::named(&delivery.body).map_err(|_| Rejection::MalformedBody)?;
         Ok(Verified {
             id: signed.id,
             sent_at: signed.sent_at_seconds.saturating_mul(SECOND),
-            incident_id: envelope.incident_id(),
-            event_type: envelope.event_type,
+            incident_id: named.incident_id,
+            event_type: named.event_type,
         })
     }
 
     fn handle_event(delivery: Delivery) -> Result<Outcome, Error> {
-        event::handle(&mut Host::default(), &delivery.body)
+        apply::handle(&mut Host::default(), &delivery.body)
     }
 
     fn poll() -> Result<Step, Error> {
