@@ -7,6 +7,7 @@ pub mod calls;
 pub mod load;
 pub mod mttr;
 pub mod pages;
+pub mod peers;
 pub mod scale;
 pub mod start;
 pub mod sync;

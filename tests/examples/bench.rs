@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use koalr_simulator::RateLimits;
+use koalr_tests::bench::peers::{self, Part};
 use koalr_tests::bench::{Programs, calls, load, mttr, pages, scale, start, sync};
 
 #[tokio::main]
@@ -28,7 +29,7 @@ async fn main() {
         "webhooks" => {
             let here = std::env::current_exe().unwrap().display().to_string();
             let peer = peer("server.mjs");
-            load::all(&programs, peer.as_deref(), &[here, "ceiling".into()], 1.0).await
+            load::all(&programs, peer.as_deref(), &[here, "serve".into()], 1.0).await
         }
         "ten-minutes" => {
             let directory = tempfile::tempdir().unwrap();
@@ -63,7 +64,15 @@ async fn main() {
             let load = load::Load { name: "load".into(), seconds, rate, organisations: 64 };
             load::run(&load, &load::Target::Harness(&programs), directory.path()).await
         }
-        "ceiling" => return load::ceiling().await,
+        // What webhooks are sent to instead of the harness: `bench serve PART [DATABASE]`.
+        "serve" => {
+            let mut words = std::env::args().skip(2);
+            let part = words.next().unwrap_or_default();
+            let part = Part::ALL.into_iter().find(|known| known.name() == part).unwrap();
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            eprintln!("Serving on http://{}: webhooks", listener.local_addr().unwrap());
+            return peers::serve(listener, part, words.next().map(PathBuf::from).as_deref()).await;
+        }
         other => panic!("there is no group `{other}`"),
     };
     for figure in figures {

@@ -1,8 +1,12 @@
 //! The benchmarks at a small size, so that they cannot rot; and the work of a call, which no machine's mood changes.
 
+use koalr_host::port::{DeliveryFilter, Inbox};
+use koalr_host::sqlite::SqliteStore;
 use koalr_simulator::RateLimits;
-use koalr_tests::bench::{Figure, Programs, calls, load, mttr, pages, scale, start, sync};
+use koalr_tests::bench::peers::{self, Part};
+use koalr_tests::bench::{Figure, Programs, calls, connect, load, mttr, pages, scale, start, sync};
 use serde_json::Value;
+use tokio::net::TcpListener;
 
 use crate::support::root;
 
@@ -55,6 +59,31 @@ async fn webhooks_are_measured() {
     let figures = load::run(&load, &load::Target::Harness(&programs()), directory.path()).await;
     sound(&figures, 9);
     assert_eq!(figures[1].values, [0.0], "none is refused");
+}
+
+/// What the harness is compared with does what its name says, or the comparison says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_to_compare_with_do_their_part_of_the_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let template = load::sample().await;
+    for part in Part::ALL {
+        let database = directory.path().join(part.name());
+        connect(&database, 1, "https://127.0.0.1:1").await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let path = database.clone();
+        tokio::spawn(async move { peers::serve(listener, part, Some(&path)).await });
+        let mut sender = load::Sender::new(&address.to_string(), template.clone(), 0..1, 0).await;
+        assert_eq!([sender.send().await, sender.send().await], [204, 204]);
+        let store = SqliteStore::open(&database).unwrap();
+        let stored = store.deliveries(&"org-0".parse().unwrap(), &DeliveryFilter::default()).await.unwrap();
+        assert_eq!(stored.len(), if part == Part::Reads { 0 } else { 2 });
+        let named = stored.iter().all(|delivery| delivery.event_type.starts_with("public_incident."));
+        assert!(named || part == Part::Stores);
+        let forged = reqwest::Client::new().post(format!("http://{address}/webhooks/incidentio/org-0"));
+        let forged = forged.header("webhook-id", "msg_forged").body("{}").send().await.unwrap();
+        assert_eq!(forged.status() == 401, part == Part::Verifies, "{part:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -304,7 +304,11 @@ mod tests {
         let envelope = envelope(body.as_bytes()).unwrap();
         assert_eq!(envelope.incident_id().as_deref(), id, "{body}");
         let named = named(body.as_bytes()).unwrap();
-        assert_eq!((named.event_type, named.incident_id.as_deref()), (envelope.event_type.clone(), id), "{body}");
+        assert_eq!(
+            (named.event_type, named.incident_id.as_deref()),
+            (envelope.event_type.clone(), id),
+            "{body}"
+        );
         let said = match envelope.event() {
             Ok(Event::Whole { incident, status_changed }) => {
                 format!("whole {} {status_changed}", incident.id)

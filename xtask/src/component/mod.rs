@@ -79,7 +79,10 @@ fn optimised(module: &[u8], scratch: &Path) -> Result<Vec<u8>> {
     std::fs::write(&before, module).with_context(|| format!("cannot write {}", before.display()))?;
     let mut command = Command::new("wasm-opt");
     // Nothing lives in the first kilobyte: it is the far end of the stack.
-    command.args(["-Oz", "--const-hoisting", "--low-memory-unused"]).args(FEATURES).args(["--strip-debug", "--strip-producers"]);
+    command
+        .args(["-Oz", "--const-hoisting", "--low-memory-unused"])
+        .args(FEATURES)
+        .args(["--strip-debug", "--strip-producers"]);
     let ended = command.arg(&before).arg("-o").arg(&after).status().context(
         "cannot run wasm-opt; it is part of binaryen, which most systems have as a package (apt install binaryen, \
          brew install binaryen)",
