@@ -35,7 +35,8 @@ pub(crate) fn webhook_body(data: &[u8]) {
     let named = event::named(data);
     match event::envelope(data) {
         Ok(envelope) => {
-            assert_eq!(named.map(|named| named.event_type).as_ref(), Ok(&envelope.event_type));
+            let (event_type, incident_id) = (envelope.event_type.clone(), envelope.incident_id());
+            assert_eq!(named, Ok(event::Named { event_type, incident_id }));
             let _ = envelope.event();
         }
         Err(error) => assert_eq!(named, Err(error)),

@@ -150,7 +150,7 @@ fn part(
         let known = batch.known.as_ref().filter(|_| attempt == 0);
         *left = whole;
         let mut drafts = drafts(world, context, batch, left, known)?;
-        link(world, &mut drafts)?;
+        link(world, context, &mut drafts)?;
         let mut effects = Effects::default();
         let mut changes = Vec::with_capacity(drafts.len() * 2 + extra.len());
         for draft in drafts {
@@ -266,12 +266,15 @@ fn draft<'a>(
     Ok(Some(Draft { chronicle, base, before, told_before, facts, bytes, changed, revisit, record, services }))
 }
 
-/// Fills in the host's users and catalog entries, for the whole batch together.
-fn link(world: &mut dyn World, drafts: &mut [Draft<'_>]) -> Result<(), Error> {
+/// Fills in addresses that incidents lack, and the host's users and catalog entries, for the whole batch together.
+fn link(world: &mut dyn World, context: &Context, drafts: &mut [Draft<'_>]) -> Result<(), Error> {
     let mut emails: Vec<String> = Vec::new();
     let mut names: Vec<ServiceName> = Vec::new();
-    for draft in drafts.iter() {
-        for responder in &draft.record.responders {
+    for draft in drafts.iter_mut() {
+        for responder in &mut draft.record.responders {
+            if let (None, Some(id)) = (&responder.email, &responder.id) {
+                responder.email = context.account.email(world, id)?;
+            }
             if let Some(email) = &responder.email {
                 insert_once(&mut emails, email);
             }

@@ -6,6 +6,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 
 use super::{decode_state, insert_once, no_answer, read_page, read_state, write_state};
 use crate::incidentio::client::{self, ApiError, Page};
@@ -50,8 +51,8 @@ pub struct Account {
     pub categories: Vec<String>,
     /// Custom fields whose entries are services, by identifier; empty, too, if the key may not read the catalog.
     pub service_fields: Vec<String>,
-    /// People with an e-mail address, by identifier. Stored beside the account, in shards.
-    pub users: Vec<payload::User>,
+    /// People with an e-mail address, by identifier, once they were asked for. Stored beside the account, in shards.
+    users: OnceCell<Vec<payload::User>>,
     pub(super) shards: Option<i64>,
     /// Whether stored incidents are still to be derived anew with it.
     pub due: bool,
@@ -98,21 +99,25 @@ fn shard(index: i64) -> String {
 }
 
 impl Account {
-    fn load(world: &mut dyn World, bytes: Option<&[u8]>) -> Result<Account, Error> {
-        let mut account = Account::default();
-        decode_state(ACCOUNT, bytes, &mut account)?;
-        for index in 0..account.shards.unwrap_or(0) {
+    /// Read when they are first asked for: who works on an incident mostly has an address there, and there may be tens of
+    /// thousands of people.
+    fn users(&self, world: &mut dyn World) -> Result<&[payload::User], Error> {
+        if let Some(users) = self.users.get() {
+            return Ok(users);
+        }
+        let mut users = Vec::new();
+        for index in 0..self.shards.unwrap_or(0) {
             let mut part = Shard::default();
             read_state(world, &shard(index), &mut part)?;
-            account.users.append(&mut part.users);
+            users.append(&mut part.users);
         }
-        Ok(account)
+        Ok(self.users.get_or_init(|| users))
     }
 
     fn store(&mut self, world: &mut dyn World) -> Result<(), Error> {
         let mut changes = Vec::new();
         let mut index = 0;
-        for users in self.users.chunks(USERS_PER_SHARD) {
+        for users in self.users(world)?.chunks(USERS_PER_SHARD) {
             changes.push(write_state(&shard(index), &Part(users)));
             index += 1;
         }
@@ -126,18 +131,19 @@ impl Account {
     }
 
     /// The e-mail address of a person, lower-cased.
-    pub fn email(&self, id: &str) -> Option<String> {
-        let index = self.users.binary_search_by(|user| user.id.as_str().cmp(id)).ok()?;
-        self.users.get(index)?.email.clone()
+    pub fn email(&self, world: &mut dyn World, id: &str) -> Result<Option<String>, Error> {
+        let users = self.users(world)?;
+        let index = users.binary_search_by(|user| user.id.as_str().cmp(id)).ok();
+        Ok(index.and_then(|index| users.get(index)?.email.clone()))
     }
+}
 
-    fn add(&mut self, user: payload::User) {
-        if let (Some(email), Err(index)) =
-            (&user.email, self.users.binary_search_by(|known| known.id.cmp(&user.id)))
-        {
-            let email = Some(email.trim_ascii().to_ascii_lowercase());
-            self.users.insert(index, payload::User { id: user.id, name: None, email });
-        }
+/// Adds those with an e-mail address to people that are sorted by identifier.
+fn add(people: &mut Vec<payload::User>, user: payload::User) {
+    if let (Some(email), Err(index)) = (&user.email, people.binary_search_by(|known| known.id.cmp(&user.id)))
+    {
+        let email = Some(email.trim_ascii().to_ascii_lowercase());
+        people.insert(index, payload::User { id: user.id, name: None, email });
     }
 }
 
@@ -148,8 +154,9 @@ impl Context {
         let [own, account] = &stored;
         let mut settings = StoredSettings::default();
         decode_state(SETTINGS, own.as_deref(), &mut settings)?;
-        let account = Account::load(world, account.as_deref())?;
-        Ok(Context { settings: settings.into(), account, stored })
+        let mut read = Account::default();
+        decode_state(ACCOUNT, account.as_deref(), &mut read)?;
+        Ok(Context { settings: settings.into(), account: read, stored })
     }
 
     /// Whether this is still what is stored: settings can change while a step waits for answers.
@@ -248,6 +255,7 @@ impl From<StoredSettings> for Settings {
 /// Reads the account anew and stores it; answers how many requests that took.
 pub fn refresh(world: &mut dyn World, context: &mut Context) -> Result<u32, Error> {
     let account = &mut context.account;
+    account.users(world)?;
     let before = account.clone();
     let answers = world.fetch(&[
         client::unpaged("/v1/severities"),
@@ -287,14 +295,16 @@ pub fn refresh(world: &mut dyn World, context: &mut Context) -> Result<u32, Erro
     }
     let mut users: Vec<payload::User> = Vec::new();
     let mut page = next(world, "users", "users", &mut users)?;
+    // They are read again if this ends early.
+    let mut people = account.users.take().unwrap_or_default();
     if page.is_some() {
-        account.users.clear();
+        people.clear();
     }
     while let Some(Page { after, .. }) = page {
         for user in users.drain(..) {
             look.add(user.id.as_bytes());
             look.add(user.name.as_deref().unwrap_or_default().as_bytes());
-            account.add(user);
+            add(&mut people, user);
         }
         if after.is_none() || requests >= 5 + USER_PAGES {
             break;
@@ -303,6 +313,7 @@ pub fn refresh(world: &mut dyn World, context: &mut Context) -> Result<u32, Erro
         let answer = read_page(world, "users", "users", client::users(after.as_deref()), &mut users);
         page = readable(world, answer, &mut missing)?;
     }
+    account.users = OnceCell::from(people);
     let now = world.now();
     // The first reading comes before any incident.
     account.due |= before.read_at.is_some() && *account != before;
@@ -366,17 +377,23 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Applied, IncidentKey, KeyPage, RevisitPage, SamplePage, ServiceName, StorageError, StoredIncident,
+        Applied, IncidentKey, KeyPage, Responder, RevisitPage, SamplePage, ServiceName, StorageError,
+        StoredIncident,
     };
     use crate::port::{Answer, Request, Response};
+    use crate::sync::event::handle;
 
     /// The host's limit on one value of the state.
     const LARGEST: usize = 1_000_000;
 
     /// An account with so many people, a thousand a page, and a host that keeps state.
+    #[derive(Default)]
     struct Account {
         people: usize,
         state: BTreeMap<String, Vec<u8>>,
+        /// How often people were read.
+        asked: usize,
+        responders: Vec<Responder>,
     }
 
     impl Account {
@@ -415,7 +432,12 @@ mod tests {
 
         fn commit(&mut self, changes: &[Change]) -> Result<Applied, StorageError> {
             for change in changes {
-                let Change::SetState((key, value)) = change else { panic!("no records here") };
+                let Change::SetState((key, value)) = change else {
+                    if let Change::PutIncident(write) = change {
+                        self.responders.clone_from(&write.incident.responders);
+                    }
+                    continue;
+                };
                 match value {
                     Some(value) if value.len() > LARGEST => return Err(StorageError::Invalid(key.clone())),
                     Some(value) => drop(self.state.insert(key.clone(), value.clone())),
@@ -426,13 +448,14 @@ mod tests {
         }
 
         fn state(&mut self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+            self.asked += usize::from(key.starts_with("users/"));
             Ok(self.state.get(key).cloned())
         }
 
         fn log(&mut self, _: Level, _: &str, _: &[(String, String)]) {}
 
-        fn incidents(&mut self, _: &[IncidentKey]) -> Result<Vec<Option<StoredIncident>>, StorageError> {
-            unimplemented!()
+        fn incidents(&mut self, keys: &[IncidentKey]) -> Result<Vec<Option<StoredIncident>>, StorageError> {
+            Ok(alloc::vec![None; keys.len()])
         }
 
         fn list(&mut self, _: &str, _: Option<&str>, _: u32) -> Result<KeyPage, StorageError> {
@@ -452,8 +475,8 @@ mod tests {
             unimplemented!()
         }
 
-        fn users_by_email(&mut self, _: &[String]) -> Result<Vec<Option<String>>, StorageError> {
-            unimplemented!()
+        fn users_by_email(&mut self, emails: &[String]) -> Result<Vec<Option<String>>, StorageError> {
+            Ok(alloc::vec![None; emails.len()])
         }
 
         fn services_by_name(&mut self, _: &[ServiceName]) -> Result<Vec<Option<String>>, StorageError> {
@@ -467,16 +490,39 @@ mod tests {
 
     #[test]
     fn an_account_of_fifty_thousand_people_fits_the_hosts_limits() {
-        let mut world = Account { people: 50_000, state: BTreeMap::new() };
+        let mut world = Account { people: 50_000, ..Account::default() };
         let mut context = Context::default();
         refresh(&mut world, &mut context).unwrap();
-        assert_eq!(context.account.users.len(), 50_000);
+        assert_eq!(context.account.users(&mut world).unwrap().len(), 50_000);
         let loaded = Context::load(&mut world).unwrap().account;
+        loaded.users(&mut world).unwrap();
         assert_eq!(loaded, context.account);
 
         world.people = 10;
         refresh(&mut world, &mut context).unwrap();
-        assert_eq!(Context::load(&mut world).unwrap().account.users.len(), 10);
+        assert_eq!(Context::load(&mut world).unwrap().account.users(&mut world).unwrap().len(), 10);
         assert_eq!(world.state.len(), 2, "the account and one shard: {:?}", world.state.keys());
+    }
+
+    #[test]
+    fn people_are_read_for_an_address_that_the_incident_lacks_and_for_nothing_else() {
+        let mut world = Account { people: 20, ..Account::default() };
+        refresh(&mut world, &mut Context::default()).unwrap();
+        let mut deliver = |assignee: &str| {
+            world.asked = 0;
+            let kind = "public_incident.incident_updated_v2";
+            let body = format!(
+                r#"{{"event_type":"{kind}","{kind}":{{"id":"01X","name":"N","visibility":"public","created_at":
+                "2026-01-01T00:00:00Z","updated_at":"2026-01-01T01:00:00Z","incident_status":{{"name":"Fixing",
+                "category":"active"}},"incident_role_assignments":[{{"role":{{"name":"Lead"}},"assignee":{{
+                "id":"{:026}","name":"Robin"{assignee}}}}}]}}}}"#,
+                7
+            );
+            handle(&mut world, body.as_bytes()).unwrap();
+            (world.asked, world.responders.first().and_then(|one| one.email.clone()))
+        };
+        assert_eq!(deliver(r#","email":"robin@example.com""#), (0, Some("robin@example.com".into())));
+        let (asked, email) = deliver("");
+        assert_eq!((asked, email), (1, Some(format!("{:0>200}@example.com", 7))));
     }
 }

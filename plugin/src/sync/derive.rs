@@ -1,6 +1,7 @@
 //! The record that follows from an incident's facts, the settings and the account. Pure; asks nobody.
 //!
-//! Links into the host's directory (users, catalog entries) are left open here and filled in by `apply`.
+//! Addresses that an incident lacks and links into the host's directory (users, catalog entries) are left open here and
+//! filled in by `apply`.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -83,7 +84,7 @@ pub fn incident(source: &Source, facts: &Facts, context: &Context) -> (Incident,
         acknowledged_at,
         resolved_at,
         merged_into: merged_into(facts, phase),
-        responders: responders(facts, context),
+        responders: responders(facts),
         services: services(&names),
         references,
         updated_at: facts.snapshot.updated_at,
@@ -151,7 +152,7 @@ fn merged_into(facts: &Facts, phase: Phase) -> Option<model::IncidentKey> {
 }
 
 /// Whoever has a role, then whoever helps without one.
-fn responders(facts: &Facts, context: &Context) -> Vec<Responder> {
+fn responders(facts: &Facts) -> Vec<Responder> {
     let mut responders: Vec<Responder> = Vec::new();
     let mut add = |user: &payload::User, role: &str, anew: bool| {
         let id = present(&user.id);
@@ -159,7 +160,7 @@ fn responders(facts: &Facts, context: &Context) -> Vec<Responder> {
             return;
         }
         responders.push(Responder {
-            email: user.email.clone().or_else(|| context.account.email(&user.id)),
+            email: user.email.clone(),
             name: user.name.clone(),
             role: present(role),
             user_id: None,
@@ -237,7 +238,6 @@ fn holds_services(field: &payload::Field, context: &Context) -> bool {
 mod tests {
     use super::*;
     use crate::model::Priority;
-    use crate::sync::context::Account;
     use crate::sync::facts::{News, Snapshot};
     use koalr_codec::json::{Slot, object};
 
@@ -309,20 +309,6 @@ mod tests {
         assert_eq!(names(&context), ["by setting"]);
         context.settings.service_fields = vec!["F1".into()];
         assert_eq!(names(&context), ["by name"]);
-    }
-
-    #[test]
-    fn an_address_that_the_incident_lacks_comes_from_the_user_list() {
-        let facts = facts(
-            r#","incident_role_assignments":[{"role":{"name":"Lead"},"assignee":{"id":"U1","name":"Robin"}}]"#,
-        );
-        let user = payload::User { id: "U1".into(), name: None, email: Some("robin@example.com".into()) };
-        let account = Account { users: vec![user], ..Account::default() };
-        let context = Context { account, ..Context::default() };
-        assert_eq!(
-            incident(&INCIDENTIO, &facts, &context).0.responders[0].email.as_deref(),
-            Some("robin@example.com")
-        );
     }
 
     #[test]

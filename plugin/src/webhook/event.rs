@@ -148,7 +148,7 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, Malformed> {
     read(body, Depth::Whole)
 }
 
-/// Reads only what a delivery's body names, in half the time. It judges the body as [`envelope`] does.
+/// Reads only what a delivery's body names, and skips the rest. It judges the body as [`envelope`] does.
 pub fn named(body: &[u8]) -> Result<Named, Malformed> {
     let envelope = read(body, Depth::Names)?;
     Ok(Named { incident_id: envelope.incident_id(), event_type: envelope.event_type })
@@ -180,7 +180,7 @@ fn read(body: &[u8], depth: Depth) -> Result<Envelope, Malformed> {
 
 impl Envelope {
     /// As [`Named`] has it.
-    fn incident_id(&self) -> Option<String> {
+    pub fn incident_id(&self) -> Option<String> {
         let is_incident = self.kind() == Kind::Incident;
         for payload in &self.payloads {
             if let Some(related) = payload.escalation.related_incidents.first() {
@@ -229,7 +229,8 @@ impl Envelope {
             event.starts_with("incident_status_updated") || matches!(event, "status_updated" | "resolved");
         for Payload { incident, own, .. } in self.payloads {
             for incident in [incident, own] {
-                if is_whole(&incident) {
+                // It was queued as one that concerns this incident, so it changes no other.
+                if is_whole(&incident) && incident.id == id {
                     return Ok(Event::Whole { incident: Box::new(incident), status_changed });
                 }
             }
@@ -351,6 +352,12 @@ mod tests {
             &format!(r#"{{"event_type":"incident.status_updated",{}"#, &WHOLE[1..]),
             Some("01X"),
             "whole 01X true",
+        );
+        // It is queued as one that concerns 01Y, so that is what it may change.
+        check(
+            &format!(r#"{{"event_type":"incident.status_updated","incident_id":"01Y",{}"#, &WHOLE[1..]),
+            Some("01Y"),
+            "reference 01Y",
         );
     }
 
