@@ -1,27 +1,33 @@
-//! What a call costs: in the host with all of its limits, in a wasmtime that bounds nothing, and natively.
+//! What a call costs: in the host, in a wasmtime that bounds nothing or a part of what the host bounds, and natively.
+//! What is timed writes nowhere, so that the figures are the calls' and not the disk's.
 //!
 //! Work is counted as well, in wasmtime's fuel, which counts the guest's instructions: it is the same on every machine
 //! and in every mood, so the tests hold it against stored figures.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeZone, Utc};
+use incidentio::sync::event::handle;
+use incidentio::webhook::{event, signature};
 use koalr_host::contract::{
-    Applied, Change, Delivery, Header, IncidentKey, Integration, IntegrationPre, Mode, MttrQuery, Phase,
-    Priority, Rejection, Sample, SamplePage, ServiceName, Settings, StorageError, StoredIncident, Timestamp,
-    Verified,
+    Applied, Change, Delivery, GuestError, Header, IncidentKey, Integration, IntegrationPre, Mode, MttrQuery,
+    Outcome, Phase, Priority, Rejection, Sample, SamplePage, ServiceName, Settings, StorageError,
+    StoredIncident, Timestamp, Verified,
 };
 use koalr_host::id::OrgId;
 use koalr_host::port::{Clock, OriginMapping, Store};
 use koalr_host::sqlite::SqliteStore;
 use koalr_host::vault::{SealingKey, Secret};
-use koalr_host::{Connect, Host};
+use koalr_host::{Connect, Host, Limits};
 use koalr_simulator::{Options, Simulator, sign};
+use rusqlite::Connection;
 use wasmtime::component::{Component, ComponentExportIndex, ComponentType, Instance, Lift, Linker, Lower};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{StoreLimits, StoreLimitsBuilder, UpdateDeadline};
 
+use super::nowhere::{self, States};
 use super::{Bound, Figure, Programs, SECRET};
 
 /// When everything in here happens.
@@ -42,6 +48,8 @@ struct Setup {
     host: Host,
     store: Arc<dyn Store>,
     org: OrgId,
+    /// What the component keeps for the organisation beside its records.
+    states: Arc<States>,
     simulator: Simulator,
     _directory: tempfile::TempDir,
 }
@@ -52,7 +60,8 @@ impl Setup {
         options.limits = None;
         let simulator = Simulator::start(options).await.unwrap();
         let directory = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path().join("calls.db")).unwrap());
+        let database = directory.path().join("calls.db");
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&database).unwrap());
         let builder = Host::builder(Arc::clone(&store), SealingKey::generate().unwrap());
         let builder = builder.allow(["https://api.incident.io"]).clock(Arc::new(Still)).slots(8);
         let host = builder.load(wasm).await.unwrap();
@@ -67,7 +76,11 @@ impl Setup {
             }],
         };
         host.connect(&org, connect).await.unwrap();
-        Setup { host, store, org, simulator, _directory: directory }
+        let connection = Connection::open(&database).unwrap();
+        let mut states = connection.prepare("SELECT key, value FROM state").unwrap();
+        let states = states.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let states = Arc::new(states.collect::<Result<States, _>>().unwrap());
+        Setup { host, store, org, states, simulator, _directory: directory }
     }
 
     fn delivery(&self, message: &str, note: &str) -> Delivery {
@@ -108,7 +121,10 @@ struct Datetime {
 struct State {
     store: Arc<dyn Store>,
     org: OrgId,
+    /// Nothing is written, and this is what is read, if it is there.
+    nowhere: Option<Arc<States>>,
     samples: Vec<Sample>,
+    limits: StoreLimits,
 }
 
 /// A wasmtime without the host's bounds, and the component in it.
@@ -116,6 +132,7 @@ struct Bare {
     engine: Engine,
     plugin: IntegrationPre<State>,
     verify: ComponentExportIndex,
+    handle: ComponentExportIndex,
 }
 
 impl Bare {
@@ -132,14 +149,36 @@ impl Bare {
         let component = Component::new(&engine, wasm).unwrap();
         let linker = imports(&engine, &component).unwrap();
         let connector = component.get_export_index(None, "koalr:integration/connector@0.1.0").unwrap();
-        let verify = component.get_export_index(Some(&connector), "verify-webhook").unwrap();
+        let export = |name| component.get_export_index(Some(&connector), name).unwrap();
+        let (verify, handle) = (export("verify-webhook"), export("handle-event"));
         let plugin = IntegrationPre::new(linker.instantiate_pre(&component).unwrap()).unwrap();
-        Bare { plugin, verify, engine }
+        Bare { plugin, verify, handle, engine }
     }
 
     fn store(&self, setup: &Setup) -> wasmtime::Store<State> {
-        let state = State { store: Arc::clone(&setup.store), org: setup.org.clone(), samples: vec![] };
+        let state = State {
+            store: Arc::clone(&setup.store),
+            org: setup.org.clone(),
+            nowhere: None,
+            samples: vec![],
+            limits: StoreLimitsBuilder::new().memory_size(Limits::default().memory_bytes).build(),
+        };
         wasmtime::Store::new(&self.engine, state)
+    }
+
+    /// One that writes nowhere, bounded as the host's are, or not at all.
+    fn timed(&self, setup: &Setup, bounded: Bounded) -> wasmtime::Store<State> {
+        let mut store = self.store(setup);
+        store.data_mut().nowhere = Some(Arc::clone(&setup.states));
+        store.set_epoch_deadline(1 << 40);
+        if bounded == Bounded::Fully {
+            let limits = Limits::default();
+            store.limiter(|state| &mut state.limits);
+            store.set_hostcall_fuel(limits.hostcall_bytes);
+            store.set_max_component_handles(limits.handles);
+            store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Interrupt));
+        }
+        store
     }
 
     /// As the host has it: without a look at any export.
@@ -154,8 +193,33 @@ impl Bare {
         verify.call_async(store, (delivery,)).await.unwrap().0.unwrap();
     }
 
+    async fn handle(&self, store: &mut wasmtime::Store<State>, instance: &Instance, delivery: &Delivery) {
+        type Answer = (Result<Outcome, GuestError>,);
+        let handle = instance.get_typed_func::<(&Delivery,), Answer>(&mut *store, self.handle).unwrap();
+        let outcome = handle.call_async(store, (delivery,)).await.unwrap().0.unwrap();
+        assert_eq!(outcome, Outcome::Created);
+    }
+
     async fn instance(&self, store: &mut wasmtime::Store<State>) -> Integration {
         self.plugin.instantiate_async(store).await.unwrap()
+    }
+}
+
+/// How much of what the host bounds is bounded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bounded {
+    /// What the engine's configuration bounds, and no more.
+    ByEngine,
+    /// Memory, handles, bytes of calls into the host, and the wall clock as well.
+    Fully,
+}
+
+impl Bounded {
+    async fn wall<T>(self, call: impl Future<Output = T>) -> T {
+        match self {
+            Bounded::ByEngine => call.await,
+            Bounded::Fully => tokio::time::timeout(Duration::from_secs(60), call).await.unwrap(),
+        }
     }
 }
 
@@ -171,21 +235,34 @@ fn imports(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<St
     })?;
     let mut storage = linker.instance("koalr:integration/storage@0.1.0")?;
     storage.func_wrap_async("get-state", move |store, (key,): (String,)| {
-        let (records, org) = (Arc::clone(&store.data().store), store.data().org.clone());
-        Box::new(async move { Ok((records.state(&org, &key).await.map_err(refused),)) })
+        let State { store: records, org, nowhere, .. } = store.data();
+        let (records, org, nowhere) = (Arc::clone(records), org.clone(), nowhere.clone());
+        Box::new(async move {
+            Ok((match nowhere {
+                Some(states) => Ok(states.get(&key).cloned()),
+                None => records.state(&org, &key).await.map_err(refused),
+            },))
+        })
     })?;
     storage.func_wrap_async("get-incidents", move |store, (keys,): (Vec<IncidentKey>,)| {
-        let (records, org) = (Arc::clone(&store.data().store), store.data().org.clone());
+        let State { store: records, org, nowhere, .. } = store.data();
+        let (records, org, nowhere) = (Arc::clone(records), org.clone(), nowhere.is_some());
         Box::new(async move {
-            let found: Result<Vec<Option<StoredIncident>>, _> =
-                records.incidents_by_key(&org, &keys).await.map_err(refused);
+            let found: Result<Vec<Option<StoredIncident>>, _> = match nowhere {
+                true => Ok(vec![None; keys.len()]),
+                false => records.incidents_by_key(&org, &keys).await.map_err(refused),
+            };
             Ok((found,))
         })
     })?;
     storage.func_wrap_async("commit", move |store, (changes,): (Vec<Change>,)| {
-        let (records, org) = (Arc::clone(&store.data().store), store.data().org.clone());
+        let State { store: records, org, nowhere, .. } = store.data();
+        let (records, org, nowhere) = (Arc::clone(records), org.clone(), nowhere.is_some());
         Box::new(async move {
-            let applied: Result<Applied, _> = records.commit(&org, changes, None).await.map_err(refused);
+            let applied: Result<Applied, _> = match nowhere {
+                true => Ok(Applied { created: 1, updated: 0, unchanged: 0, stale: 0, events: 0 }),
+                false => records.commit(&org, changes, None).await.map_err(refused),
+            };
             Ok((applied,))
         })
     })?;
@@ -295,87 +372,97 @@ pub async fn all(programs: &Programs, rounds: usize, count: usize) -> Vec<Figure
     let epochs = Bare::new(&wasm, |config| {
         config.epoch_interruption(true);
     });
-    let fuelled = Bare::new(&wasm, |config| {
-        config.consume_fuel(true);
-    });
     let secrets = [SECRET.to_owned()];
     let native: Vec<incidentio::model::Header> = delivery
         .headers
         .iter()
         .map(|header| incidentio::model::Header { name: header.name.clone(), value: header.value.clone() })
         .collect();
-    let mut measured: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let natively = || {
+        let body = std::hint::black_box(&delivery.body);
+        signature::verify(&secrets, &native, body, now().timestamp()).unwrap();
+        std::hint::black_box(event::named(body).unwrap());
+    };
+    let mut world = nowhere::World { now: now().timestamp_micros(), states: Arc::clone(&setup.states) };
+    let mut measured: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for _ in 0..rounds {
-        let mut note = |name, value| measured.entry(name).or_default().push(value);
+        let mut note = |name: &str, value| measured.entry(name.to_owned()).or_default().push(value);
         let verify = async || drop(setup.host.verify(&setup.org, &delivery).await.unwrap());
-        note("fresh instance, verified, with all limits", median(count, verify).await);
-        for (instantiated, fresh, reused, bare) in [
-            (
-                "fresh instance, without limits",
-                "fresh instance, verified, without limits",
-                "reused instance, verified, without limits",
-                &plain,
-            ),
-            (
-                "fresh instance, interruptible",
-                "fresh instance, verified, interruptible",
-                "reused instance, verified, interruptible",
-                &epochs,
-            ),
-            (
-                "fresh instance, with fuel",
-                "fresh instance, verified, with fuel",
-                "reused instance, verified, with fuel",
-                &fuelled,
-            ),
+        note("fresh instance, verified, in the host", median(count, verify).await);
+        for (limits, bare, bounded) in [
+            ("without limits", &plain, Bounded::ByEngine),
+            ("interruptible", &epochs, Bounded::ByEngine),
+            ("with all limits", &epochs, Bounded::Fully),
         ] {
-            let ready = || {
-                let mut store = bare.store(&setup);
-                store.set_epoch_deadline(1 << 40);
-                // Refused where fuel is not consumed.
-                let _ = store.set_fuel(u64::MAX / 2);
-                store
-            };
-            let value = median(count, async || {
-                std::hint::black_box(bare.plain(&mut ready()).await);
+            let instantiated = median(count, async || {
+                let mut store = bare.timed(&setup, bounded);
+                std::hint::black_box(bounded.wall(bare.plain(&mut store)).await);
             });
-            let value = value.await;
-            note(instantiated, value);
-            let value = median(count, async || {
-                let mut store = ready();
-                let instance = bare.plain(&mut store).await;
-                bare.verify(&mut store, &instance, &delivery).await;
+            note(&format!("fresh instance, {limits}"), instantiated.await);
+            let verified = median(count, async || {
+                let mut store = bare.timed(&setup, bounded);
+                let call = async {
+                    let instance = bare.plain(&mut store).await;
+                    bare.verify(&mut store, &instance, &delivery).await;
+                };
+                bounded.wall(call).await;
             });
-            note(fresh, value.await);
-            let mut store = ready();
+            note(&format!("fresh instance, verified, {limits}"), verified.await);
+            let normalised = median(count, async || {
+                let mut store = bare.timed(&setup, bounded);
+                let call = async {
+                    let instance = bare.plain(&mut store).await;
+                    bare.verify(&mut store, &instance, &delivery).await;
+                    bare.handle(&mut store, &instance, &delivery).await;
+                };
+                bounded.wall(call).await;
+            });
+            note(&format!("fresh instance, verified and handled, {limits}"), normalised.await);
+            let mut store = bare.timed(&setup, bounded);
             let instance = bare.plain(&mut store).await;
-            let value = median(count, async || bare.verify(&mut store, &instance, &delivery).await);
-            note(reused, value.await);
+            let reused = median(count, async || {
+                store.set_hostcall_fuel(Limits::default().hostcall_bytes);
+                bounded.wall(bare.verify(&mut store, &instance, &delivery)).await;
+            });
+            note(&format!("reused instance, verified, {limits}"), reused.await);
+            let reused = median(count, async || {
+                store.set_hostcall_fuel(Limits::default().hostcall_bytes);
+                let call = async {
+                    bare.verify(&mut store, &instance, &delivery).await;
+                    bare.handle(&mut store, &instance, &delivery).await;
+                };
+                bounded.wall(call).await;
+            });
+            note(&format!("reused instance, verified and handled, {limits}"), reused.await);
         }
-        let value = median(count, async || {
-            let verified = incidentio::webhook::signature::verify(
-                &secrets,
-                &native,
-                std::hint::black_box(&delivery.body),
-                now().timestamp(),
-            );
-            verified.unwrap();
-            let named = incidentio::webhook::event::named(std::hint::black_box(&delivery.body)).unwrap();
-            std::hint::black_box(named);
+        note("natively, verified", median(count, async || natively()).await);
+        let handled = median(count, async || {
+            natively();
+            let outcome = handle(&mut world, std::hint::black_box(&delivery.body)).unwrap();
+            assert_eq!(outcome, incidentio::model::Outcome::Created);
         });
-        note("natively, verified", value.await);
+        note("natively, verified and handled", handled.await);
     }
-    let ratio =
-        measured["reused instance, verified, without limits"].iter().zip(&measured["natively, verified"]);
-    let ratio = ratio.map(|(wasm, native)| wasm / native).collect();
+    let ratio = |what: &str| -> Vec<f64> {
+        let reused = &measured[&format!("reused instance, {what}, without limits")];
+        reused
+            .iter()
+            .zip(&measured[&format!("natively, {what}")])
+            .map(|(wasm, native)| wasm / native)
+            .collect()
+    };
+    let ratios = ["verified", "verified and handled"].map(|what| {
+        let figure = Figure::new(format!("reused instance to native, {what}"), "", ratio(what));
+        figure.within(Bound::AtMost(4.5))
+    });
     let mut figures: Vec<Figure> =
         measured.into_iter().map(|(name, values)| Figure::new(name, "µs", values)).collect();
     for figure in &mut figures {
-        if figure.name == "fresh instance, verified, with all limits" {
+        if figure.name == "fresh instance, verified, in the host" {
             figure.bound = Some(Bound::AtMost(60.0));
         }
     }
-    figures.push(Figure::new("reused instance to native", "", ratio).within(Bound::AtMost(4.5)));
+    figures.extend(ratios);
     for (name, spent) in fuel(&wasm).await {
         figures.push(Figure::new(format!("fuel: {name}"), "", vec![spent as f64]));
     }

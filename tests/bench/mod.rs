@@ -6,6 +6,7 @@
 pub mod calls;
 pub mod load;
 pub mod mttr;
+mod nowhere;
 pub mod pages;
 pub mod peers;
 pub mod scale;

@@ -48,7 +48,7 @@ impl Part {
         match self {
             Part::Reads => "ceiling",
             Part::Stores => "ceiling that stores",
-            Part::Verifies => "the same without a sandbox",
+            Part::Verifies => "verified natively and stored",
         }
     }
 }

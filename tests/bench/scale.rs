@@ -13,14 +13,15 @@ use koalr_simulator::{Options, Simulator};
 use rusqlite::Connection;
 
 use super::load::{Sender, sample};
-use super::{Figure, Programs, Server, connect, mttr, quantile, serve, usage};
+use super::{Bound, Figure, Programs, Server, connect, mttr, quantile, serve, usage};
 
 /// Between two polls of an organisation.
 const INTERVAL: i64 = 300_000_000;
 /// Connections of the organisation that floods.
 const FLOOD: usize = 32;
 
-/// Polls of so many organisations, spread over their interval, for so many seconds.
+/// Polls of so many organisations, spread over their interval, for so many seconds; and all of them due at once, as after
+/// an outage.
 async fn polls(programs: &Programs, organisations: usize, seconds: f64) -> Vec<Figure> {
     let mut options = Options::new(0, 1, Utc::now());
     options.limits = None;
@@ -69,47 +70,88 @@ async fn polls(programs: &Programs, organisations: usize, seconds: f64) -> Vec<F
         read.query_row("SELECT count(*) FROM job WHERE succeeded_at > ?1", [now], |row| row.get(0)).unwrap();
     let took = began.elapsed().as_secs_f64();
     let (busy, resident) = usage(server.id());
+    drop(server);
     let name = |what: &str| format!("polls of {organisations} organisations: {what}");
-    vec![
+    let mut figures = vec![
         Figure::new(name("done"), "/s", vec![done as f64 / took]),
         Figure::new(name("the latest is late by"), "s", late),
         Figure::new(name("processors"), "", vec![(busy - used).as_secs_f64() / took]),
         Figure::new(name("memory"), "MB", vec![resident as f64 / 1e6]),
-    ]
+    ];
+    let now = Utc::now().timestamp_micros();
+    read.execute("UPDATE job SET run_at = ?1, leased_until = NULL", [now]).unwrap();
+    let server = Server::start(serve(programs, &database, &directory.path().join("cache")));
+    let began = Instant::now();
+    let waiting = || -> i64 {
+        read.query_row("SELECT count(*) FROM job WHERE run_at <= ?1", [now], |row| row.get(0)).unwrap()
+    };
+    while waiting() > 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let took = began.elapsed().as_secs_f64();
+    drop(server);
+    // How far those that came together have moved apart.
+    let next = "SELECT max(due) FROM (SELECT count(*) AS due FROM job GROUP BY run_at / 1000000)";
+    let busiest: i64 = read.query_row(next, [], |row| row.get(0)).unwrap();
+    let name = |what: &str| format!("polls of {organisations} organisations, due at once: {what}");
+    figures.push(Figure::new(name("all are done after"), "s", vec![took]));
+    figures.push(Figure::new(name("the next, due in the busiest second"), "", vec![busiest as f64]));
+    figures
 }
 
-/// How long webhooks of others take, at a hundred a second, without and with one organisation that sends as much as it
-/// can.
+/// How long webhooks of others take until they are acknowledged and until they are applied, at a hundred a second,
+/// without and with one organisation that sends as much as it can.
 async fn fairness(programs: &Programs, seconds: f64) -> Vec<Figure> {
     let directory = tempfile::tempdir().unwrap();
     let database = directory.path().join("fair.db");
     connect(&database, 65, "http://127.0.0.1:1").await;
     let server = Server::start(serve(programs, &database, &directory.path().join("cache")));
     let template = sample().await;
+    let read = Connection::open(&database).unwrap();
     let mut figures = Vec::new();
     for flooded in [false, true] {
+        let name = if flooded { "while one organisation floods" } else { "while nobody floods" };
+        let name = |what: &str| format!("webhooks of others, {name}: {what}");
         let over = Arc::new(AtomicBool::new(false));
+        let (began, since) = (Instant::now(), Utc::now().timestamp_micros());
         let mut flood = tokio::task::JoinSet::new();
         for number in 0..if flooded { FLOOD } else { 0 } {
             let (over, mut sender) =
                 (over.clone(), Sender::new(&server.address, template.clone(), 0..1, number).await);
             flood.spawn(async move {
+                let (mut sent, mut taken) = (0_u64, 0_u64);
                 while !over.load(Ordering::Relaxed) {
-                    sender.send().await;
+                    sent += 1;
+                    taken += u64::from(sender.send().await == 204);
                 }
+                (sent, taken)
             });
         }
         // `org-0` is the one that floods.
-        let sender = Sender::new(&server.address, template.clone(), 1..65, 1_000).await;
+        let sender =
+            Sender::new(&server.address, template.clone(), 1..65, 1_000 + usize::from(flooded)).await;
         let (waits, refused) = a_hundred_a_second(sender, seconds).await;
         over.store(true, Ordering::Relaxed);
-        flood.join_all().await;
-        let name = if flooded { "while one organisation floods" } else { "while nobody floods" };
-        let name = format!("webhooks of others, {name}");
-        figures.push(Figure::new(format!("{name}: refused"), "", vec![refused as f64]));
+        let flood = flood.join_all().await;
+        let took = began.elapsed().as_secs_f64();
+        let others = "FROM delivery WHERE org <> 'org-0' AND received_at >= ?1";
+        let left = format!("SELECT count(*) {others} AND finished_at IS NULL");
+        while read.query_row(&left, [since], |row| row.get::<_, i64>(0)).unwrap() > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let mut applied = read.prepare(&format!("SELECT finished_at - received_at {others}")).unwrap();
+        let applied = applied.query_map([since], |row| Ok(row.get::<_, i64>(0)? as f64 / 1e3)).unwrap();
+        let mut applied: Vec<f64> = applied.map(Result::unwrap).collect();
+        applied.sort_by(f64::total_cmp);
+        if flooded {
+            let sum = |of: fn(&(u64, u64)) -> u64| flood.iter().map(of).sum::<u64>() as f64 / took;
+            figures.push(Figure::new(name("the flood"), "/s", vec![sum(|flood| flood.0)]));
+            figures.push(Figure::new(name("the flood, acknowledged"), "/s", vec![sum(|flood| flood.1)]));
+        }
+        figures.push(Figure::new(name("refused"), "", vec![refused as f64]).within(Bound::AtMost(0.0)));
         for (what, q) in [("p50", 0.5), ("p99", 0.99)] {
-            let name = format!("{name}: {what}");
-            figures.push(Figure::new(name, "ms", vec![quantile(&waits, q)]));
+            figures.push(Figure::new(name(what), "ms", vec![quantile(&waits, q)]));
+            figures.push(Figure::new(name(&format!("{what}, applied")), "ms", vec![quantile(&applied, q)]));
         }
     }
     figures

@@ -20,6 +20,8 @@ struct Run {
     /// Timelines that are still to be read after it.
     waiting: u64,
     peak_mb: f64,
+    /// Of the database, after it.
+    bytes: f64,
 }
 
 /// A process that ends with its owner.
@@ -54,7 +56,7 @@ pub struct Sizes<'a> {
 /// Imports of these sizes.
 pub async fn imports(programs: &Programs, sizes: &Sizes<'_>) -> Vec<Figure> {
     let mut figures = Vec::new();
-    let mut points = Vec::new();
+    let (mut points, mut dense_points) = (Vec::new(), Vec::new());
     for &(incidents, runs) in sizes.imports {
         let usual = ("", false, days(incidents));
         let limited =
@@ -75,23 +77,32 @@ pub async fn imports(programs: &Programs, sizes: &Sizes<'_>) -> Vec<Figure> {
             let requests = figure("requests", "", |run| run.requests);
             let peak = figure("peak memory", "MB", |run| run.peak_mb);
             let processor = figure("processor", "s", |run| run.processor);
+            let each = done.iter().map(|run| run.bytes / incidents as f64).collect();
+            let each =
+                Figure::new(format!("import of {incidents} incidents{what}: database, each"), "bytes", each);
             if what.is_empty() {
                 points.push((incidents as f64, wall.median()));
             }
+            // The usual account of ten thousand has them in 90 days as well.
+            if days == 90 {
+                dense_points.push((incidents as f64, wall.median()));
+            }
             if incidents == 10_000 && what.is_empty() {
                 figures.extend([wall.within(Bound::AtMost(1.5)), requests.within(Bound::AtMost(210.0))]);
-                figures.extend([processor, peak.within(Bound::AtMost(80.0))]);
+                figures.extend([processor, peak.within(Bound::AtMost(80.0)), each]);
             } else {
-                figures.extend([wall, requests, processor, peak]);
+                figures.extend([wall, requests, processor, peak, each]);
             }
         }
     }
     // A small one costs little but the start.
-    let large: Vec<(f64, f64)> =
-        points.iter().copied().filter(|(incidents, _)| *incidents >= 10_000.0).collect();
-    if large.len() > 1 {
-        let exponent = Figure::new("import: exponent", "", vec![exponent(&large)]);
+    points.retain(|(incidents, _)| *incidents >= 10_000.0);
+    if points.len() > 1 {
+        let exponent = Figure::new("import: exponent", "", vec![exponent(&points)]);
         figures.push(exponent.within(Bound::AtMost(1.05)));
+    }
+    if dense_points.len() > 1 {
+        figures.push(Figure::new("import, in 90 days: exponent", "", vec![exponent(&dense_points)]));
     }
     figures
 }
@@ -165,12 +176,13 @@ impl Account<'_> {
         };
         let wall = began.elapsed().as_secs_f64();
         assert!(ended.success(), "{job} failed: {ended}");
+        let bytes = std::fs::metadata(self.directory.path().join("bench.db")).unwrap().len() as f64;
         let told = std::io::read_to_string(process.0.stdout.take().unwrap()).unwrap();
         let told: Value = serde_json::from_str(&told).unwrap();
         let requests = told["requests"].as_f64().unwrap();
         let waiting = told["waiting_for_timelines"].as_u64().unwrap();
         let peak_mb = peak_kib as f64 / 1_000.0 * 1.024;
-        Run { wall, requests, waiting, processor: used.as_secs_f64(), peak_mb }
+        Run { wall, requests, waiting, processor: used.as_secs_f64(), peak_mb, bytes }
     }
 
     fn verb(&self, name: &str) -> Command {

@@ -8,6 +8,10 @@ use koalr_simulator::RateLimits;
 use koalr_tests::bench::peers::{self, Part};
 use koalr_tests::bench::{Programs, calls, load, mttr, pages, scale, start, sync};
 
+// As the harness has it: its servers are compared with it.
+#[global_allocator]
+static HEAP: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() {
     let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf();
@@ -29,18 +33,10 @@ async fn main() {
         "webhooks" => {
             let here = std::env::current_exe().unwrap().display().to_string();
             let peer = peer("server.mjs");
-            load::all(&programs, peer.as_deref(), &[here, "serve".into()], 1.0).await
+            let sizes = load::Sizes { scale: 1.0, runs: 3, organisations: 10_000 };
+            load::all(&programs, sizes, &[here, "serve".into()], peer.as_deref()).await
         }
-        "ten-minutes" => {
-            let directory = tempfile::tempdir().unwrap();
-            let load = load::Load {
-                name: "ten minutes at 1000/s".into(),
-                seconds: 600.0,
-                rate: Some(1_000.0),
-                organisations: 64,
-            };
-            load::run(&load, &load::Target::Harness(&programs), directory.path()).await
-        }
+        "ten-minutes" => load::ten_minutes(&programs, 1.0).await,
         "sync" => {
             let imports = &[(1_000, 5), (10_000, 7), (100_000, 3), (1_000_000, 1)];
             let sizes = sync::Sizes { imports, limited: 10_000, dense: 100_000 };

@@ -36,6 +36,9 @@ pub(crate) fn run(root: &Path, profile: &str, program: &Path, named: &[&str]) ->
         Ok(bytes) => serde_json::from_slice(&bytes).context("benches/latest.json is damaged")?,
         Err(_) => Map::new(),
     };
+    // Where temporary files are kept in memory, syncing them costs nothing.
+    let databases = program.with_file_name("databases");
+    std::fs::create_dir_all(&databases)?;
     // Before the first group's figures are written, which changes the tree.
     let machine = machine(root, profile);
     for (group, _) in GROUPS {
@@ -43,7 +46,8 @@ pub(crate) fn run(root: &Path, profile: &str, program: &Path, named: &[&str]) ->
             continue;
         }
         eprintln!("{group} …");
-        let run = Command::new(program).arg(group).stderr(Stdio::inherit()).output();
+        let run =
+            Command::new(program).arg(group).env("TMPDIR", &databases).stderr(Stdio::inherit()).output();
         let run = run.context("cannot start the benchmarks")?;
         ensure!(run.status.success(), "the benchmarks of {group} failed");
         let text = String::from_utf8(run.stdout)?;
@@ -75,7 +79,7 @@ fn told(taken: &Value) -> String {
     let of =
         |name: &str| taken.pointer(&format!("/where/{name}")).and_then(Value::as_str).unwrap_or_default();
     format!(
-        "{} at commit {}{}, on {} cores of {}, {}, Linux {}; {}, wasmtime {}{}.",
+        "{} at commit {}{}, on {} cores of {}, {}, {} for databases, Linux {}; {}, wasmtime {}{}.",
         of("date"),
         of("commit"),
         match of("profile") {
@@ -85,6 +89,7 @@ fn told(taken: &Value) -> String {
         of("cores"),
         of("processor"),
         of("memory"),
+        of("filesystem"),
         of("kernel"),
         of("rustc"),
         of("wasmtime"),
@@ -96,8 +101,9 @@ fn told(taken: &Value) -> String {
 }
 
 fn table(taken: &Value) -> String {
-    let mut out =
-        String::from("| figure | median | least to most | runs | budget |\n|---|---:|---:|---:|---|\n");
+    let mut out = String::from(
+        "| figure | median | least to most | measurements | budget |\n|---|---:|---:|---:|---|\n",
+    );
     for figure in taken.get("figures").and_then(Value::as_array).into_iter().flatten() {
         let text = |name: &str| figure.get(name).and_then(Value::as_str).unwrap_or_default();
         let number = |name: &str| figure.get(name).and_then(Value::as_f64);
@@ -111,6 +117,7 @@ fn table(taken: &Value) -> String {
             0 | 1 => String::new(),
             _ => format!("{} to {}", rounded(least), rounded(most)),
         };
+        let kept = |is| if values.is_empty() { "not measured" } else { kept(is) };
         let budget = match (number("at_most"), number("at_least")) {
             (Some(bound), _) => format!("≤ {}: {}", rounded(bound), kept(median <= bound)),
             (_, Some(bound)) => format!("≥ {}: {}", rounded(bound), kept(median >= bound)),
@@ -120,7 +127,7 @@ fn table(taken: &Value) -> String {
             out,
             "| {} | {} {unit} | {spread} | {} | {budget} |",
             text("figure"),
-            rounded(median),
+            if values.is_empty() { "".into() } else { rounded(median) },
             values.len()
         );
     }
@@ -180,6 +187,7 @@ fn machine(root: &Path, profile: &str) -> Value {
         "processor": line("/proc/cpuinfo", "model name"),
         "memory": memory.map(|kib| format!("{} GB", kib / 1_000_000)),
         "kernel": said("uname", &["-r"]),
+        "filesystem": said("stat", &["-f", "-c", "%T", "."]),
         "rustc": said("rustc", &["--version"]),
         "wasmtime": wasmtime,
         "node": said("node", &["--version"]),
@@ -197,6 +205,7 @@ mod tests {
             figure(&[3.0, 1.0, 2.0], Some(2.0), None),
             figure(&[1_234_567.0], None, Some(2_000_000.0)),
             figure(&[0.1234], None, None),
+            figure(&[], None, Some(3.0)),
         ] });
         let table = table(&taken);
         let rows: Vec<&str> = table.lines().skip(2).collect();
@@ -206,6 +215,7 @@ mod tests {
                 "| f | 2.00 ms | 1.00 to 3.00 | 3 | ≤ 2.00: kept |",
                 "| f | 1,234,567 ms |  | 1 | ≥ 2,000,000: **not kept** |",
                 "| f | 0.123 ms |  | 1 |  |",
+                "| f |  ms |  | 0 | ≥ 3.00: not measured |",
             ]
         );
     }

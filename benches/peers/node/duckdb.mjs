@@ -1,5 +1,6 @@
 // What DuckDB takes for the question of BENCHMARKS.md, "The same in SQL": it reads incidents and their services from CSV
-// files into its own tables first, which is not counted, and prints the seconds of each run.
+// files into its own tables first, which is not counted, and prints the seconds of each run, and how many were measured in
+// all and their mean in seconds.
 import { DuckDBInstance } from '@duckdb/node-api';
 
 const [incidents, services, since, until, runs] = process.argv.slice(2);
@@ -18,17 +19,16 @@ const groups = [
   ['label', 'JOIN service ON service.incident = incident.n'],
 ];
 const seconds = [];
+let overall;
 for (let run = 0; run < Number(runs); run += 1) {
   const began = performance.now();
-  let slices = 0;
   for (const [group, join] of groups) {
     const answer = await connection.runAndReadAll(`SELECT ${group} AS slice, count(*), avg(took), min(took), max(took),
         quantile_disc(took, [0.5, 0.75, 0.9, 0.95])
       FROM (SELECT *, resolved_at - created_at AS took FROM incident) AS incident ${join}
       WHERE resolved_at >= ${since} AND resolved_at < ${until} GROUP BY slice`);
-    slices += answer.currentRowCount;
+    if (group === '0') overall = [Number(answer.getRows()[0][1]), answer.getRows()[0][2] / 1e6];
   }
-  if (slices < 10) throw new Error(`only ${slices} slices`);
   seconds.push((performance.now() - began) / 1_000);
 }
-console.log(JSON.stringify(seconds));
+console.log(JSON.stringify([seconds, overall]));
