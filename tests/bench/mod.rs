@@ -1,7 +1,7 @@
 //! The benchmarks: how fast the component, the host and the harness are on the machine that they run on.
 //!
 //! Each is a function of its sizes, so that the tests run it small and it cannot rot; `cargo xtask bench` runs it large.
-//! Nothing in here passes or fails.
+//! No figure passes or fails in here; what was not done as it should be ends the run.
 
 pub mod calls;
 pub mod load;
@@ -197,6 +197,18 @@ pub fn organisation(name: &str, api: &str, now: Timestamp) -> Organisation {
         created_at: now,
         connected_at: Some(now),
     }
+}
+
+/// Figures of one name become one.
+fn merged(figures: Vec<Figure>) -> Vec<Figure> {
+    let mut all: Vec<Figure> = Vec::new();
+    for figure in figures {
+        match all.iter_mut().find(|known| known.name == figure.name) {
+            Some(known) => known.values.extend(figure.values),
+            None => all.push(figure),
+        }
+    }
+    all
 }
 
 /// The part `q` of the way through sorted values.

@@ -13,7 +13,7 @@ use koalr_simulator::{Options, Simulator};
 use rusqlite::Connection;
 
 use super::load::{Sender, sample};
-use super::{Bound, Figure, Programs, Server, connect, mttr, quantile, serve, usage};
+use super::{Bound, Figure, Programs, Server, connect, merged, mttr, quantile, serve, usage};
 
 /// Between two polls of an organisation.
 const INTERVAL: i64 = 300_000_000;
@@ -79,7 +79,7 @@ async fn polls(programs: &Programs, organisations: usize, seconds: f64) -> Vec<F
         Figure::new(name("memory"), "MB", vec![resident as f64 / 1e6]),
     ];
     let now = Utc::now().timestamp_micros();
-    read.execute("UPDATE job SET run_at = ?1, leased_until = NULL", [now]).unwrap();
+    read.execute("UPDATE job SET run_at = ?1, leased_until = NULL WHERE kind = 1", [now]).unwrap();
     let server = Server::start(serve(programs, &database, &directory.path().join("cache")));
     let began = Instant::now();
     let waiting = || -> i64 {
@@ -90,6 +90,9 @@ async fn polls(programs: &Programs, organisations: usize, seconds: f64) -> Vec<F
     }
     let took = began.elapsed().as_secs_f64();
     drop(server);
+    let failed = "SELECT count(*) FROM job WHERE kind = 1 AND (error IS NOT NULL OR succeeded_at < ?1)";
+    let failed: i64 = read.query_row(failed, [now], |row| row.get(0)).unwrap();
+    assert_eq!(failed, 0, "polls fail");
     // How far those that came together have moved apart.
     let next = "SELECT max(due) FROM (SELECT count(*) AS due FROM job GROUP BY run_at / 1000000)";
     let busiest: i64 = read.query_row(next, [], |row| row.get(0)).unwrap();
@@ -139,10 +142,17 @@ async fn fairness(programs: &Programs, seconds: f64) -> Vec<Figure> {
         while read.query_row(&left, [since], |row| row.get::<_, i64>(0)).unwrap() > 0 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        let dead = format!("SELECT count(*) {others} AND state <> 3");
+        assert_eq!(
+            read.query_row(&dead, [since], |row| row.get::<_, i64>(0)).unwrap(),
+            0,
+            "some were not applied"
+        );
         let mut applied = read.prepare(&format!("SELECT finished_at - received_at {others}")).unwrap();
         let applied = applied.query_map([since], |row| Ok(row.get::<_, i64>(0)? as f64 / 1e3)).unwrap();
         let mut applied: Vec<f64> = applied.map(Result::unwrap).collect();
         applied.sort_by(f64::total_cmp);
+        assert!(applied.len() >= waits.len(), "some were acknowledged and are not there");
         if flooded {
             let sum = |of: fn(&(u64, u64)) -> u64| flood.iter().map(of).sum::<u64>() as f64 / took;
             figures.push(Figure::new(name("the flood"), "/s", vec![sum(|flood| flood.0)]));
@@ -191,11 +201,20 @@ async fn beside_history(
     vec![figure("p50", 0.5), figure("p99", 0.99)]
 }
 
-/// All of it.
-pub async fn all(programs: &Programs, organisations: usize, incidents: usize, seconds: f64) -> Vec<Figure> {
-    let directory = tempfile::tempdir().unwrap();
-    let mut figures = polls(programs, organisations, seconds).await;
-    figures.extend(fairness(programs, seconds / 3.0).await);
-    figures.extend(beside_history(programs, incidents, seconds / 3.0, directory.path()).await);
-    figures
+/// All of it, so often.
+pub async fn all(
+    programs: &Programs,
+    organisations: usize,
+    incidents: usize,
+    seconds: f64,
+    runs: usize,
+) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for _ in 0..runs {
+        let directory = tempfile::tempdir().unwrap();
+        figures.extend(polls(programs, organisations, seconds).await);
+        figures.extend(fairness(programs, seconds / 3.0).await);
+        figures.extend(beside_history(programs, incidents, seconds / 3.0, directory.path()).await);
+    }
+    merged(figures)
 }

@@ -84,7 +84,7 @@ pub async fn imports(programs: &Programs, sizes: &Sizes<'_>) -> Vec<Figure> {
                 points.push((incidents as f64, wall.median()));
             }
             // The usual account of ten thousand has them in 90 days as well.
-            if days == 90 {
+            if days == 90 && !limited {
                 dense_points.push((incidents as f64, wall.median()));
             }
             if incidents == 10_000 && what.is_empty() {

@@ -50,7 +50,7 @@ async fn main() {
             figures.extend(pages::all(&programs, 1_000_000, 10_000, 5).await);
             figures
         }
-        "scale" => scale::all(&programs, 10_000, 1_000_000, 60.0).await,
+        "scale" => scale::all(&programs, 10_000, 1_000_000, 30.0, 3).await,
         "start" => start::all(&programs, 10_000, 5).await,
         // One load, to look at: `bench load SECONDS [RATE]`.
         "load" => {

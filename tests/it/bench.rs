@@ -29,8 +29,8 @@ fn peer(script: &str) -> Option<PathBuf> {
 }
 
 /// Every figure has its measurements.
-fn sound(figures: &[Figure], least: usize) {
-    assert!(figures.len() >= least, "{figures:#?}");
+fn sound(figures: &[Figure], count: usize) {
+    assert_eq!(figures.len(), count, "{figures:#?}");
     for figure in figures {
         let left_out = peer("").is_none() && (figure.name.contains("Node") || figure.name.contains("DuckDB"));
         assert_eq!(figure.values.is_empty(), left_out, "{figure:?}");
@@ -74,9 +74,12 @@ async fn webhooks_are_measured() {
     let own = [bench.display().to_string(), "serve".into()];
     let mut figures = load::all(&programs, sizes, &own, peer("server.mjs").as_deref()).await;
     figures.extend(load::ten_minutes(&programs, 0.001).await);
-    sound(&figures, 100);
+    // Of a peer that is not installed there are no figures but the ratio.
+    sound(&figures, if peer("").is_some() { 122 } else { 114 });
     let refused = |figure: &&Figure| figure.name.ends_with(": refused");
-    assert!(figures.iter().filter(refused).all(|figure| figure.values == [0.0]), "{figures:#?}");
+    // The door holds a part of what comes for one organisation at once, and a busy machine may not take the rest in time.
+    let of_many = |figure: &&Figure| refused(figure) && !figure.name.contains("organisations: 1:");
+    assert!(figures.iter().filter(of_many).all(|figure| figure.values == [0.0]), "{figures:#?}");
     let budgets = figures.iter().filter(|figure| figure.bound.is_some() && !refused(figure));
     let budgets: Vec<&str> = budgets.map(|figure| figure.name.as_str()).collect();
     let expected = [
@@ -120,7 +123,7 @@ async fn servers_to_compare_with_do_their_part_of_the_work() {
 #[tokio::test(flavor = "multi_thread")]
 async fn imports_are_measured() {
     let sizes = sync::Sizes { imports: &[(10, 1), (20, 1)], limited: 10, dense: 20 };
-    sound(&sync::imports(&programs(), &sizes).await, 16);
+    sound(&sync::imports(&programs(), &sizes).await, 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,12 +142,12 @@ async fn reports_are_measured() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_are_measured() {
-    sound(&pages::all(&programs(), 300, 3, 1).await, 11);
+    sound(&pages::all(&programs(), 300, 3, 1).await, 12);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_organisations_are_measured() {
-    sound(&scale::all(&programs(), 20, 300, 1.5).await, 18);
+    sound(&scale::all(&programs(), 20, 300, 1.5, 1).await, 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]

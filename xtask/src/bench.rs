@@ -40,7 +40,7 @@ pub(crate) fn run(root: &Path, profile: &str, program: &Path, named: &[&str]) ->
     let databases = program.with_file_name("databases");
     std::fs::create_dir_all(&databases)?;
     // Before the first group's figures are written, which changes the tree.
-    let machine = machine(root, profile);
+    let machine = machine(root, profile, &databases);
     for (group, _) in GROUPS {
         if (named.is_empty() && group == NAMED_ONLY) || (!named.is_empty() && !named.contains(&group)) {
             continue;
@@ -79,7 +79,7 @@ fn told(taken: &Value) -> String {
     let of =
         |name: &str| taken.pointer(&format!("/where/{name}")).and_then(Value::as_str).unwrap_or_default();
     format!(
-        "{} at commit {}{}, on {} cores of {}, {}, {} for databases, Linux {}; {}, wasmtime {}{}.",
+        "{} at commit {}{}, on {} cores of {}, {}{}, Linux {}; {}, wasmtime {}{}.",
         of("date"),
         of("commit"),
         match of("profile") {
@@ -89,7 +89,10 @@ fn told(taken: &Value) -> String {
         of("cores"),
         of("processor"),
         of("memory"),
-        of("filesystem"),
+        match of("filesystem") {
+            "" => String::new(),
+            filesystem => format!(", databases on {filesystem}"),
+        },
         of("kernel"),
         of("rustc"),
         of("wasmtime"),
@@ -119,6 +122,8 @@ fn table(taken: &Value) -> String {
         };
         let kept = |is| if values.is_empty() { "not measured" } else { kept(is) };
         let budget = match (number("at_most"), number("at_least")) {
+            // What must not happen at all must not happen in any run.
+            (Some(0.0), _) => format!("0: {}", kept(most <= 0.0)),
             (Some(bound), _) => format!("≤ {}: {}", rounded(bound), kept(median <= bound)),
             (_, Some(bound)) => format!("≥ {}: {}", rounded(bound), kept(median >= bound)),
             _ => String::new(),
@@ -164,7 +169,7 @@ fn rounded(value: f64) -> String {
 }
 
 /// What the figures depend on.
-fn machine(root: &Path, profile: &str) -> Value {
+fn machine(root: &Path, profile: &str, databases: &Path) -> Value {
     let said = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).current_dir(root).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -187,7 +192,7 @@ fn machine(root: &Path, profile: &str) -> Value {
         "processor": line("/proc/cpuinfo", "model name"),
         "memory": memory.map(|kib| format!("{} GB", kib / 1_000_000)),
         "kernel": said("uname", &["-r"]),
-        "filesystem": said("stat", &["-f", "-c", "%T", "."]),
+        "filesystem": said("stat", &["-f", "-c", "%T", &databases.to_string_lossy()]),
         "rustc": said("rustc", &["--version"]),
         "wasmtime": wasmtime,
         "node": said("node", &["--version"]),
@@ -206,6 +211,7 @@ mod tests {
             figure(&[1_234_567.0], None, Some(2_000_000.0)),
             figure(&[0.1234], None, None),
             figure(&[], None, Some(3.0)),
+            figure(&[0.0, 1.0, 0.0], Some(0.0), None),
         ] });
         let table = table(&taken);
         let rows: Vec<&str> = table.lines().skip(2).collect();
@@ -216,6 +222,7 @@ mod tests {
                 "| f | 1,234,567 ms |  | 1 | ≥ 2,000,000: **not kept** |",
                 "| f | 0.123 ms |  | 1 |  |",
                 "| f |  ms |  | 0 | ≥ 3.00: not measured |",
+                "| f | 0 ms | 0 to 1.00 | 3 | 0: **not kept** |",
             ]
         );
     }

@@ -1,6 +1,6 @@
 // What DuckDB takes for the question of BENCHMARKS.md, "The same in SQL": it reads incidents and their services from CSV
-// files into its own tables first, which is not counted, and prints the seconds of each run, and how many were measured in
-// all and their mean in seconds.
+// files into its own tables first, which is not counted, and prints the seconds of each run, and of what was measured the
+// count, the mean in seconds, and the counts of all groups added up.
 import { DuckDBInstance } from '@duckdb/node-api';
 
 const [incidents, services, since, until, runs] = process.argv.slice(2);
@@ -16,19 +16,23 @@ const groups = [
   [`(resolved_at - ${since}) // ${week}`, ''],
   ['priority', ''],
   ['source', ''],
-  ['label', 'JOIN service ON service.incident = incident.n'],
+  ['label', 'LEFT JOIN service ON service.incident = incident.n'],
 ];
 const seconds = [];
-let overall;
+let told;
 for (let run = 0; run < Number(runs); run += 1) {
+  const slices = [];
   const began = performance.now();
   for (const [group, join] of groups) {
     const answer = await connection.runAndReadAll(`SELECT ${group} AS slice, count(*), avg(took), min(took), max(took),
         quantile_disc(took, [0.5, 0.75, 0.9, 0.95])
       FROM (SELECT *, resolved_at - created_at AS took FROM incident) AS incident ${join}
       WHERE resolved_at >= ${since} AND resolved_at < ${until} GROUP BY slice`);
-    if (group === '0') overall = [Number(answer.getRows()[0][1]), answer.getRows()[0][2] / 1e6];
+    slices.push(...answer.getRows());
   }
   seconds.push((performance.now() - began) / 1_000);
+  // The first is of all.
+  const [[, count, mean]] = slices;
+  told = [Number(count), mean / 1e6, slices.reduce((sum, slice) => sum + Number(slice[1]), 0)];
 }
-console.log(JSON.stringify([seconds, overall]));
+console.log(JSON.stringify([seconds, told]));

@@ -393,6 +393,10 @@ mod tests {
         state: BTreeMap<String, Vec<u8>>,
         /// How often people were read.
         asked: usize,
+        /// Whether the key may not list people.
+        refused: bool,
+        /// What their addresses end in.
+        domain: &'static str,
         responders: Vec<Responder>,
     }
 
@@ -403,9 +407,10 @@ mod tests {
                 let list = path.rsplit('/').next().unwrap();
                 return format!(r#"{{"{list}":[]}}"#);
             }
+            let domain = self.domain;
             let after = path.split("after=").nth(1).map_or(0, |after| after.parse().unwrap());
             let end = self.people.min(after + 1_000);
-            let user = |n| format!(r#"{{"id":"{n:026}","email":"{:0>200}@example.com"}}"#, n);
+            let user = |n| format!(r#"{{"id":"{n:026}","email":"{:0>200}@example.com{domain}"}}"#, n);
             let users: Vec<String> = (after..end).map(user).collect();
             let next = if end < self.people { format!(r#""{end}""#) } else { "null".into() };
             format!(r#"{{"users":[{}],"pagination_meta":{{"after":{next}}}}}"#, users.join(","))
@@ -420,9 +425,13 @@ mod tests {
         fn begin(&mut self, _: &Request) {}
 
         fn fetch(&mut self, requests: &[Request]) -> Vec<Answer> {
-            let answer = |request| {
+            let answer = |request: &Request| {
                 Ok(Response {
-                    status: 200,
+                    status: if self.refused && request.path_and_query.starts_with("/v2/users") {
+                        403
+                    } else {
+                        200
+                    },
                     headers: Default::default(),
                     body: self.answer(request).into_bytes(),
                 })
@@ -502,6 +511,23 @@ mod tests {
         refresh(&mut world, &mut context).unwrap();
         assert_eq!(Context::load(&mut world).unwrap().account.users(&mut world).unwrap().len(), 10);
         assert_eq!(world.state.len(), 2, "the account and one shard: {:?}", world.state.keys());
+    }
+
+    #[test]
+    fn people_of_whom_none_was_asked_for_are_compared_with_those_read_anew() {
+        let mut world = Account { people: 20, ..Account::default() };
+        refresh(&mut world, &mut Context::default()).unwrap();
+        let mut read_anew = |domain, refused| {
+            (world.domain, world.refused) = (domain, refused);
+            let mut context = Context::load(&mut world).unwrap();
+            refresh(&mut world, &mut context).unwrap();
+            let known = Context::load(&mut world).unwrap().account.email(&mut world, &format!("{:026}", 7));
+            (context.account.due, known.unwrap())
+        };
+        let address = |domain| Some(format!("{:0>200}@example.com{domain}", 7));
+        assert_eq!(read_anew("", false), (false, address("")), "nobody has another address");
+        assert_eq!(read_anew(".au", true), (false, address("")), "who may not be listed stays");
+        assert_eq!(read_anew(".au", false), (true, address(".au")));
     }
 
     #[test]
