@@ -10,6 +10,7 @@ use koalr_simulator::{Options, RateLimits, Simulator};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::mttr::in_file;
 use super::{Bound, Figure, Programs, exponent};
 
 /// One run of a job.
@@ -176,7 +177,7 @@ impl Account<'_> {
         };
         let wall = began.elapsed().as_secs_f64();
         assert!(ended.success(), "{job} failed: {ended}");
-        let bytes = std::fs::metadata(self.directory.path().join("bench.db")).unwrap().len() as f64;
+        let bytes = in_file(&self.directory.path().join("bench.db")) as f64;
         let told = std::io::read_to_string(process.0.stdout.take().unwrap()).unwrap();
         let told: Value = serde_json::from_str(&told).unwrap();
         let requests = told["requests"].as_f64().unwrap();
