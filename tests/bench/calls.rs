@@ -399,41 +399,30 @@ pub async fn all(programs: &Programs, rounds: usize, count: usize) -> Vec<Figure
                 std::hint::black_box(bounded.wall(bare.plain(&mut store)).await);
             });
             note(&format!("fresh instance, {limits}"), instantiated.await);
-            let verified = median(count, async || {
+            for (what, handled) in [("verified", false), ("verified and handled", true)] {
+                let serve = async |store: &mut wasmtime::Store<State>, instance: &Instance| {
+                    bare.verify(store, instance, &delivery).await;
+                    if handled {
+                        bare.handle(store, instance, &delivery).await;
+                    }
+                };
+                let fresh = median(count, async || {
+                    let mut store = bare.timed(&setup, bounded);
+                    let call = async {
+                        let instance = bare.plain(&mut store).await;
+                        serve(&mut store, &instance).await;
+                    };
+                    bounded.wall(call).await;
+                });
+                note(&format!("fresh instance, {what}, {limits}"), fresh.await);
                 let mut store = bare.timed(&setup, bounded);
-                let call = async {
-                    let instance = bare.plain(&mut store).await;
-                    bare.verify(&mut store, &instance, &delivery).await;
-                };
-                bounded.wall(call).await;
-            });
-            note(&format!("fresh instance, verified, {limits}"), verified.await);
-            let normalised = median(count, async || {
-                let mut store = bare.timed(&setup, bounded);
-                let call = async {
-                    let instance = bare.plain(&mut store).await;
-                    bare.verify(&mut store, &instance, &delivery).await;
-                    bare.handle(&mut store, &instance, &delivery).await;
-                };
-                bounded.wall(call).await;
-            });
-            note(&format!("fresh instance, verified and handled, {limits}"), normalised.await);
-            let mut store = bare.timed(&setup, bounded);
-            let instance = bare.plain(&mut store).await;
-            let reused = median(count, async || {
-                store.set_hostcall_fuel(Limits::default().hostcall_bytes);
-                bounded.wall(bare.verify(&mut store, &instance, &delivery)).await;
-            });
-            note(&format!("reused instance, verified, {limits}"), reused.await);
-            let reused = median(count, async || {
-                store.set_hostcall_fuel(Limits::default().hostcall_bytes);
-                let call = async {
-                    bare.verify(&mut store, &instance, &delivery).await;
-                    bare.handle(&mut store, &instance, &delivery).await;
-                };
-                bounded.wall(call).await;
-            });
-            note(&format!("reused instance, verified and handled, {limits}"), reused.await);
+                let instance = bare.plain(&mut store).await;
+                let reused = median(count, async || {
+                    store.set_hostcall_fuel(Limits::default().hostcall_bytes);
+                    bounded.wall(serve(&mut store, &instance)).await;
+                });
+                note(&format!("reused instance, {what}, {limits}"), reused.await);
+            }
         }
         note("natively, verified", median(count, async || natively()).await);
         let handled = median(count, async || {

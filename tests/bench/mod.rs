@@ -106,6 +106,16 @@ impl Programs {
     }
 }
 
+/// A script of Node's to compare with, if what it needs is installed in the workspace whose root is given.
+pub fn peer(root: &Path, script: &str) -> Option<PathBuf> {
+    let peers = root.join("benches/peers/node");
+    if !peers.join("node_modules").exists() {
+        eprintln!("{script} is not run: it needs `npm install` in {}", peers.display());
+        return None;
+    }
+    Some(peers.join(script))
+}
+
 /// Processor time of a process so far, and its resident bytes. Linux only; zero elsewhere.
 pub fn usage(process: u32) -> (Duration, u64) {
     let read = || -> Option<(Duration, u64)> {

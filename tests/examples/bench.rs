@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use koalr_simulator::RateLimits;
 use koalr_tests::bench::peers::{self, Part};
-use koalr_tests::bench::{Programs, calls, load, mttr, pages, scale, start, sync};
+use koalr_tests::bench::{Programs, calls, load, mttr, pages, peer, scale, start, sync};
 
 // As the harness has it: its servers are compared with it.
 #[global_allocator]
@@ -16,23 +16,12 @@ static HEAP: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() {
     let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf();
     let programs = Programs::under(&root);
-    let peer = |script: &str| {
-        let peer = root.join("benches/peers/node");
-        if !peer.join("node_modules").exists() {
-            eprintln!(
-                "what is measured beside the harness is left out: run `npm install` in {}",
-                peer.display()
-            );
-            return None;
-        }
-        Some(peer.join(script))
-    };
     let group = std::env::args().nth(1).unwrap_or_default();
     let figures = match group.as_str() {
         "calls" => calls::all(&programs, 7, 2_000).await,
         "webhooks" => {
             let here = std::env::current_exe().unwrap().display().to_string();
-            let peer = peer("server.mjs");
+            let peer = peer(&root, "server.mjs");
             let sizes = load::Sizes { scale: 1.0, runs: 3, organisations: 10_000 };
             load::all(&programs, sizes, &[here, "serve".into()], peer.as_deref()).await
         }
@@ -44,7 +33,9 @@ async fn main() {
             figures.extend(sync::timelines(&programs, 1_000, RateLimits::default()).await);
             figures
         }
-        "mttr" => mttr::all(&programs, &[10_000, 100_000, 1_000_000], peer("duckdb.mjs").as_deref()).await,
+        "mttr" => {
+            mttr::all(&programs, &[10_000, 100_000, 1_000_000], peer(&root, "duckdb.mjs").as_deref()).await
+        }
         "pages" => {
             let mut figures = pages::all(&programs, 100_000, 10_000, 15).await;
             figures.extend(pages::all(&programs, 1_000_000, 10_000, 5).await);

@@ -1,12 +1,12 @@
 //! The benchmarks at a small size, so that they cannot rot; and the work of a call, which no machine's mood changes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use koalr_host::port::{DeliveryFilter, Inbox};
 use koalr_host::sqlite::SqliteStore;
 use koalr_simulator::RateLimits;
 use koalr_tests::bench::peers::{self, Part};
-use koalr_tests::bench::{Figure, Programs, calls, connect, load, mttr, pages, scale, start, sync};
+use koalr_tests::bench::{Figure, Programs, calls, connect, load, mttr, pages, peer, scale, start, sync};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -18,21 +18,15 @@ fn programs() -> Programs {
     programs
 }
 
-/// A script of Node's to compare with, if what it needs is installed.
-fn peer(script: &str) -> Option<PathBuf> {
-    let peers = root().join("benches/peers/node");
-    if !peers.join("node_modules").exists() {
-        eprintln!("{script} is not run: `npm install` in {}", peers.display());
-        return None;
-    }
-    Some(peers.join(script))
+fn has_peers() -> bool {
+    peer(&root(), "a peer").is_some()
 }
 
 /// Every figure has its measurements.
 fn sound(figures: &[Figure], count: usize) {
     assert_eq!(figures.len(), count, "{figures:#?}");
     for figure in figures {
-        let left_out = peer("").is_none() && (figure.name.contains("Node") || figure.name.contains("DuckDB"));
+        let left_out = !has_peers() && (figure.name.contains("Node") || figure.name.contains("DuckDB"));
         assert_eq!(figure.values.is_empty(), left_out, "{figure:?}");
         assert!(figure.values.iter().all(|value| value.is_finite()), "{figure:?}");
         let line: Value = serde_json::from_str(&figure.line()).unwrap();
@@ -72,10 +66,10 @@ async fn webhooks_are_measured() {
     let bench = here.parent().and_then(Path::parent).unwrap().join("examples/bench");
     assert!(bench.exists(), "the benchmarks are not built: run `cargo xtask test`");
     let own = [bench.display().to_string(), "serve".into()];
-    let mut figures = load::all(&programs, sizes, &own, peer("server.mjs").as_deref()).await;
+    let mut figures = load::all(&programs, sizes, &own, peer(&root(), "server.mjs").as_deref()).await;
     figures.extend(load::ten_minutes(&programs, 0.001).await);
     // Of a peer that is not installed there are no figures but the ratio.
-    sound(&figures, if peer("").is_some() { 122 } else { 114 });
+    sound(&figures, if has_peers() { 122 } else { 114 });
     let refused = |figure: &&Figure| figure.name.ends_with(": refused");
     // The door holds a part of what comes for one organisation at once, and a busy machine may not take the rest in time.
     let of_many = |figure: &&Figure| refused(figure) && !figure.name.contains("organisations: 1:");
@@ -137,7 +131,7 @@ async fn timelines_are_measured() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_are_measured() {
-    sound(&mttr::all(&programs(), &[300, 600], peer("duckdb.mjs").as_deref()).await, 19);
+    sound(&mttr::all(&programs(), &[300, 600], peer(&root(), "duckdb.mjs").as_deref()).await, 19);
 }
 
 #[tokio::test(flavor = "multi_thread")]
