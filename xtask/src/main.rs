@@ -71,8 +71,8 @@ fn test() -> Result<()> {
     succeed(cargo(&["clippy"]).args(wasm).args(deny))?;
     succeed(cargo(&["clippy"]).args(wasm).args(["--features", "incidentio/opsgenie"]).args(deny))?;
     succeed(cargo(&["clippy", "--workspace", "--all-targets"]).args(deny))?;
-    succeed(&mut cargo(&["test", "--workspace", "--all-targets"]))?;
-    succeed(&mut cargo(&["test", "--workspace", "--doc"]))
+    // Not with --all-targets: that makes examples into tests of nothing, and the tests run the one there is.
+    succeed(&mut cargo(&["test", "--workspace"]))
 }
 
 fn bench(groups: &[&str]) -> Result<()> {
