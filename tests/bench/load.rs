@@ -89,7 +89,7 @@ impl Sender {
         let now = Utc::now();
         let many = self.organisations.len();
         let org = self.organisations.start + (self.number + self.sent as usize * 61) % many;
-        let id = format!("msg_{}_{}", self.number, self.sent);
+        let id = koalr_simulator::message_id(now.timestamp(), fastrand::u128(..));
         let incident = (self.sent * 7 + self.number as u64) % INCIDENTS;
         let [a, b, c] = &*self.template;
         self.body.clear();

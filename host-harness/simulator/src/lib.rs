@@ -54,7 +54,7 @@ pub use crate::{
     limits::RateLimits,
     model::{Change, LifeError, Mode, NewIncident},
     server::Keys,
-    webhooks::{HeaderFamily, SentDelivery, WebhookTarget, sign},
+    webhooks::{HeaderFamily, SentDelivery, WebhookTarget, message_id, sign},
 };
 use crate::{server::Service, webhooks::Sender};
 

@@ -13,11 +13,12 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use axum::body::Bytes;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use chrono::Utc;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -118,6 +119,36 @@ pub fn sign(secret: &str, id: &str, timestamp: i64, body: &[u8]) -> Result<Strin
     Ok(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
 }
 
+/// A message id as Svix makes them: `msg_` and a KSUID, which is the second of its making and 128 random bits in base 62.
+/// So ids sort by time. In Svix's own test vector the two times are the same:
+///
+/// ```
+/// let id = koalr_simulator::message_id(1_649_367_553, 0);
+/// assert_eq!(id.len(), "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk".len());
+/// assert!(*id < *"msg_27UH4WbU6Z5A5EzD8u03UvzRbpk");
+/// assert!(*koalr_simulator::message_id(1_649_367_554, 0) > *"msg_27UH4WbU6Z5A5EzD8u03UvzRbpk");
+/// ```
+///
+/// Source: the README of github.com/segmentio/ksuid.
+pub fn message_id(seconds: i64, random: u128) -> String {
+    const EPOCH: i64 = 1_400_000_000;
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let at = u32::try_from(seconds.saturating_sub(EPOCH)).unwrap_or(0);
+    let bits = |from: u32| (random >> from) as u32;
+    // The number, the most significant word first.
+    let mut rest = [at, bits(96), bits(64), bits(32), bits(0)];
+    let mut digits = [0; 27];
+    for digit in digits.iter_mut().rev() {
+        let mut left = 0_u64;
+        for word in &mut rest {
+            let whole = (left << 32) | u64::from(*word);
+            (*word, left) = ((whole / 62) as u32, whole % 62);
+        }
+        *digit = DIGITS.get(left as usize).copied().unwrap_or(b'0');
+    }
+    "msg_".chars().chain(digits.map(char::from)).collect()
+}
+
 /// The sending side: a ledger of deliveries and a task that works it off.
 #[derive(Debug)]
 pub(crate) struct Sender {
@@ -189,7 +220,7 @@ impl Sender {
         let mut book = self.shared.book();
         let Some(target) = book.target.clone() else { return };
         for event in events {
-            let id = format!("msg_{}", (0..27).map(|_| book.rng.alphanumeric()).collect::<String>());
+            let id = message_id(Utc::now().timestamp(), book.rng.u128(..));
             let entry = book.sent.len();
             book.sent.push(SentDelivery {
                 id: id.clone(),
@@ -286,8 +317,7 @@ async fn attempt(shared: &Shared, job: &Job) -> Outcome {
     let Ok(_permit) = shared.attempts.acquire().await else {
         return failed;
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let timestamp = i64::try_from(now).unwrap_or(i64::MAX);
+    let timestamp = Utc::now().timestamp();
     let Ok(signature) = sign(&job.target.secret, &job.id, timestamp, &job.body) else {
         return failed;
     };
