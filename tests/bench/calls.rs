@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeZone, Utc};
+use criterion::{Bencher, Criterion};
 use incidentio::sync::event::handle;
 use incidentio::webhook::{event, signature};
 use koalr_host::contract::{
@@ -23,6 +24,7 @@ use koalr_host::vault::{SealingKey, Secret};
 use koalr_host::{Connect, Host, Limits};
 use koalr_simulator::{Options, Simulator, sign};
 use rusqlite::Connection;
+use tokio::runtime::Handle;
 use wasmtime::component::{Component, ComponentExportIndex, ComponentType, Instance, Lift, Linker, Lower};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 use wasmtime::{StoreLimits, StoreLimitsBuilder, UpdateDeadline};
@@ -351,20 +353,47 @@ fn question() -> MttrQuery {
     MttrQuery::new((0..=52).map(|week| week * WEEK).collect())
 }
 
-/// The median of so many calls, in microseconds.
-async fn median(count: usize, mut call: impl AsyncFnMut()) -> f64 {
-    let mut took = Vec::with_capacity(count);
-    for _ in 0..count {
-        let began = Instant::now();
-        call().await;
-        took.push(began.elapsed().as_secs_f64() * 1e6);
-    }
-    took.sort_by(f64::total_cmp);
-    took[took.len() / 2]
+/// How long each kind of call is timed for.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// How often all kinds have their turn.
+    pub rounds: usize,
+    /// For how long one is called each time, after a third of that as a warm-up.
+    pub each: Duration,
 }
 
-/// Each figure from `rounds` medians of `count` calls, turn by turn.
-pub async fn all(programs: &Programs, rounds: usize, count: usize) -> Vec<Figure> {
+/// What criterion told of each kind of call: the medians of its rounds, in microseconds.
+struct Timer {
+    each: Duration,
+    measured: BTreeMap<String, Vec<f64>>,
+}
+
+impl Timer {
+    /// Another round of this kind.
+    fn time(&mut self, name: &str, mut call: impl AsyncFnMut()) {
+        let kept = tempfile::tempdir().unwrap();
+        let mut criterion = Criterion::default().without_plots().output_directory(kept.path());
+        criterion = criterion.warm_up_time(self.each / 3).measurement_time(self.each).sample_size(20);
+        let mut calls = async |count: u64| {
+            let began = Instant::now();
+            for _ in 0..count {
+                call().await;
+            }
+            began.elapsed()
+        };
+        let calls =
+            |bencher: &mut Bencher<'_>| bencher.iter_custom(|count| Handle::current().block_on(calls(count)));
+        tokio::task::block_in_place(|| criterion.bench_function(name, calls));
+        let estimates = kept.path().join(name).join("new/estimates.json");
+        let estimates: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(estimates).unwrap()).unwrap();
+        let median = estimates["median"]["point_estimate"].as_f64().unwrap() / 1_000.0;
+        self.measured.entry(name.to_owned()).or_default().push(median);
+    }
+}
+
+/// All kinds take their turns, so that the machine's moods meet what is compared alike.
+pub async fn all(programs: &Programs, times: Times) -> Vec<Figure> {
     let wasm = std::fs::read(&programs.component).unwrap();
     let setup = Setup::new(&wasm).await;
     let delivery = setup.delivery("msg_1", "measured");
@@ -384,21 +413,19 @@ pub async fn all(programs: &Programs, rounds: usize, count: usize) -> Vec<Figure
         std::hint::black_box(event::named(body).unwrap());
     };
     let mut world = nowhere::World { now: now().timestamp_micros(), states: Arc::clone(&setup.states) };
-    let mut measured: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for _ in 0..rounds {
-        let mut note = |name: &str, value| measured.entry(name.to_owned()).or_default().push(value);
+    let mut timer = Timer { each: times.each, measured: BTreeMap::new() };
+    for _ in 0..times.rounds {
         let verify = async || drop(setup.host.verify(&setup.org, &delivery).await.unwrap());
-        note("fresh instance, verified, in the host", median(count, verify).await);
+        timer.time("fresh instance, verified, in the host", verify);
         for (limits, bare, bounded) in [
             ("without limits", &plain, Bounded::ByEngine),
             ("interruptible", &epochs, Bounded::ByEngine),
             ("with all limits", &epochs, Bounded::Fully),
         ] {
-            let instantiated = median(count, async || {
+            timer.time(&format!("fresh instance, {limits}"), async || {
                 let mut store = bare.timed(&setup, bounded);
                 std::hint::black_box(bounded.wall(bare.plain(&mut store)).await);
             });
-            note(&format!("fresh instance, {limits}"), instantiated.await);
             for (what, handled) in [("verified", false), ("verified and handled", true)] {
                 let serve = async |store: &mut wasmtime::Store<State>, instance: &Instance| {
                     bare.verify(store, instance, &delivery).await;
@@ -406,7 +433,7 @@ pub async fn all(programs: &Programs, rounds: usize, count: usize) -> Vec<Figure
                         bare.handle(store, instance, &delivery).await;
                     }
                 };
-                let fresh = median(count, async || {
+                timer.time(&format!("fresh instance, {what}, {limits}"), async || {
                     let mut store = bare.timed(&setup, bounded);
                     let call = async {
                         let instance = bare.plain(&mut store).await;
@@ -414,24 +441,22 @@ pub async fn all(programs: &Programs, rounds: usize, count: usize) -> Vec<Figure
                     };
                     bounded.wall(call).await;
                 });
-                note(&format!("fresh instance, {what}, {limits}"), fresh.await);
                 let mut store = bare.timed(&setup, bounded);
                 let instance = bare.plain(&mut store).await;
-                let reused = median(count, async || {
+                timer.time(&format!("reused instance, {what}, {limits}"), async || {
                     store.set_hostcall_fuel(Limits::default().hostcall_bytes);
                     bounded.wall(serve(&mut store, &instance)).await;
                 });
-                note(&format!("reused instance, {what}, {limits}"), reused.await);
             }
         }
-        note("natively, verified", median(count, async || natively()).await);
-        let handled = median(count, async || {
+        timer.time("natively, verified", async || natively());
+        timer.time("natively, verified and handled", async || {
             natively();
             let outcome = handle(&mut world, std::hint::black_box(&delivery.body)).unwrap();
             assert_eq!(outcome, incidentio::model::Outcome::Created);
         });
-        note("natively, verified and handled", handled.await);
     }
+    let measured = timer.measured;
     let ratio = |what: &str| -> Vec<f64> {
         let reused = &measured[&format!("reused instance, {what}, without limits")];
         reused

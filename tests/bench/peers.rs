@@ -1,20 +1,18 @@
-//! What the harness's reception of webhooks is made of, part by part: servers of the same HTTP library that do less of
-//! it, so that a benchmark tells what storing costs, what verifying costs, and what the sandbox adds to that.
+//! The harness's webhook server with less behind it than the host: what it takes at most, what storing costs, what
+//! verifying costs, and what the sandbox adds to that.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::Path as Named;
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
 use chrono::Utc;
-use incidentio::model::Header;
+use incidentio::model;
 use incidentio::webhook::{event, signature};
-use koalr_host::contract::{self, Delivery};
+use koalr_harness::Intake;
+use koalr_host::contract::{Delivery, Rejection, Timestamp, Verified};
 use koalr_host::id::OrgId;
-use koalr_host::port::{Inbox, NewDelivery};
+use koalr_host::port::{Accepted, Inbox, NewDelivery};
 use koalr_host::sqlite::SqliteStore;
+use koalr_host::{ReceiveError, Received};
 use tokio::net::TcpListener;
 
 use super::SECRET;
@@ -22,7 +20,7 @@ use super::SECRET;
 /// What is done with each webhook before it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// It is read to its end.
+    /// It is read to its end. Nothing is verified or stored.
     Reads,
     /// And stored, as the harness stores it.
     Stores,
@@ -53,38 +51,57 @@ impl Part {
     }
 }
 
-/// A server that does this and no more; it stores in a database that has the organisations already. Never ends.
+/// The harness's webhook server that does this and no more, and applies nothing; it stores in a database that has the
+/// organisations already. Never ends.
 pub async fn serve(listener: TcpListener, part: Part, database: Option<&Path>) {
-    let store = database.map(|database| SqliteStore::open(database).unwrap());
-    let take =
-        async move |Named((_, org)): Named<(String, String)>, headers: HeaderMap, body: Bytes| match store {
-            Some(store) if part != Part::Reads => keep(&store, part, &org, &headers, body).await,
-            _ => StatusCode::NO_CONTENT,
-        };
-    let app = Router::new().route("/webhooks/{plugin}/{org}", post(take));
+    let store = database.filter(|_| part != Part::Reads).map(|path| SqliteStore::open(path).unwrap());
+    let app = koalr_harness::webhooks(Less { part, store: store.map(Arc::new) });
     axum::serve(listener, app).await.unwrap();
 }
 
-async fn keep(store: &SqliteStore, part: Part, org: &str, headers: &HeaderMap, body: Bytes) -> StatusCode {
-    let header =
-        |name: &str| Some(Header { name: name.into(), value: headers.get(name)?.as_bytes().to_vec() });
-    let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
-    let headers: Vec<Header> = names.into_iter().filter_map(header).collect();
-    let now = Utc::now();
-    let (mut event_type, mut incident) = (String::new(), None);
-    if part == Part::Verifies {
-        if signature::verify(&[SECRET.into()], &headers, &body, now.timestamp()).is_err() {
-            return StatusCode::UNAUTHORIZED;
-        }
-        let named = event::named(&body).unwrap();
-        (event_type, incident) = (named.event_type, named.incident_id);
+#[derive(Clone)]
+struct Less {
+    part: Part,
+    /// None where nothing is stored.
+    store: Option<Arc<SqliteStore>>,
+}
+
+impl Intake for Less {
+    fn plugin(&self) -> &str {
+        "incidentio"
     }
-    let id = String::from_utf8_lossy(&headers[0].value).parse().unwrap();
-    let headers =
-        headers.into_iter().map(|Header { name, value }| contract::Header { name, value }).collect();
-    let delivery = Delivery { headers, body: body.into() };
-    let received_at = now.timestamp_micros();
-    let org: OrgId = org.parse().unwrap();
-    store.accept(&org, NewDelivery { id, event_type, incident, received_at, delivery }).await.unwrap();
-    StatusCode::NO_CONTENT
+
+    fn now(&self) -> Timestamp {
+        Utc::now().timestamp_micros()
+    }
+
+    async fn is_connected(&self, _: &OrgId) -> bool {
+        true
+    }
+
+    async fn receive(&self, org: &OrgId, delivery: Delivery) -> Result<Received, ReceiveError> {
+        let mut verified =
+            Verified { id: String::new(), sent_at: 0, event_type: String::new(), incident_id: None };
+        if self.part == Part::Verifies {
+            let header = |header: &koalr_host::contract::Header| model::Header {
+                name: header.name.clone(),
+                value: header.value.clone(),
+            };
+            let headers: Vec<_> = delivery.headers.iter().map(header).collect();
+            signature::verify(&[SECRET.into()], &headers, &delivery.body, Utc::now().timestamp())
+                .map_err(|_| ReceiveError::Rejected(Rejection::BadSignature))?;
+            let named = event::named(&delivery.body).unwrap();
+            (verified.event_type, verified.incident_id) = (named.event_type, named.incident_id);
+        }
+        let Some(store) = &self.store else {
+            return Ok(Received { verified, accepted: Accepted::New });
+        };
+        let id = delivery.headers.iter().find(|header| header.name == "webhook-id").unwrap();
+        verified.id = String::from_utf8_lossy(&id.value).into_owned();
+        let (event_type, incident) = (verified.event_type.clone(), verified.incident_id.clone());
+        let (id, received_at) = (verified.id.parse().unwrap(), self.now());
+        let new = NewDelivery { id, event_type, incident, received_at, delivery };
+        let accepted = store.accept(org, new).await.unwrap();
+        Ok(Received { verified, accepted })
+    }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark may")]
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use koalr_simulator::RateLimits;
 use koalr_tests::bench::peers::{self, Part};
@@ -18,7 +19,10 @@ async fn main() {
     let programs = Programs::under(&root);
     let group = std::env::args().nth(1).unwrap_or_default();
     let figures = match group.as_str() {
-        "calls" => calls::all(&programs, 7, 2_000).await,
+        "calls" => {
+            let times = calls::Times { rounds: 7, each: Duration::from_millis(500) };
+            calls::all(&programs, times).await
+        }
         "webhooks" => {
             let here = std::env::current_exe().unwrap().display().to_string();
             let peer = peer(&root, "server.mjs");

@@ -1,6 +1,7 @@
 //! The benchmarks at a small size, so that they cannot rot; and the work of a call, which no machine's mood changes.
 
 use std::path::Path;
+use std::time::Duration;
 
 use koalr_host::port::{DeliveryFilter, Inbox};
 use koalr_host::sqlite::SqliteStore;
@@ -55,7 +56,8 @@ async fn the_component_computes_no_more_than_it_did() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_are_measured() {
-    sound(&calls::all(&programs(), 1, 3).await, 24);
+    let times = calls::Times { rounds: 1, each: Duration::from_millis(3) };
+    sound(&calls::all(&programs(), times).await, 24);
 }
 
 /// All loads that a budget speaks of, and all servers that are compared.

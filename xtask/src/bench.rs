@@ -51,7 +51,10 @@ pub(crate) fn run(root: &Path, profile: &str, program: &Path, named: &[&str]) ->
         let run = run.context("cannot start the benchmarks")?;
         ensure!(run.status.success(), "the benchmarks of {group} failed");
         let text = String::from_utf8(run.stdout)?;
-        let figures: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        // The rest is what criterion tells of its calls.
+        let (figures, told): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with('{'));
+        eprintln!("{}", told.join("\n"));
+        let figures: Vec<Value> = figures.into_iter().map(serde_json::from_str).collect::<Result<_, _>>()?;
         let taken = json!({ "figures": figures, "where": machine });
         print!("{}", table(&taken));
         kept.insert(group.to_owned(), taken);

@@ -12,10 +12,10 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use koalr_host::contract::{Delivery, Header, Rejection};
+use koalr_host::contract::{Delivery, Header, Rejection, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::port::Accepted;
-use koalr_host::{CallError, Host, HostError, ReceiveError};
+use koalr_host::{CallError, Host, HostError, ReceiveError, Received};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -69,11 +69,53 @@ impl Metrics {
     }
 }
 
+/// What stands behind the door: the [`Host`], or what is to be measured in its place.
+pub trait Intake: Clone + Send + Sync + 'static {
+    /// Whose webhooks these are, as in their path.
+    fn plugin(&self) -> &str;
+    /// When it is.
+    fn now(&self) -> Timestamp;
+    /// Whether somebody connected an organisation of this name.
+    fn is_connected(&self, org: &OrgId) -> impl Future<Output = bool> + Send;
+    /// Takes a webhook; what it answers with is durable.
+    fn receive(
+        &self,
+        org: &OrgId,
+        delivery: Delivery,
+    ) -> impl Future<Output = std::result::Result<Received, ReceiveError>> + Send;
+}
+
+impl Intake for Host {
+    fn plugin(&self) -> &str {
+        &Host::plugin(self).descriptor().name
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock().now()
+    }
+
+    async fn is_connected(&self, org: &OrgId) -> bool {
+        Host::is_connected(self, org).await
+    }
+
+    async fn receive(&self, org: &OrgId, delivery: Delivery) -> std::result::Result<Received, ReceiveError> {
+        Host::receive(self, org, delivery).await
+    }
+}
+
+/// What webhooks are taken with.
 #[derive(Clone)]
-struct App {
-    host: Host,
+struct Taking<I> {
+    intake: I,
     refusals: Arc<Refusals>,
     door: Arc<Door>,
+    metrics: Arc<Metrics>,
+}
+
+/// What is looked at from outside.
+#[derive(Clone)]
+struct Watched {
+    host: Host,
     metrics: Arc<Metrics>,
     health: Arc<Kept>,
     figures: Arc<Kept>,
@@ -81,19 +123,28 @@ struct App {
 
 /// The routes.
 pub(crate) fn router(host: Host, refusals: Arc<Refusals>) -> Router {
-    let app = App {
-        host,
-        refusals,
-        door: Arc::new(Door::new()),
-        metrics: Arc::new(Metrics::new()),
+    let metrics = Arc::new(Metrics::new());
+    let watched = Watched {
+        host: host.clone(),
+        metrics: Arc::clone(&metrics),
         health: Arc::default(),
         figures: Arc::default(),
     };
-    Router::new()
-        .route("/webhooks/{plugin}/{org}", post(webhook))
+    let watched = Router::new()
         .route("/healthz", get(health))
-        .route("/metrics", get(metrics))
-        .with_state(app)
+        .route("/metrics", get(self::metrics))
+        .with_state(watched);
+    taking(host, refusals, metrics).merge(watched)
+}
+
+/// The route that webhooks come in by, with its bounds, and this behind it.
+pub fn webhooks(intake: impl Intake) -> Router {
+    taking(intake, Arc::default(), Arc::new(Metrics::new()))
+}
+
+fn taking<I: Intake>(intake: I, refusals: Arc<Refusals>, metrics: Arc<Metrics>) -> Router {
+    let taking = Taking { intake, refusals, door: Arc::new(Door::new()), metrics };
+    Router::new().route("/webhooks/{plugin}/{org}", post(webhook::<I>)).with_state(taking)
 }
 
 /// What a webhook's sender is answered, and why, for the metrics.
@@ -126,14 +177,14 @@ impl IntoResponse for Answer {
     }
 }
 
-async fn webhook(
-    State(app): State<App>,
+async fn webhook<I: Intake>(
+    State(app): State<Taking<I>>,
     Path((plugin, org)): Path<(String, String)>,
     request: Request,
 ) -> Response {
     let whose = org.parse::<OrgId>().ok();
     let connected = match &whose {
-        Some(org) => app.host.is_connected(org).await,
+        Some(org) => app.intake.is_connected(org).await,
         None => false,
     };
     let answer = match &whose {
@@ -145,14 +196,20 @@ async fn webhook(
         && connected
         && let Some(org) = &whose
     {
-        let (at, status) = (app.host.clock().now(), answer.status.as_u16());
+        let (at, status) = (app.intake.now(), answer.status.as_u16());
         app.refusals.note(org, Refusal { at, status, reason: answer.result });
     }
     answer.into_response()
 }
 
-async fn receive(app: &App, plugin: &str, org: &OrgId, connected: bool, request: Request) -> Answer {
-    if plugin != app.host.plugin().descriptor().name {
+async fn receive<I: Intake>(
+    app: &Taking<I>,
+    plugin: &str,
+    org: &OrgId,
+    connected: bool,
+    request: Request,
+) -> Answer {
+    if plugin != app.intake.plugin() {
         return Answer::new(StatusCode::NOT_FOUND, "unknown_plugin", "");
     }
     let _permit = match app.door.enter(connected.then_some(org), Instant::now()) {
@@ -174,7 +231,7 @@ async fn receive(app: &App, plugin: &str, org: &OrgId, connected: bool, request:
         Err(answer) => return answer,
     };
     let delivery = Delivery { headers: headers(&parts.headers), body };
-    match app.host.receive(org, delivery).await {
+    match app.intake.receive(org, delivery).await {
         Ok(received) => {
             let result = match received.accepted {
                 Accepted::New => "accepted",
@@ -323,7 +380,7 @@ impl Kept {
 }
 
 /// Whether the store answers.
-async fn health(State(app): State<App>) -> Response {
+async fn health(State(app): State<Watched>) -> Response {
     let look = async {
         match app.host.store().depth().await {
             Ok(_) => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
@@ -338,11 +395,11 @@ async fn health(State(app): State<App>) -> Response {
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-async fn metrics(State(app): State<App>) -> Response {
+async fn metrics(State(app): State<Watched>) -> Response {
     app.figures.or(counted(&app)).await
 }
 
-async fn counted(app: &App) -> Answered {
+async fn counted(app: &Watched) -> Answered {
     if let Ok(depth) = app.host.store().depth().await {
         app.metrics.pending.set(i64::try_from(depth.pending).unwrap_or(i64::MAX));
         app.metrics.dead.set(i64::try_from(depth.dead).unwrap_or(i64::MAX));
