@@ -39,7 +39,7 @@ fn main() -> Result<()> {
         }
         ["demo", rest @ ..] => {
             components()?;
-            succeed(&mut programs(&["--bins"]))?;
+            succeed(&mut programs())?;
             succeed(Command::new(target().join("debug/koalr-harness")).arg("demo").args(rest))
         }
         ["guests"] => guests(),
@@ -77,7 +77,7 @@ fn test() -> Result<()> {
 
 fn bench(groups: &[&str]) -> Result<()> {
     components()?;
-    succeed(&mut programs(&["--release", "--bins", "--examples"]))?;
+    succeed(programs().arg("--release"))?;
     bench::run(&root(), "release", &target().join("release/examples/bench"), groups)
 }
 
@@ -109,12 +109,10 @@ fn deny() -> Result<()> {
     Ok(())
 }
 
-/// The build of these programs. Of the whole workspace, as the tests are: a part of it would have other features, and
-/// wasmtime would be compiled once more.
-fn programs(which: &[&str]) -> Command {
-    let mut build = cargo(&["build", "--workspace"]);
-    build.args(which);
-    build
+/// The build of the harness and the benchmarks. Of the whole workspace with its examples, as the tests are: a part of it
+/// would have other features, and wasmtime would be compiled once more.
+fn programs() -> Command {
+    cargo(&["build", "--workspace", "--bins", "--examples"])
 }
 
 /// Builds what the tests attack the host with.
