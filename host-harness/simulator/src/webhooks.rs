@@ -18,7 +18,7 @@ use std::{
 
 use axum::body::Bytes;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -119,24 +119,25 @@ pub fn sign(secret: &str, id: &str, timestamp: i64, body: &[u8]) -> Result<Strin
     Ok(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
 }
 
-/// A message id as Svix makes them: `msg_` and a KSUID, which is the second of its making and 128 random bits in base 62.
-/// So ids sort by time. In Svix's own test vector the two times are the same:
+/// A message id as Svix's server makes them: `msg_` and a KSUID, which is the second, a quarter of its milliseconds and 120
+/// random bits in base 62. So ids sort by time. Here is that of Svix's own test vector, which is signed for the same second:
 ///
 /// ```
-/// let id = koalr_simulator::message_id(1_649_367_553, 0);
-/// assert_eq!(id.len(), "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk".len());
-/// assert!(*id < *"msg_27UH4WbU6Z5A5EzD8u03UvzRbpk");
-/// assert!(*koalr_simulator::message_id(1_649_367_554, 0) > *"msg_27UH4WbU6Z5A5EzD8u03UvzRbpk");
+/// let at = "2022-04-07T21:39:13.200Z".parse()?;
+/// let id = koalr_simulator::message_id(at, 0x7d8eee3bdd38195a549b0e1a6ebef4);
+/// assert_eq!(id, "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk");
+/// # Ok::<(), chrono::ParseError>(())
 /// ```
 ///
-/// Source: the README of github.com/segmentio/ksuid.
-pub fn message_id(seconds: i64, random: u128) -> String {
+/// Source: `BaseId` in svix-server and `KsuidMs` in svix-ksuid, both by Svix.
+pub fn message_id(at: DateTime<Utc>, random: u128) -> String {
     const EPOCH: i64 = 1_400_000_000;
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let at = u32::try_from(seconds.saturating_sub(EPOCH)).unwrap_or(0);
-    let bits = |from: u32| (random >> from) as u32;
+    let second = u32::try_from(at.timestamp().saturating_sub(EPOCH)).unwrap_or(0);
+    let payload = (u128::from(at.timestamp_subsec_millis() / 4) << 120) | (random & (u128::MAX >> 8));
+    let bits = |from: u32| (payload >> from) as u32;
     // The number, the most significant word first.
-    let mut rest = [at, bits(96), bits(64), bits(32), bits(0)];
+    let mut rest = [second, bits(96), bits(64), bits(32), bits(0)];
     let mut digits = [0; 27];
     for digit in digits.iter_mut().rev() {
         let mut left = 0_u64;
@@ -220,7 +221,7 @@ impl Sender {
         let mut book = self.shared.book();
         let Some(target) = book.target.clone() else { return };
         for event in events {
-            let id = message_id(Utc::now().timestamp(), book.rng.u128(..));
+            let id = message_id(Utc::now(), book.rng.u128(..));
             let entry = book.sent.len();
             book.sent.push(SentDelivery {
                 id: id.clone(),

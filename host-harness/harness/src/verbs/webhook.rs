@@ -20,7 +20,7 @@ pub(crate) async fn send(options: WebhookSend) -> Result<()> {
     let body = read(&options.file)?;
     let secret = secrets::from_variable(&options.secret_env)?;
     let now = Utc::now();
-    let new = || koalr_simulator::message_id(now.timestamp(), fastrand::u128(..));
+    let new = || koalr_simulator::message_id(now, fastrand::u128(..));
     let id = options.id.unwrap_or_else(new);
     let signature = koalr_simulator::sign(secret.expose(), &id, now.timestamp(), &body)?;
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
