@@ -1,4 +1,4 @@
-//! The program `koalr-harness`; everything is in the library of its name.
+//! The program around the library of the same name. Only a program chooses what allocates.
 
 use std::process::ExitCode;
 

@@ -70,14 +70,14 @@ impl Metrics {
 }
 
 /// What stands behind the door: the [`Host`], or what is to be measured in its place.
-pub trait Intake: Clone + Send + Sync + 'static {
+pub trait Intake: Send + Sync + 'static {
     /// Whose webhooks these are, as in their path.
     fn plugin(&self) -> &str;
     /// When it is.
     fn now(&self) -> Timestamp;
     /// Whether somebody connected an organisation of this name.
     fn is_connected(&self, org: &OrgId) -> impl Future<Output = bool> + Send;
-    /// Takes a webhook; what it answers with is durable.
+    /// Takes a webhook. `New` and `Duplicate` say that it is durable: its sender is answered 2xx and forgets it.
     fn receive(
         &self,
         org: &OrgId,
@@ -103,12 +103,11 @@ impl Intake for Host {
     }
 }
 
-/// What webhooks are taken with.
-#[derive(Clone)]
+/// What webhooks are taken with; behind an [`Arc`], because the routes clone it for each of them.
 struct Taking<I> {
     intake: I,
     refusals: Arc<Refusals>,
-    door: Arc<Door>,
+    door: Door,
     metrics: Arc<Metrics>,
 }
 
@@ -143,7 +142,7 @@ pub fn webhooks(intake: impl Intake) -> Router {
 }
 
 fn taking<I: Intake>(intake: I, refusals: Arc<Refusals>, metrics: Arc<Metrics>) -> Router {
-    let taking = Taking { intake, refusals, door: Arc::new(Door::new()), metrics };
+    let taking = Arc::new(Taking { intake, refusals, door: Door::new(), metrics });
     Router::new().route("/webhooks/{plugin}/{org}", post(webhook::<I>)).with_state(taking)
 }
 
@@ -178,7 +177,7 @@ impl IntoResponse for Answer {
 }
 
 async fn webhook<I: Intake>(
-    State(app): State<Taking<I>>,
+    State(app): State<Arc<Taking<I>>>,
     Path((plugin, org)): Path<(String, String)>,
     request: Request,
 ) -> Response {
@@ -236,8 +235,7 @@ async fn receive<I: Intake>(
             let result = match received.accepted {
                 Accepted::New => "accepted",
                 Accepted::Duplicate => "duplicate",
-                // Told as an error.
-                Accepted::Unknown => "unknown_organisation",
+                Accepted::Unknown => return unknown(org),
             };
             tracing::debug!(%org, delivery = received.verified.id, event = received.verified.event_type, result);
             Answer::new(StatusCode::NO_CONTENT, result, "")
@@ -246,13 +244,15 @@ async fn receive<I: Intake>(
     }
 }
 
+fn unknown(org: &OrgId) -> Answer {
+    tracing::warn!(%org, "a webhook for an organisation that is not connected");
+    Answer::new(StatusCode::NOT_FOUND, "unknown_organisation", "")
+}
+
 /// What a webhook is answered that the host did not take.
 fn refused(org: &OrgId, error: &ReceiveError) -> Answer {
     match error {
-        ReceiveError::UnknownOrganisation(_) => {
-            tracing::warn!(%org, "a webhook for an organisation that is not connected");
-            Answer::new(StatusCode::NOT_FOUND, "unknown_organisation", "")
-        }
+        ReceiveError::UnknownOrganisation(_) => unknown(org),
         ReceiveError::Rejected(rejection) => {
             let reason = reason(*rejection);
             tracing::warn!(%org, reason, "a webhook is refused");
@@ -443,6 +443,46 @@ mod tests {
                 response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());
             assert_eq!(told, after.map(|after| after.as_secs().to_string()), "{error}");
         }
+    }
+
+    /// Takes nothing, and says so in the one way that is no error.
+    struct Nobody;
+
+    impl Intake for Nobody {
+        fn plugin(&self) -> &str {
+            "incidentio"
+        }
+
+        fn now(&self) -> Timestamp {
+            0
+        }
+
+        async fn is_connected(&self, _: &OrgId) -> bool {
+            false
+        }
+
+        async fn receive(&self, _: &OrgId, _: Delivery) -> std::result::Result<Received, ReceiveError> {
+            let verified = koalr_host::contract::Verified {
+                id: "msg_1".into(),
+                sent_at: 0,
+                event_type: "public_incident.incident_created_v2".into(),
+                incident_id: None,
+            };
+            Ok(Received { verified, accepted: Accepted::Unknown })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_keeps_is_not_acknowledged() {
+        let taking = Taking {
+            intake: Nobody,
+            refusals: Arc::default(),
+            door: Door::new(),
+            metrics: Arc::new(Metrics::new()),
+        };
+        let path = Path(("incidentio".to_owned(), "acme".to_owned()));
+        let answer = webhook(State(Arc::new(taking)), path, Request::new(Body::from("{}"))).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
     }
 
     #[tokio::test]
