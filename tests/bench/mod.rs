@@ -8,7 +8,7 @@ pub mod load;
 pub mod mttr;
 mod nowhere;
 pub mod pages;
-pub mod peers;
+pub mod parts;
 pub mod scale;
 pub mod start;
 pub mod sync;
@@ -110,7 +110,7 @@ impl Programs {
 pub fn peer(root: &Path, script: &str) -> Option<PathBuf> {
     let peers = root.join("benches/peers/node");
     if !peers.join("node_modules").exists() {
-        eprintln!("{script} is not run: it needs `npm install` in {}", peers.display());
+        eprintln!("{script} is not run: it needs `npm ci` in {}", peers.display());
         return None;
     }
     Some(peers.join(script))
@@ -127,6 +127,17 @@ pub fn usage(process: u32) -> (Duration, u64) {
         Some((Duration::from_millis(ticks * 10), number(21)? * 4_096))
     };
     read().unwrap_or_default()
+}
+
+/// Waits until this is so, as long as it may take.
+async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !is().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(600), wait).await;
+    waited.unwrap_or_else(|_| panic!("ten minutes, and not yet: {what}"));
 }
 
 /// A server in a process of its own, which ends with its owner. It tells its address on the first line of its standard
@@ -223,6 +234,7 @@ fn merged(figures: Vec<Figure>) -> Vec<Figure> {
 
 /// The part `q` of the way through sorted values.
 fn quantile(sorted: &[f64], q: f64) -> f64 {
+    assert!(!sorted.is_empty(), "nothing was acknowledged");
     sorted[((sorted.len() - 1) as f64 * q) as usize]
 }
 

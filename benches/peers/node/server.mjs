@@ -1,14 +1,14 @@
 // A webhook receiver as a user would write it: Node's http, the official standardwebhooks package, better-sqlite3 with
 // the same durability as the harness (WAL, synchronous=FULL). It verifies and inserts; it applies nothing.
 //
-// node server.mjs DATABASE [single|grouped]
+// node server.mjs single|grouped DATABASE
 //   single   a transaction for each webhook, which is what the packages' documentation leads to
 //   grouped  one transaction, and one sync, for all webhooks that arrive in the same turn of the event loop
 import { createServer } from "node:http";
 import Database from "better-sqlite3";
 import { Webhook } from "standardwebhooks";
 
-const [path, mode = "single"] = process.argv.slice(2);
+const [mode, path] = process.argv.slice(2);
 const secret = process.env.WEBHOOK_SECRET;
 const db = new Database(path);
 db.pragma("journal_mode = WAL");
