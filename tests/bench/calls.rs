@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeZone, Utc};
-use criterion::{Bencher, Criterion};
+use criterion::{Bencher, Criterion, SamplingMode};
+use http_body_util::{BodyExt, Full};
 use incidentio::sync::event::handle;
 use incidentio::webhook::{event, signature};
 use koalr_host::contract::{
-    Applied, Change, Delivery, GuestError, Header, IncidentKey, Integration, IntegrationPre, Mode, MttrQuery,
-    Outcome, Phase, Priority, Rejection, Sample, SamplePage, ServiceName, Settings, StorageError,
-    StoredIncident, Timestamp, Verified,
+    Applied, BackfillRequest, BackfillSource, Change, Delivery, GuestError, Header, IncidentKey, Integration,
+    IntegrationPre, KeyPage, Level, Mode, MttrQuery, Outcome, Phase, Priority, Rejection, RevisitPage,
+    Sample, SamplePage, ServiceName, Settings, StorageError, StoredIncident, Timestamp, Verified,
 };
 use koalr_host::id::OrgId;
 use koalr_host::port::{Clock, OriginMapping, Store};
@@ -25,12 +26,23 @@ use koalr_host::{Connect, Host, Limits};
 use koalr_simulator::{Options, Simulator, sign};
 use rusqlite::Connection;
 use tokio::runtime::Handle;
-use wasmtime::component::{Component, ComponentExportIndex, ComponentType, Instance, Lift, Linker, Lower};
+use wasmtime::component::{
+    Component, ComponentExportIndex, ComponentType, Instance, Lift, Linker, Lower, ResourceTable,
+};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 use wasmtime::{StoreLimits, StoreLimitsBuilder, UpdateDeadline};
+use wasmtime_wasi_http::{
+    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
+use wasmtime_wasi_io::IoView;
 
 use super::nowhere::{self, States};
 use super::{Bound, Figure, Programs, SECRET};
+
+/// Of an account that a delivery comes from.
+const INCIDENTS: usize = 20;
+/// Of one that is imported.
+const IMPORTED: usize = 500;
 
 /// When everything in here happens.
 fn now() -> DateTime<Utc> {
@@ -57,8 +69,9 @@ struct Setup {
 }
 
 impl Setup {
-    async fn new(wasm: &[u8]) -> Setup {
-        let mut options = Options::new(20, 3, now());
+    /// Of an account with so many incidents.
+    async fn new(wasm: &[u8], incidents: usize) -> Setup {
+        let mut options = Options::new(incidents, 3, now());
         options.limits = None;
         let simulator = Simulator::start(options).await.unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -127,7 +140,46 @@ struct State {
     nowhere: Option<Arc<States>>,
     samples: Vec<Sample>,
     limits: StoreLimits,
+    table: ResourceTable,
+    http: WasiHttpCtx,
+    provider: Provider,
 }
+
+impl IoView for State {
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.provider, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// Answers each request as the simulator at this address does.
+struct Provider(String);
+
+impl WasiHttpHooks for Provider {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        _: Option<RequestOptions>,
+        _: Io,
+    ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Io), Error>> + Send> {
+        let url = format!("{}{}", self.0, request.uri().path_and_query().unwrap());
+        Box::new(async move {
+            let answer = reqwest::Client::new().get(url).bearer_auth("inc_bench").send().await.unwrap();
+            // Whole, so that the guest reads the same pieces each time.
+            let body = Full::new(answer.bytes().await.unwrap()).map_err(|never| match never {});
+            let done: Io = Box::new(async { Ok(()) });
+            Ok((http::Response::new(body.boxed_unsync()), done))
+        })
+    }
+}
+
+/// What is left to do of a request.
+type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 /// A wasmtime without the host's bounds, and the component in it.
 struct Bare {
@@ -149,7 +201,7 @@ impl Bare {
         change(&mut config);
         let engine = Engine::new(&config).unwrap();
         let component = Component::new(&engine, wasm).unwrap();
-        let linker = imports(&engine, &component).unwrap();
+        let linker = imports(&engine).unwrap();
         let connector = component.get_export_index(None, "koalr:integration/connector@0.1.0").unwrap();
         let export = |name| component.get_export_index(Some(&connector), name).unwrap();
         let (verify, handle) = (export("verify-webhook"), export("handle-event"));
@@ -164,6 +216,9 @@ impl Bare {
             nowhere: None,
             samples: vec![],
             limits: StoreLimitsBuilder::new().memory_size(Limits::default().memory_bytes).build(),
+            table: ResourceTable::new(),
+            http: WasiHttpCtx::new(),
+            provider: Provider(setup.simulator.base_url()),
         };
         wasmtime::Store::new(&self.engine, state)
     }
@@ -173,13 +228,17 @@ impl Bare {
         let mut store = self.store(setup);
         store.data_mut().nowhere = Some(Arc::clone(&setup.states));
         store.set_epoch_deadline(1 << 40);
-        if bounded == Bounded::Fully {
-            let limits = Limits::default();
+        let limits = Limits::default();
+        if bounded >= Bounded::Memory {
             store.limiter(|state| &mut state.limits);
-            store.set_hostcall_fuel(limits.hostcall_bytes);
+        }
+        if bounded >= Bounded::Calls {
             store.set_max_component_handles(limits.handles);
+        }
+        if bounded >= Bounded::Time {
             store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Interrupt));
         }
+        bounded.refill(&mut store);
         store
     }
 
@@ -207,28 +266,47 @@ impl Bare {
     }
 }
 
-/// How much of what the host bounds is bounded.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// How much of what the host bounds is bounded, each with what is before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Bounded {
     /// What the engine's configuration bounds, and no more.
     ByEngine,
-    /// Memory, handles, bytes of calls into the host, and the wall clock as well.
-    Fully,
+    /// What the guest may allocate.
+    Memory,
+    /// What it may hold of the host's and send to it.
+    Calls,
+    /// How long it may take: all that the host bounds.
+    Time,
 }
 
 impl Bounded {
+    /// What it may send to the host from now on.
+    fn refill(self, store: &mut wasmtime::Store<State>) {
+        store.set_hostcall_fuel(if self >= Bounded::Calls {
+            Limits::default().hostcall_bytes
+        } else {
+            usize::MAX
+        });
+    }
+
     async fn wall<T>(self, call: impl Future<Output = T>) -> T {
         match self {
-            Bounded::ByEngine => call.await,
-            Bounded::Fully => tokio::time::timeout(Duration::from_secs(60), call).await.unwrap(),
+            Bounded::Time => tokio::time::timeout(Duration::from_secs(60), call).await.unwrap(),
+            _ => call.await,
         }
     }
 }
 
 /// The contract's imports without scopes or bounds: for measuring only.
-fn imports(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<State>> {
-    let refused = |_| StorageError::Unavailable("refused".into());
+fn imports(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    fn refused<T>(_: T) -> StorageError {
+        StorageError::Unavailable("refused".into())
+    }
     let mut linker = Linker::<State>::new(engine);
+    wasmtime_wasi_io::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    let mut log = linker.instance("koalr:integration/log@0.1.0")?;
+    log.func_wrap("log", |_, (_, _, _): (Level, String, Vec<(String, String)>)| Ok(()))?;
     let mut credentials = linker.instance("koalr:integration/credentials@0.1.0")?;
     credentials.func_wrap("reveal", |_, (_,): (String,)| Ok((vec![SECRET.to_owned()],)))?;
     let mut clock = linker.instance("wasi:clocks/wall-clock@0.2.12")?;
@@ -280,6 +358,14 @@ fn imports(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<St
             Ok((Ok::<_, StorageError>(page),))
         },
     )?;
+    // What nothing in here calls.
+    type Refused<T> = Result<T, StorageError>;
+    storage.func_wrap("to-revisit", move |_, (_, _): (String, u32)| {
+        Ok((Refused::<RevisitPage>::Err(refused("to-revisit")),))
+    })?;
+    storage.func_wrap("list-incidents", move |_, (_, _, _): (String, Option<String>, u32)| {
+        Ok((Refused::<KeyPage>::Err(refused("list-incidents")),))
+    })?;
     let mut directory = linker.instance("koalr:integration/directory@0.1.0")?;
     directory.func_wrap("users-by-email", |_, (emails,): (Vec<String>,)| {
         Ok((Ok::<Vec<Option<String>>, StorageError>(vec![None; emails.len()]),))
@@ -287,14 +373,13 @@ fn imports(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<St
     directory.func_wrap("services-by-name", |_, (names,): (Vec<ServiceName>,)| {
         Ok((Ok::<Vec<Option<String>>, StorageError>(vec![None; names.len()]),))
     })?;
-    linker.define_unknown_imports_as_traps(component)?;
     Ok(linker)
 }
 
 /// What each function of the component computes, in units of fuel.
 pub async fn fuel(wasm: &[u8]) -> BTreeMap<&'static str, u64> {
     const FULL: u64 = 1 << 60;
-    let setup = Setup::new(wasm).await;
+    let setup = Setup::new(wasm, INCIDENTS).await;
     let bare = Bare::new(wasm, |config| {
         config.consume_fuel(true);
     });
@@ -323,6 +408,20 @@ pub async fn fuel(wasm: &[u8]) -> BTreeMap<&'static str, u64> {
     let report = instance.koalr_integration_connector().call_compute_mttr(&mut store, &question()).await;
     assert_eq!(report.unwrap().unwrap().overall.statistics.count, 10_000);
     spent.insert("compute-mttr, 10,000 incidents", FULL - store.get_fuel().unwrap());
+    let setup = Setup::new(wasm, IMPORTED).await;
+    let mut store = bare.store(&setup);
+    store.set_fuel(FULL).unwrap();
+    let instance = bare.instance(&mut store).await;
+    let request = BackfillRequest {
+        source: BackfillSource::Incidentio,
+        since: 0,
+        until: now().timestamp_micros(),
+        dry_run: false,
+    };
+    store.set_fuel(FULL).unwrap();
+    let step = instance.koalr_integration_connector().call_backfill(&mut store, &request).await;
+    assert_eq!(step.unwrap().unwrap().created, IMPORTED as u32);
+    spent.insert("backfill, 500 incidents and their updates", FULL - store.get_fuel().unwrap());
     spent
 }
 
@@ -373,7 +472,9 @@ impl Timer {
     fn time(&mut self, name: &str, mut call: impl AsyncFnMut()) {
         let kept = tempfile::tempdir().unwrap();
         let mut criterion = Criterion::default().without_plots().output_directory(kept.path());
-        criterion = criterion.warm_up_time(self.each / 3).measurement_time(self.each).sample_size(20);
+        // Of what criterion computes only the median is used, which needs no resampling; this is the least it takes.
+        criterion = criterion.nresamples(1_001).sample_size(20);
+        criterion = criterion.warm_up_time(self.each / 3).measurement_time(self.each);
         let mut calls = async |count: u64| {
             let began = Instant::now();
             for _ in 0..count {
@@ -383,8 +484,11 @@ impl Timer {
         };
         let calls =
             |bencher: &mut Bencher<'_>| bencher.iter_custom(|count| Handle::current().block_on(calls(count)));
-        tokio::task::block_in_place(|| criterion.bench_function(name, calls));
-        let estimates = kept.path().join(name).join("new/estimates.json");
+        tokio::task::block_in_place(|| {
+            let mut group = criterion.benchmark_group("calls");
+            group.sampling_mode(SamplingMode::Flat).bench_function(name, calls);
+        });
+        let estimates = kept.path().join("calls").join(name).join("new/estimates.json");
         let estimates: serde_json::Value =
             serde_json::from_slice(&std::fs::read(estimates).unwrap()).unwrap();
         let median = estimates["median"]["point_estimate"].as_f64().unwrap() / 1_000.0;
@@ -395,7 +499,7 @@ impl Timer {
 /// All kinds take their turns, so that the machine's moods meet what is compared alike.
 pub async fn all(programs: &Programs, times: Times) -> Vec<Figure> {
     let wasm = std::fs::read(&programs.component).unwrap();
-    let setup = Setup::new(&wasm).await;
+    let setup = Setup::new(&wasm, INCIDENTS).await;
     let delivery = setup.delivery("msg_1", "measured");
     let plain = Bare::new(&wasm, |_| {});
     let epochs = Bare::new(&wasm, |config| {
@@ -420,7 +524,9 @@ pub async fn all(programs: &Programs, times: Times) -> Vec<Figure> {
         for (limits, bare, bounded) in [
             ("without limits", &plain, Bounded::ByEngine),
             ("interruptible", &epochs, Bounded::ByEngine),
-            ("with all limits", &epochs, Bounded::Fully),
+            ("memory bounded", &epochs, Bounded::Memory),
+            ("imports bounded", &epochs, Bounded::Calls),
+            ("with all limits", &epochs, Bounded::Time),
         ] {
             timer.time(&format!("fresh instance, {limits}"), async || {
                 let mut store = bare.timed(&setup, bounded);
@@ -444,7 +550,7 @@ pub async fn all(programs: &Programs, times: Times) -> Vec<Figure> {
                 let mut store = bare.timed(&setup, bounded);
                 let instance = bare.plain(&mut store).await;
                 timer.time(&format!("reused instance, {what}, {limits}"), async || {
-                    store.set_hostcall_fuel(Limits::default().hostcall_bytes);
+                    bounded.refill(&mut store);
                     bounded.wall(serve(&mut store, &instance)).await;
                 });
             }
@@ -458,7 +564,7 @@ pub async fn all(programs: &Programs, times: Times) -> Vec<Figure> {
     }
     let measured = timer.measured;
     let ratio = |what: &str| -> Vec<f64> {
-        let reused = &measured[&format!("reused instance, {what}, without limits")];
+        let reused = &measured[&format!("reused instance, {what}, with all limits")];
         reused
             .iter()
             .zip(&measured[&format!("natively, {what}")])

@@ -19,8 +19,8 @@ use rusqlite::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::peers::Part;
-use super::{Bound, Figure, Programs, SECRET, Server, connect, merged, quantile, serve, usage};
+use super::parts::Part;
+use super::{Bound, Figure, Programs, SECRET, Server, connect, merged, quantile, serve, until, usage};
 
 const CONNECTIONS: usize = 512;
 /// Incidents of each organisation that are updated again and again.
@@ -47,10 +47,20 @@ pub struct Load {
 pub enum Target<'a> {
     /// The harness.
     Harness(&'a Programs),
-    /// Another server that answers 204.
-    Other(&'a [String]),
-    /// One that stores them, in a database whose path it is given as its last word, and applies nothing.
+    /// Another server that answers 204 and stores nothing.
+    Reading(&'a [String]),
+    /// One that stores them in the harness's database, whose path it is given as its last word, and applies nothing.
     Storing(&'a [String]),
+    /// The same in a database of its own making.
+    Foreign(&'a [String]),
+}
+
+/// What can be asked of a server's database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Nothing,
+    Stored,
+    Applied,
 }
 
 /// A connection that webhooks are sent over, one after the other.
@@ -68,7 +78,8 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// To the organisations of these numbers, `org-0` and so on. `number` tells senders apart.
+    /// To the organisations of these numbers, `org-0` and so on, and their incidents, one after the other; `number` tells
+    /// where to begin.
     pub async fn new(
         address: &str,
         template: Arc<[String; 3]>,
@@ -89,7 +100,7 @@ impl Sender {
         let now = Utc::now();
         let many = self.organisations.len();
         let org = self.organisations.start + (self.number + self.sent as usize * 61) % many;
-        let id = koalr_simulator::message_id(now.timestamp(), fastrand::u128(..));
+        let id = koalr_simulator::message_id(now, fastrand::u128(..));
         let incident = (self.sent * 7 + self.number as u64) % INCIDENTS;
         let [a, b, c] = &*self.template;
         self.body.clear();
@@ -111,7 +122,8 @@ impl Sender {
         self.stream.write_all(&self.request).await.unwrap();
         self.answer.clear();
         loop {
-            self.stream.read_buf(&mut self.answer).await.unwrap();
+            let read = self.stream.read_buf(&mut self.answer).await.unwrap();
+            assert_ne!(read, 0, "the server closed the connection");
             let answer = &self.answer;
             if answer.starts_with(b"HTTP/1.1 204") && answer.ends_with(b"\r\n\r\n") {
                 return 204;
@@ -161,37 +173,44 @@ pub async fn run(load: &Load, target: &Target<'_>, directory: &Path) -> Vec<Figu
     options.limits = None;
     let simulator = Simulator::start(options).await.unwrap();
     let database = directory.join(format!("load-{}.db", fastrand::u64(..)));
-    if !matches!(target, Target::Other(_)) {
+    if matches!(target, Target::Harness(_) | Target::Storing(_)) {
         connect(&database, load.organisations, &simulator.base_url()).await;
     }
-    let command = match target {
-        Target::Harness(programs) => serve(programs, &database, &directory.join("cache")),
-        Target::Other(words) | Target::Storing(words) => {
-            let mut command = Command::new(&words[0]);
-            command.args(&words[1..]);
-            if matches!(target, Target::Storing(_)) {
-                command.arg(&database);
-            }
-            command
-        }
+    let other = |words: &[String]| {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        command
     };
-    let applied = matches!(target, Target::Harness(_)).then_some(database.as_path());
-    let figures = send(load, command, applied, template(&simulator)).await;
+    let (mut command, kept) = match target {
+        Target::Harness(programs) => (serve(programs, &database, &directory.join("cache")), Kept::Applied),
+        Target::Reading(words) => (other(words), Kept::Nothing),
+        Target::Storing(words) | Target::Foreign(words) => (other(words), Kept::Stored),
+    };
+    if kept == Kept::Stored {
+        command.arg(&database);
+    }
+    let figures = send(load, command, kept, &database, template(&simulator)).await;
     for suffix in ["", "-wal", "-shm", ".key"] {
         let _ = std::fs::remove_file(PathBuf::from(format!("{}{suffix}", database.display())));
     }
     figures
 }
 
-/// `applied` is the database in which what is sent is applied, if it is.
-async fn send(of: &Load, command: Command, applied: Option<&Path>, template: [String; 3]) -> Vec<Figure> {
+async fn send(
+    of: &Load,
+    command: Command,
+    kept: Kept,
+    database: &Path,
+    template: [String; 3],
+) -> Vec<Figure> {
     let template = Arc::new(template);
     let server = Server::start(command);
-    let store = applied.map(|database| SqliteStore::open(database).unwrap());
+    let store = (kept == Kept::Applied).then(|| SqliteStore::open(database).unwrap());
     let waiting = async || match &store {
         Some(store) => store.depth().await.unwrap().pending,
         None => 0,
     };
+    let drained = async || until("all is applied", async || waiting().await == 0).await;
     // One of each first: code is loaded, organisations are known.
     let mut first =
         Sender::new(&server.address, Arc::clone(&template), 0..of.organisations, CONNECTIONS).await;
@@ -199,9 +218,7 @@ async fn send(of: &Load, command: Command, applied: Option<&Path>, template: [St
     for _ in 0..before {
         assert_eq!(first.send().await, 204, "the server does not take webhooks");
     }
-    while waiting().await > 0 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    drained().await;
 
     let (own, pid) = (std::process::id(), server.id());
     let (used, used_here) = (usage(pid).0, usage(own).0);
@@ -221,7 +238,7 @@ async fn send(of: &Load, command: Command, applied: Option<&Path>, template: [St
                 let pause = rate.map(|rate| Duration::from_secs_f64(CONNECTIONS as f64 / rate));
                 let share = sender.number as f64 / CONNECTIONS as f64;
                 let mut due = began + pause.unwrap_or_default().mul_f64(share);
-                while began.elapsed() < seconds {
+                loop {
                     let mut from = Instant::now();
                     if let Some(pause) = pause {
                         tokio::time::sleep_until(due.into()).await;
@@ -235,13 +252,15 @@ async fn send(of: &Load, command: Command, applied: Option<&Path>, template: [St
                     } else {
                         refused += 1;
                     }
+                    if began.elapsed() >= seconds {
+                        return (waits, refused);
+                    }
                 }
-                (waits, refused)
             })
         })
         .collect();
     let mut resident = Vec::new();
-    while began.elapsed() < seconds {
+    while resident.is_empty() || began.elapsed() < seconds {
         tokio::time::sleep(Duration::from_secs(1).min(seconds)).await;
         resident.push(usage(pid).1 as f64 / 1e6);
         let every = (seconds.as_secs() / 10).max(1);
@@ -278,36 +297,46 @@ async fn send(of: &Load, command: Command, applied: Option<&Path>, template: [St
     figures.push(Figure::new(name("memory"), "MB", resident));
     figures.push(Figure::new(name("processors, server"), "", vec![busy.as_secs_f64() / took]));
     figures.push(Figure::new(name("processors, sender"), "", vec![busy_here.as_secs_f64() / took]));
-    if let Some(database) = applied {
-        let applied = total.saturating_sub(left) as f64 / took;
-        figures.push(Figure::new(name("applied meanwhile"), "/s", vec![applied]));
-        while waiting().await > 0 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+    let acknowledged = before as u64 + total;
+    match kept {
+        Kept::Nothing => {}
+        Kept::Stored => check_stored(database, acknowledged),
+        Kept::Applied => {
+            let applied = total.saturating_sub(left) as f64 / took;
+            figures.push(Figure::new(name("applied meanwhile"), "/s", vec![applied]));
+            drained().await;
+            if left > 1_000 {
+                let drained = began.elapsed().as_secs_f64() - took;
+                figures.push(Figure::new(name("what waited, applied"), "/s", vec![left as f64 / drained]));
+            }
+            check_applied(database, acknowledged).await;
         }
-        if left > 1_000 {
-            let drained = began.elapsed().as_secs_f64() - took;
-            figures.push(Figure::new(name("what waited, applied"), "/s", vec![left as f64 / drained]));
-        }
-        check(database, before as u64 + total).await;
     }
     figures
 }
 
+fn count(connection: &Connection, of: &str) -> u64 {
+    connection.query_row(of, [], |row| row.get(0)).unwrap()
+}
+
+/// So many were acknowledged: all of them are there. One that was refused may be there in spite of that.
+fn check_stored(database: &Path, acknowledged: u64) {
+    let stored = count(&Connection::open(database).unwrap(), "SELECT count(*) FROM delivery");
+    assert!(stored >= acknowledged, "{acknowledged} were acknowledged, {stored} are stored");
+}
+
 /// So many were acknowledged: all of them are there, and changed their incident or came after a newer version of it.
-async fn check(database: &Path, acknowledged: u64) {
+async fn check_applied(database: &Path, acknowledged: u64) {
+    check_stored(database, acknowledged);
     let connection = Connection::open(database).unwrap();
-    let count = |of: &str| connection.query_row(of, [], |row| row.get::<_, u64>(0)).unwrap();
     // What became of a delivery is noted a little after it is done.
-    while count("SELECT count(*) FROM delivery WHERE state = 3 AND outcome IS NULL") > 0 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let unnoted = "SELECT count(*) FROM delivery WHERE state = 3 AND outcome IS NULL";
+    until("what became of all is noted", async || count(&connection, unnoted) == 0).await;
     let applied = "state = 3 AND outcome IN ('created', 'updated', 'resolved', 'unchanged', 'stale')";
-    let applied = count(&format!("SELECT count(*) FROM delivery WHERE {applied}"));
-    assert_eq!(applied, count("SELECT count(*) FROM delivery"), "some were not applied");
-    // One that was refused may have been stored in spite of that.
-    assert!(applied >= acknowledged, "{acknowledged} were acknowledged, {applied} are stored and applied");
-    let told = count("SELECT count(*) FROM (SELECT DISTINCT org, incident FROM delivery)");
-    assert_eq!(count("SELECT count(*) FROM incident"), told, "incidents are missing");
+    let applied = count(&connection, &format!("SELECT count(*) FROM delivery WHERE {applied}"));
+    assert_eq!(applied, count(&connection, "SELECT count(*) FROM delivery"), "some were not applied");
+    let told = count(&connection, "SELECT count(*) FROM (SELECT DISTINCT org, incident FROM delivery)");
+    assert_eq!(count(&connection, "SELECT count(*) FROM incident"), told, "incidents are missing");
 }
 
 /// How large the loads are.
@@ -358,7 +387,7 @@ pub async fn all(programs: &Programs, sizes: Sizes, own: &[String], peer: Option
         figures.extend(ours.into_iter().filter(is_compared));
         for part in Part::ALL {
             let words: Vec<String> = own.iter().cloned().chain([part.name().into()]).collect();
-            let target = if part == Part::Reads { Target::Other(&words) } else { Target::Storing(&words) };
+            let target = if part == Part::Reads { Target::Reading(&words) } else { Target::Storing(&words) };
             let theirs = run(&beside(part.server()), &target, directory.path()).await;
             ratios.push(Figure::new(
                 format!("harness to {}", part.server()),
@@ -370,12 +399,9 @@ pub async fn all(programs: &Programs, sizes: Sizes, own: &[String], peer: Option
         for mode in ["single", "grouped"] {
             let mut ratio = Vec::new();
             if let Some(script) = peer {
-                let directory = tempfile::tempdir().unwrap();
-                let database = directory.path().join("peer.db");
-                let words = ["node".into(), script.display().to_string(), database.display().to_string()];
-                let words: Vec<String> = words.into_iter().chain([mode.to_owned()]).collect();
+                let words = ["node".to_owned(), script.display().to_string(), mode.to_owned()];
                 let load = beside(&format!("Node, {mode}"));
-                let theirs = run(&load, &Target::Other(&words), directory.path()).await;
+                let theirs = run(&load, &Target::Foreign(&words), directory.path()).await;
                 ratio.push(harness / taken(&theirs));
                 figures.extend(theirs.into_iter().filter(is_compared));
             }

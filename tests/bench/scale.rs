@@ -13,7 +13,7 @@ use koalr_simulator::{Options, Simulator};
 use rusqlite::Connection;
 
 use super::load::{Sender, sample};
-use super::{Bound, Figure, Programs, Server, connect, merged, mttr, quantile, serve, usage};
+use super::{Bound, Figure, Programs, Server, connect, merged, mttr, quantile, serve, until, usage};
 
 /// Between two polls of an organisation.
 const INTERVAL: i64 = 300_000_000;
@@ -85,9 +85,7 @@ async fn polls(programs: &Programs, organisations: usize, seconds: f64) -> Vec<F
     let waiting = || -> i64 {
         read.query_row("SELECT count(*) FROM job WHERE run_at <= ?1", [now], |row| row.get(0)).unwrap()
     };
-    while waiting() > 0 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until("all polls are done", async || waiting() == 0).await;
     let took = began.elapsed().as_secs_f64();
     drop(server);
     let failed = "SELECT count(*) FROM job WHERE kind = 1 AND (error IS NOT NULL OR succeeded_at < ?1)";
@@ -139,9 +137,8 @@ async fn fairness(programs: &Programs, seconds: f64) -> Vec<Figure> {
         let took = began.elapsed().as_secs_f64();
         let others = "FROM delivery WHERE org <> 'org-0' AND received_at >= ?1";
         let left = format!("SELECT count(*) {others} AND finished_at IS NULL");
-        while read.query_row(&left, [since], |row| row.get::<_, i64>(0)).unwrap() > 0 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let left = || -> i64 { read.query_row(&left, [since], |row| row.get(0)).unwrap() };
+        until("all is applied", async || left() == 0).await;
         let dead = format!("SELECT count(*) {others} AND state <> 3");
         assert_eq!(
             read.query_row(&dead, [since], |row| row.get::<_, i64>(0)).unwrap(),

@@ -2,6 +2,7 @@
 //! how large the programs are.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::load::{Sender, sample};
@@ -26,6 +27,10 @@ pub async fn all(programs: &Programs, organisations: usize, runs: usize) -> Vec<
         component.within(Bound::AtMost(200_000.0)),
         Figure::new("harness, with what debuggers want", "MB", vec![size(&programs.harness) / 1e6]),
     ];
+    let stripped = tempfile::NamedTempFile::new().unwrap();
+    let strip = Command::new("strip").arg("-o").arg(stripped.path()).arg(&programs.harness).status();
+    assert!(strip.unwrap().success(), "strip fails");
+    figures.push(Figure::new("harness, stripped", "MB", vec![size(stripped.path()) / 1e6]));
     for count in [1, organisations] {
         let directory = tempfile::tempdir().unwrap();
         let database = directory.path().join("start.db");

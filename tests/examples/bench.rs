@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use koalr_simulator::RateLimits;
-use koalr_tests::bench::peers::{self, Part};
+use koalr_tests::bench::parts::{self, Part};
 use koalr_tests::bench::{Programs, calls, load, mttr, pages, peer, scale, start, sync};
 
 // As the harness has it: its servers are compared with it.
@@ -20,7 +20,7 @@ async fn main() {
     let group = std::env::args().nth(1).unwrap_or_default();
     let figures = match group.as_str() {
         "calls" => {
-            let times = calls::Times { rounds: 7, each: Duration::from_millis(500) };
+            let times = calls::Times { rounds: 11, each: Duration::from_millis(100) };
             calls::all(&programs, times).await
         }
         "webhooks" => {
@@ -62,7 +62,7 @@ async fn main() {
             let part = Part::ALL.into_iter().find(|known| known.name() == part).unwrap();
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             eprintln!("Serving on http://{}: webhooks", listener.local_addr().unwrap());
-            return peers::serve(listener, part, words.next().map(PathBuf::from).as_deref()).await;
+            return parts::serve(listener, part, words.next().map(PathBuf::from).as_deref()).await;
         }
         other => panic!("there is no group `{other}`"),
     };

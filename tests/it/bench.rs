@@ -6,7 +6,7 @@ use std::time::Duration;
 use koalr_host::port::{DeliveryFilter, Inbox};
 use koalr_host::sqlite::SqliteStore;
 use koalr_simulator::RateLimits;
-use koalr_tests::bench::peers::{self, Part};
+use koalr_tests::bench::parts::{self, Part};
 use koalr_tests::bench::{Figure, Programs, calls, connect, load, mttr, pages, peer, scale, start, sync};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -57,7 +57,7 @@ async fn the_component_computes_no_more_than_it_did() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_are_measured() {
     let times = calls::Times { rounds: 1, each: Duration::from_millis(3) };
-    sound(&calls::all(&programs(), times).await, 24);
+    sound(&calls::all(&programs(), times).await, 35);
 }
 
 /// All loads that a budget speaks of, and all servers that are compared.
@@ -107,7 +107,7 @@ async fn servers_to_compare_with_do_their_part_of_the_work() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let path = database.clone();
-        tokio::spawn(async move { peers::serve(listener, part, Some(&path)).await });
+        tokio::spawn(async move { parts::serve(listener, part, Some(&path)).await });
         let mut sender = load::Sender::new(&address.to_string(), template.clone(), 0..1, 0).await;
         assert_eq!([sender.send().await, sender.send().await], [204, 204]);
         let store = SqliteStore::open(&database).unwrap();
@@ -153,5 +153,5 @@ async fn many_organisations_are_measured() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn starts_are_measured() {
-    sound(&start::all(&programs(), 3, 1).await, 14);
+    sound(&start::all(&programs(), 3, 1).await, 15);
 }

@@ -2,7 +2,6 @@
 //! verifying costs, and what the sandbox adds to that.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use chrono::Utc;
 use incidentio::model;
@@ -55,15 +54,14 @@ impl Part {
 /// organisations already. Never ends.
 pub async fn serve(listener: TcpListener, part: Part, database: Option<&Path>) {
     let store = database.filter(|_| part != Part::Reads).map(|path| SqliteStore::open(path).unwrap());
-    let app = koalr_harness::webhooks(Less { part, store: store.map(Arc::new) });
+    let app = koalr_harness::webhooks(Less { part, store });
     axum::serve(listener, app).await.unwrap();
 }
 
-#[derive(Clone)]
 struct Less {
     part: Part,
     /// None where nothing is stored.
-    store: Option<Arc<SqliteStore>>,
+    store: Option<SqliteStore>,
 }
 
 impl Intake for Less {
