@@ -183,7 +183,7 @@ impl WasiHttpHooks for Provider {
 /// What is left to do of a request.
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
-/// A wasmtime without the host's bounds, and the component in it.
+/// A wasmtime without the host around it, and the component in it.
 struct Bare {
     engine: Engine,
     plugin: IntegrationPre<State>,
@@ -225,7 +225,7 @@ impl Bare {
         wasmtime::Store::new(&self.engine, state)
     }
 
-    /// One that writes nowhere, bounded as the host's are, or not at all.
+    /// One that writes nowhere, bounded so far.
     fn timed(&self, setup: &Setup, bounded: Bounded) -> wasmtime::Store<State> {
         let mut store = self.store(setup);
         store.data_mut().nowhere = Some(Arc::clone(&setup.states));
@@ -241,7 +241,7 @@ impl Bare {
             let yields = || UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()));
             store.epoch_deadline_callback(move |_| Ok(yields()));
         }
-        bounded.refill(&mut store);
+        bounded.set(&mut store);
         store
     }
 
@@ -276,15 +276,15 @@ enum Bounded {
     ByEngine,
     /// What the guest may allocate.
     Memory,
-    /// What it may hold of the host's and send to it.
+    /// What it may hold of the host's and hand to it at once.
     Calls,
     /// How long it may take: all that the host bounds.
     Time,
 }
 
 impl Bounded {
-    /// What it may send to the host, and when it lets others run, from now on.
-    fn refill(self, store: &mut wasmtime::Store<State>) {
+    /// Set for each call, as the host does: what it may hand over in one crossing, and when it lets others run.
+    fn set(self, store: &mut wasmtime::Store<State>) {
         store.set_epoch_deadline(if self >= Bounded::Time { 1 } else { 1 << 40 });
         store.set_hostcall_fuel(if self >= Bounded::Calls {
             Limits::default().hostcall_bytes
@@ -476,7 +476,7 @@ impl Timer {
     fn time(&mut self, name: &str, mut call: impl AsyncFnMut()) {
         let kept = tempfile::tempdir().unwrap();
         let mut criterion = Criterion::default().without_plots().output_directory(kept.path());
-        // Of what criterion computes only the median is used, which needs no resampling; this is the least it takes.
+        // Of what criterion computes only the median is used, which needs no resampling; this is the least that it does not warn of.
         criterion = criterion.nresamples(1_001).sample_size(20);
         criterion = criterion.warm_up_time(self.each / 3).measurement_time(self.each);
         let mut calls = async |count: u64| {
@@ -563,7 +563,7 @@ pub async fn all(programs: &Programs, times: Times) -> Vec<Figure> {
                 let mut store = bare.timed(&setup, bounded);
                 let instance = bare.plain(&mut store).await;
                 timer.time(&format!("reused instance, {what}, {limits}"), async || {
-                    bounded.refill(&mut store);
+                    bounded.set(&mut store);
                     bounded.wall(serve(&mut store, &instance)).await;
                 });
             }

@@ -129,7 +129,7 @@ pub fn usage(process: u32) -> (Duration, u64) {
     read().unwrap_or_default()
 }
 
-/// Waits until this is so, as long as it may take.
+/// Waits until this is so, for ten minutes at most.
 async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
     let wait = async {
         while !is().await {

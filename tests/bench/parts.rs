@@ -92,6 +92,7 @@ impl Intake for Less {
             (verified.event_type, verified.incident_id) = (named.event_type, named.incident_id);
         }
         let Some(store) = &self.store else {
+            // What no other intake may say of what it did not keep.
             return Ok(Received { verified, accepted: Accepted::New });
         };
         let id = delivery.headers.iter().find(|header| header.name == "webhook-id").unwrap();

@@ -445,7 +445,7 @@ mod tests {
         }
     }
 
-    /// Takes nothing, and says so in the one way that is no error.
+    /// Keeps nothing, and says so in the one way that is no error.
     struct Nobody;
 
     impl Intake for Nobody {
@@ -458,7 +458,7 @@ mod tests {
         }
 
         async fn is_connected(&self, _: &OrgId) -> bool {
-            false
+            true
         }
 
         async fn receive(&self, _: &OrgId, _: Delivery) -> std::result::Result<Received, ReceiveError> {
@@ -480,9 +480,12 @@ mod tests {
             door: Door::new(),
             metrics: Arc::new(Metrics::new()),
         };
+        let taking = Arc::new(taking);
         let path = Path(("incidentio".to_owned(), "acme".to_owned()));
-        let answer = webhook(State(Arc::new(taking)), path, Request::new(Body::from("{}"))).await;
+        let answer = webhook(State(Arc::clone(&taking)), path, Request::new(Body::from("{}"))).await;
         assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        let refusals = taking.refusals.of(&"acme".parse().unwrap());
+        assert_eq!(refusals.first().map(|refusal| refusal.reason), Some("unknown_organisation"));
     }
 
     #[tokio::test]
