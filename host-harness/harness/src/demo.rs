@@ -63,10 +63,17 @@ pub(crate) async fn run(options: Demo) -> Result<()> {
     println!("  webhook   {target}");
     import_directory(&host, &org, &simulator).await?;
     simulator.set_webhook(Some(WebhookTarget::new(&target, WEBHOOK_SECRET)))?;
+    // The schedule would import at the same time, and what is printed of the import would be a part of it.
+    let (imported, scheduled) = tokio::sync::oneshot::channel::<()>();
     let server = {
         let origin_map = connection_to(&simulator).origin_map;
         let setup = Setup { address, token: None, public_url: None, origin_map };
-        tokio::spawn(serve::serve(host.clone(), listener, !options.exit, setup))
+        let scheduled = async move {
+            if scheduled.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::spawn(serve::serve(host.clone(), listener, scheduled, setup))
     };
 
     heading("4. Import 90 days, then read the timelines");
@@ -92,6 +99,7 @@ pub(crate) async fn run(options: Demo) -> Result<()> {
         simulator.stop().await;
         return Ok(());
     }
+    let _ = imported.send(());
     heading("Still serving");
     let db = database.db.display();
     println!("  console    http://{address}/");

@@ -9,7 +9,6 @@ use koalr_host::Host;
 use koalr_host::scheduler::Scheduler;
 use koalr_host::worker::InboxWorker;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 use crate::cli::Serve;
 use crate::console::{self, Refusals, Setup};
@@ -39,7 +38,7 @@ pub(crate) async fn run(options: Serve) -> Result<()> {
         eprintln!("  no organisation is connected yet; `connect` may run while this serves");
     }
     let Serve { public_url, map_origin: origin_map, .. } = options;
-    serve(host, listener, true, Setup { address, token, public_url, origin_map }).await
+    serve(host, listener, std::future::ready(()), Setup { address, token, public_url, origin_map }).await
 }
 
 /// Organisations that are named when it starts.
@@ -57,8 +56,13 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAd
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves until the process is asked to stop; requests in hand are answered before, and work in hand is finished or
-/// given back.
-pub(crate) async fn serve(host: Host, listener: TcpListener, scheduled: bool, setup: Setup) -> Result<()> {
+/// given back. Scheduled work begins after `scheduled`.
+pub(crate) async fn serve(
+    host: Host,
+    listener: TcpListener,
+    scheduled: impl Future<Output = ()> + Send + 'static,
+    setup: Setup,
+) -> Result<()> {
     let refusals = Arc::new(Refusals::default());
     let routes = server::router(host.clone(), Arc::clone(&refusals)).merge(console::router(
         host.clone(),
@@ -68,7 +72,12 @@ pub(crate) async fn serve(host: Host, listener: TcpListener, scheduled: bool, se
     let worker = InboxWorker::new(host.clone());
     let worker = tokio::spawn(async move { worker.run(asked_to_stop(), GRACE).await });
     let scheduler = Scheduler::new(host.clone());
-    let schedule = scheduled.then(|| tokio::spawn(async move { scheduler.run(asked_to_stop()).await }));
+    let schedule = tokio::spawn(async move {
+        tokio::select! {
+            () = scheduled => scheduler.run(asked_to_stop()).await,
+            () = asked_to_stop() => {}
+        }
+    });
     let serving = axum::serve(listener, routes).with_graceful_shutdown(asked_to_stop());
     let overdue = async {
         asked_to_stop().await;
@@ -76,7 +85,7 @@ pub(crate) async fn serve(host: Host, listener: TcpListener, scheduled: bool, se
     };
     // Without these, webhooks would be acknowledged and never applied. Who is asked to stop is gone before that.
     let ended = async {
-        while !worker.is_finished() && !schedule.as_ref().is_some_and(JoinHandle::is_finished) {
+        while !worker.is_finished() && !schedule.is_finished() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         tokio::time::sleep(2 * GRACE).await;
@@ -88,10 +97,7 @@ pub(crate) async fn serve(host: Host, listener: TcpListener, scheduled: bool, se
     };
     served.context("the server stopped")?;
     worker.await.context("the inbox's worker failed")?;
-    if let Some(schedule) = schedule {
-        schedule.await.context("the schedule failed")?;
-    }
-    Ok(())
+    schedule.await.context("the schedule failed")
 }
 
 /// Ctrl-C, or the signal that service managers send.

@@ -320,6 +320,27 @@ async fn the_demo_tells_the_whole_story() {
     }
 }
 
+/// What it prints of its import is all of it: the schedule, which runs while it goes on serving, begins after that.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_that_goes_on_serving_imports_by_itself() {
+    let desk = Desk::new();
+    let mut demo = desk.command("demo --incidents 150 --listen 127.0.0.1:0");
+    let mut demo = demo.stderr(Stdio::null()).env("TMPDIR", desk.path("")).spawn().unwrap();
+    let lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let said: Vec<String> =
+        lines.map(Result::unwrap).take_while(|line| line != "== 7. Time to restore ==").collect();
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    let number = |line: &str, after: &str| -> u64 {
+        let text = line.split(after).nth(1).unwrap_or_else(|| panic!("{after} is not in {line}"));
+        text.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let total = said.iter().find(|line| line.starts_with("the newest")).unwrap();
+    let import = said.iter().find(|line| line.starts_with("backfill done")).unwrap();
+    // And the one that it declares afterwards.
+    assert_eq!(number(import, "requests; ") + 1, number(total, " of "), "{import}\n{total}");
+}
+
 /// From a plan over saved records with a bad line, to a drawn trend, to nothing left of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_from_opsgenie_by_hand() {
