@@ -5,6 +5,7 @@
 //! and in every mood, so the tests hold it against stored figures.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,7 @@ use wasmtime_wasi_http::{
 use wasmtime_wasi_io::IoView;
 
 use super::nowhere::{self, States};
-use super::{Bound, Figure, Programs, SECRET};
+use super::{Bound, Figure, Programs, SECRET, native};
 
 /// Of an account that a delivery comes from.
 const INCIDENTS: usize = 20;
@@ -158,7 +159,7 @@ impl WasiHttpView for State {
 }
 
 /// Reads from the simulator at this address.
-struct Provider(String);
+struct Provider(SocketAddr);
 
 impl WasiHttpHooks for Provider {
     fn send_request(
@@ -168,7 +169,7 @@ impl WasiHttpHooks for Provider {
         _: Io,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Io), Error>> + Send> {
         assert_eq!(request.method(), http::Method::GET);
-        let url = format!("{}{}", self.0, request.uri().path_and_query().unwrap());
+        let url = format!("http://{}{}", self.0, request.uri().path_and_query().unwrap());
         Box::new(async move {
             let answer = reqwest::Client::new().get(url).bearer_auth("inc_bench").send().await.unwrap();
             let answer = answer.error_for_status().unwrap();
@@ -220,7 +221,7 @@ impl Bare {
             limits: StoreLimitsBuilder::new().memory_size(Limits::default().memory_bytes).build(),
             table: ResourceTable::new(),
             http: WasiHttpCtx::new(),
-            provider: Provider(setup.simulator.base_url()),
+            provider: Provider(setup.simulator.address()),
         };
         wasmtime::Store::new(&self.engine, state)
     }
@@ -519,11 +520,7 @@ pub async fn all(programs: &Programs, times: Times) -> Vec<Figure> {
         }
     });
     let secrets = [SECRET.to_owned()];
-    let native: Vec<incidentio::model::Header> = delivery
-        .headers
-        .iter()
-        .map(|header| incidentio::model::Header { name: header.name.clone(), value: header.value.clone() })
-        .collect();
+    let native = native(&delivery.headers);
     let natively = || {
         let body = std::hint::black_box(&delivery.body);
         signature::verify(&secrets, &native, body, now().timestamp()).unwrap();

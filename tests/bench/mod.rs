@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use koalr_host::contract::{Settings, Timestamp};
+use koalr_host::contract::{Header, Settings, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::port::{Organisation, OrganisationState, Organisations, OriginMapping};
 use koalr_host::sqlite::SqliteStore;
@@ -218,6 +218,15 @@ pub fn organisation(name: &str, api: &str, now: Timestamp) -> Organisation {
         created_at: now,
         connected_at: Some(now),
     }
+}
+
+/// A delivery's headers for the plugin's functions, compiled natively.
+fn native(headers: &[Header]) -> Vec<incidentio::model::Header> {
+    let native = |Header { name, value }: &Header| incidentio::model::Header {
+        name: name.clone(),
+        value: value.clone(),
+    };
+    headers.iter().map(native).collect()
 }
 
 /// Figures of one name become one.

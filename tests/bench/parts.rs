@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use chrono::Utc;
-use incidentio::model;
 use incidentio::webhook::{event, signature};
 use koalr_harness::Intake;
 use koalr_host::contract::{Delivery, Rejection, Timestamp, Verified};
@@ -14,7 +13,7 @@ use koalr_host::sqlite::SqliteStore;
 use koalr_host::{ReceiveError, Received};
 use tokio::net::TcpListener;
 
-use super::SECRET;
+use super::{SECRET, native};
 
 /// What is done with each webhook before it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,11 +80,7 @@ impl Intake for Less {
         let mut verified =
             Verified { id: String::new(), sent_at: 0, event_type: String::new(), incident_id: None };
         if self.part == Part::Verifies {
-            let header = |header: &koalr_host::contract::Header| model::Header {
-                name: header.name.clone(),
-                value: header.value.clone(),
-            };
-            let headers: Vec<_> = delivery.headers.iter().map(header).collect();
+            let headers = native(&delivery.headers);
             signature::verify(&[SECRET.into()], &headers, &delivery.body, Utc::now().timestamp())
                 .map_err(|_| ReceiveError::Rejected(Rejection::BadSignature))?;
             let named = event::named(&delivery.body).unwrap();

@@ -53,7 +53,10 @@ pub(crate) fn run(root: &Path, profile: &str, program: &Path, named: &[&str]) ->
         let text = String::from_utf8(run.stdout)?;
         // The rest is what criterion tells of its calls.
         let (figures, told): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with('{'));
-        eprintln!("{}", told.join("\n"));
+        for line in told {
+            eprintln!("{line}");
+        }
+        ensure!(!figures.is_empty(), "the benchmarks of {group} told no figure");
         let figures: Vec<Value> = figures.into_iter().map(serde_json::from_str).collect::<Result<_, _>>()?;
         let taken = json!({ "figures": figures, "where": machine });
         print!("{}", table(&taken));
