@@ -24,7 +24,7 @@ pub async fn all(programs: &Programs, organisations: usize, runs: usize) -> Vec<
     let size = |path: &Path| std::fs::metadata(path).unwrap().len() as f64;
     let component = Figure::new("component", "bytes", vec![size(&programs.component)]);
     let mut figures = vec![
-        component.within(Bound::AtMost(200_000.0)),
+        component.within(Bound::AtMost(400_000.0)),
         Figure::new("harness, with what debuggers want", "MB", vec![size(&programs.harness) / 1e6]),
     ];
     let stripped = tempfile::NamedTempFile::new().unwrap();

@@ -37,7 +37,7 @@ async fn the_component_imports_exactly_the_worlds_interfaces() {
 }
 
 /// Bytes that the component may be.
-const LARGEST: usize = 200_000;
+const LARGEST: usize = 400_000;
 
 #[test]
 fn the_component_is_small() {
