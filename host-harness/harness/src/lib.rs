@@ -5,14 +5,13 @@
 //!
 //! It is a library so that the benchmarks can put something else behind its webhook server; hosts embed `koalr-host`.
 
+mod aliases;
 mod chart;
 mod cli;
 mod console;
 mod demo;
 mod door;
-mod import;
 mod open;
-mod opsgenie;
 mod progress;
 mod secrets;
 mod server;

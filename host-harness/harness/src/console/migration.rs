@@ -11,6 +11,8 @@ use axum::extract::{Multipart, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::NaiveDate;
+use koalr_files::opsgenie::files::{self, BadRow, Reading, Saved};
+use koalr_files::opsgenie::mapping;
 use koalr_host::Host;
 use koalr_host::contract::{OpsgenieAccount, OpsgenieRegion, Step, Timestamp};
 use koalr_host::id::OrgId;
@@ -22,10 +24,8 @@ use maud::{Markup, html};
 
 use super::page::{Section, Trouble, address, heading, live, when};
 use super::{Answer, Console, named};
-use crate::opsgenie::files::{self, BadRow, Reading, Saved};
-use crate::opsgenie::mapping;
 use crate::verbs::migrate::{BEGINNING, Figure, PIECE, figures};
-use crate::view;
+use crate::{aliases, view};
 
 /// Rows of a plan, and names, that are shown.
 const SHOWN: usize = 200;
@@ -520,7 +520,7 @@ async fn begin_plan(console: &Console, org: &str, form: Multipart) -> Answer<Org
         };
         let mapped = mapping::read(&given.mapping).map_err(|error| bad(error.to_string()))?;
         let mut aliases =
-            mapping::resolve(&mapped, &org, &**host.store()).await.map_err(|error| bad(error.to_string()))?;
+            aliases::resolve(&mapped, &org, &**host.store()).await.map_err(|error| bad(error.to_string()))?;
         // What was said before and not now stays said.
         let told = |one: &Alias| (one.kind, one.kind.folded(&one.name));
         let anew: HashSet<_> = aliases.iter().map(told).collect();

@@ -1,14 +1,15 @@
 //! `users import` and `services import`.
 
 use anyhow::Result;
+use koalr_files::import::{self, Service, User};
 use koalr_host::Host;
-use koalr_host::port::Imported;
+use koalr_host::port::{HostService, HostUser, Imported};
 use serde::Serialize;
 
 use super::print_json;
 use super::sync::derive_anew;
 use crate::cli::{Import, OneOrg};
-use crate::{import, open};
+use crate::open;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -21,14 +22,17 @@ struct Document<'a> {
 }
 
 pub(crate) async fn users(options: Import) -> Result<()> {
-    let users = import::users(&options.file)?;
+    let user = |User { id, email, name }| HostUser { id, email, name };
+    let users = import::users(&options.file)?.into_iter().map(user).collect();
     let host = open::host(&options.target.database).await?;
     let imported = host.import_users(&options.target.org, users).await?;
     report(&host, "users", &options.target, imported).await
 }
 
 pub(crate) async fn services(options: Import) -> Result<()> {
-    let services = import::services(&options.file)?;
+    let service =
+        |Service { id, name, external_ids, aliases }| HostService { id, name, external_ids, aliases };
+    let services = import::services(&options.file)?.into_iter().map(service).collect();
     let host = open::host(&options.target.database).await?;
     let imported = host.import_services(&options.target.org, services).await?;
     report(&host, "services", &options.target, imported).await

@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use koalr_files::opsgenie::files::{self, BadRow, Reading, Saved};
+use koalr_files::opsgenie::mapping;
 use koalr_host::Host;
 use koalr_host::contract::{MttrQuery, OpsgenieAccount, OpsgenieRegion, Statistics, Step, Timestamp};
 use koalr_host::id::OrgId;
@@ -12,11 +14,9 @@ use serde::Serialize;
 use super::sync::derive_anew;
 use super::{print_json, read};
 use crate::cli::{self, OneOrg, RegionArg};
-use crate::opsgenie::files::{self, BadRow, Reading, Saved};
-use crate::opsgenie::mapping;
 use crate::progress::Progress;
 use crate::view::migration as view;
-use crate::{open, secrets};
+use crate::{aliases, open, secrets};
 
 /// Bytes of a piece of saved records: small next to what a component may hold, and large enough that few are needed.
 pub(crate) const PIECE: usize = 1_000_000;
@@ -187,7 +187,7 @@ async fn given(options: &cli::History, cut_over: Option<NaiveDate>) -> Result<Gi
     let host = open::host(&options.target.database).await?;
     host.organisation(org).await?;
     let aliases = match &mapped {
-        Some(mapped) => Some(mapping::resolve(mapped, org, &**host.store()).await?),
+        Some(mapped) => Some(aliases::resolve(mapped, org, &**host.store()).await?),
         None => None,
     };
     let key = match (&options.api_key_env, options.region) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use koalr_files::opsgenie::files::BadRow;
 use koalr_host::id::OrgId;
 use koalr_host::migration::overlap::{Overlap, Pair};
 use koalr_host::migration::{Effect, Plan, Reason, Row, State, Status, Summary};
@@ -10,7 +11,6 @@ use koalr_host::port::Unmatched;
 use serde::Serialize;
 
 use super::{duration, instant, printable, short_instant, table};
-use crate::opsgenie::files::BadRow;
 use crate::verbs::migrate::Figure;
 
 /// Rows, lines and names that are shown unless all are asked for.

@@ -15,20 +15,20 @@ use super::Lines;
 
 /// How to read what a file does not tell by itself.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Reading {
+pub struct Reading {
     /// The zone of times that name none.
-    pub(crate) time_zone: Option<Tz>,
+    pub time_zone: Option<Tz>,
     /// `strftime` format of times that are neither RFC 3339 nor seconds or milliseconds since 1970.
-    pub(crate) time_format: Option<String>,
+    pub time_format: Option<String>,
     /// Header of the column that a field is in, where it is none of the usual ones.
-    pub(crate) columns: BTreeMap<String, String>,
+    pub columns: BTreeMap<String, String>,
     /// Whether records that do not tell are alerts.
-    pub(crate) alerts: bool,
+    pub alerts: bool,
 }
 
 /// A file of which nothing can be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FileError {
+pub enum FileError {
     /// Not text.
     #[error("{0} is not UTF-8 text; save it as UTF-8")]
     Encoding(String),
@@ -67,15 +67,15 @@ pub(crate) enum FileError {
 
 /// A part of a file that is not imported.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct BadRow {
+pub struct BadRow {
     /// The file.
-    pub(crate) file: String,
+    pub file: String,
     /// From 1; none within a JSON document that could be read.
-    pub(crate) line: Option<u64>,
+    pub line: Option<u64>,
     /// Of JSON the character, of a table the field; from 1.
-    pub(crate) column: Option<u64>,
+    pub column: Option<u64>,
     /// What is wrong, and what to do.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 impl fmt::Display for BadRow {
@@ -90,18 +90,23 @@ impl fmt::Display for BadRow {
 
 /// What was read: objects in the shapes of Opsgenie's API.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Saved {
-    pub(crate) users: Vec<Value>,
-    pub(crate) services: Vec<Value>,
-    pub(crate) incidents: Vec<Value>,
-    pub(crate) alerts: Vec<Value>,
-    pub(crate) bad: Vec<BadRow>,
+pub struct Saved {
+    /// Users, whom records name.
+    pub users: Vec<Value>,
+    /// Services, which records name.
+    pub services: Vec<Value>,
+    /// Incidents.
+    pub incidents: Vec<Value>,
+    /// Alerts.
+    pub alerts: Vec<Value>,
+    /// What is not imported.
+    pub bad: Vec<BadRow>,
     /// Of each table, the columns that nothing is read from.
-    pub(crate) unused: Vec<String>,
+    pub unused: Vec<String>,
 }
 
 /// Reads one file.
-pub(crate) fn read(file: &str, bytes: &[u8], reading: &Reading) -> Result<Saved, FileError> {
+pub fn read(file: &str, bytes: &[u8], reading: &Reading) -> Result<Saved, FileError> {
     let text = std::str::from_utf8(bytes).map_err(|_| FileError::Encoding(file.to_owned()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let start = text.trim_start();
@@ -226,7 +231,7 @@ impl Saved {
     }
 
     /// Adds what another file holds.
-    pub(crate) fn merge(&mut self, other: Saved) {
+    pub fn merge(&mut self, other: Saved) {
         self.users.extend(other.users);
         self.services.extend(other.services);
         self.incidents.extend(other.incidents);
@@ -236,13 +241,13 @@ impl Saved {
     }
 
     /// How many incidents and alerts.
-    pub(crate) fn records(&self) -> usize {
+    pub fn records(&self) -> usize {
         self.incidents.len() + self.alerts.len()
     }
 
     /// Pieces of about so many bytes at most: whom and what records name first, then the records. Of those that have
     /// an identifier in common, the last.
-    pub(crate) fn pieces(&self, most: usize) -> Vec<Vec<u8>> {
+    pub fn pieces(&self, most: usize) -> Vec<Vec<u8>> {
         let lists = [
             ("users", &self.users),
             ("services", &self.services),

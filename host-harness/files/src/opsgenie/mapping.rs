@@ -5,43 +5,46 @@
 //! `distinct,#12,` that they are not.
 
 use super::Lines;
-use koalr_host::contract::ServiceName;
-use koalr_host::id::OrgId;
-use koalr_host::port::{Alias, AliasKind, Directory, StoreError};
 
 /// What the file says, before the directory is asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Mapping {
+pub struct Mapping {
     /// Addresses, and the address or id of the host's user.
-    pub(crate) people: Vec<Line>,
+    pub people: Vec<Line>,
     /// Names of services, and the name or id of the catalog's entry.
-    pub(crate) services: Vec<Line>,
+    pub services: Vec<Line>,
     /// Incidents of Opsgenie's, by id or `#` and number, and the one of incident.io's that they are, if any.
-    pub(crate) incidents: Vec<(String, Option<String>)>,
+    pub incidents: Vec<(String, Option<String>)>,
 }
 
 /// A name, what it stands for, and where that is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Line {
-    pub(crate) number: u64,
-    pub(crate) from: String,
-    pub(crate) to: String,
+pub struct Line {
+    /// The number of the line in the file, from 1.
+    pub number: u64,
+    /// The name in Opsgenie.
+    pub from: String,
+    /// What the name stands for here.
+    pub to: String,
 }
 
 /// Why the file cannot be used. A half-read mapping would be worse than none.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("line {line} of the mapping: {what}")]
-pub(crate) struct MappingError {
+pub struct MappingError {
     line: u64,
     what: String,
 }
 
-fn error(line: u64, what: impl Into<String>) -> MappingError {
-    MappingError { line, what: what.into() }
+impl MappingError {
+    /// What is wrong with a line.
+    pub fn new(line: u64, what: impl Into<String>) -> MappingError {
+        MappingError { line, what: what.into() }
+    }
 }
 
 /// Reads the file. A first line `kind,opsgenie,here`, or a comment that begins with `#`, is passed over.
-pub(crate) fn read(text: &str) -> Result<Mapping, MappingError> {
+pub fn read(text: &str) -> Result<Mapping, MappingError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
@@ -53,7 +56,7 @@ pub(crate) fn read(text: &str) -> Result<Mapping, MappingError> {
     let mut lines = Lines::new(text, '#');
     for row in reader.records() {
         let row = row.map_err(|problem| {
-            error(lines.of(problem.position()).unwrap_or_default(), problem.to_string())
+            MappingError::new(lines.of(problem.position()).unwrap_or_default(), problem.to_string())
         })?;
         let number = lines.of(row.position()).unwrap_or_default();
         let field = |at: usize| row.get(at).unwrap_or_default().to_owned();
@@ -62,7 +65,7 @@ pub(crate) fn read(text: &str) -> Result<Mapping, MappingError> {
             continue;
         }
         if from.is_empty() || (to.is_empty() && kind != "distinct") {
-            return Err(error(number, "a line is `kind,name in Opsgenie,name here`"));
+            return Err(MappingError::new(number, "a line is `kind,name in Opsgenie,name here`"));
         }
         match kind.as_str() {
             "person" => mapping.people.push(Line { number, from, to }),
@@ -71,50 +74,11 @@ pub(crate) fn read(text: &str) -> Result<Mapping, MappingError> {
             "distinct" => mapping.incidents.push((from, None)),
             other => {
                 let what = format!("`{other}` is no kind; there are person, service, same and distinct");
-                return Err(error(number, what));
+                return Err(MappingError::new(number, what));
             }
         }
     }
     Ok(mapping)
-}
-
-/// Why a mapping cannot be stored.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ResolveError {
-    /// It names whom or what nobody knows.
-    #[error(transparent)]
-    Unknown(#[from] MappingError),
-    /// The directory cannot be asked.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// The names with whom and what they stand for, which the host's directory must know.
-pub(crate) async fn resolve(
-    mapping: &Mapping,
-    org: &OrgId,
-    directory: &dyn Directory,
-) -> Result<Vec<Alias>, ResolveError> {
-    let addresses: Vec<String> = mapping.people.iter().map(|line| line.to.clone()).collect();
-    let people = directory.users_by_email(org, &addresses).await?;
-    let name = |line: &Line| ServiceName { name: line.to.clone(), external_id: None, aliases: Vec::new() };
-    let names: Vec<ServiceName> = mapping.services.iter().map(name).collect();
-    let services = directory.services_by_name(org, &names).await?;
-    let people = mapping.people.iter().zip(people).map(|(line, found)| (AliasKind::Person, line, found));
-    let services =
-        mapping.services.iter().zip(services).map(|(line, found)| (AliasKind::Service, line, found));
-    let mut aliases = Vec::new();
-    for (kind, line, found) in people.chain(services) {
-        let what = match kind {
-            AliasKind::Person => "user has the address",
-            AliasKind::Service => "service is called",
-        };
-        let verb = if kind == AliasKind::Person { "users" } else { "services" };
-        let unknown =
-            || error(line.number, format!("no {what} `{}`; import {verb} first (`{verb} import`)", line.to));
-        aliases.push(Alias { kind, name: line.from.clone(), target: found.ok_or_else(unknown)? });
-    }
-    Ok(aliases)
 }
 
 #[cfg(test)]

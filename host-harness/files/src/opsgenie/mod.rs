@@ -36,8 +36,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-pub(crate) mod files;
-pub(crate) mod mapping;
+pub mod files;
+pub mod mapping;
 
 #[cfg(test)]
 mod tests;

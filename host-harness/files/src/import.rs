@@ -5,8 +5,34 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use koalr_host::port::{HostService, HostUser};
 use serde::Deserialize;
+
+/// A user of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct User {
+    /// The host's id.
+    pub id: String,
+    /// The address, as it is written.
+    pub email: String,
+    /// Display name.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+/// An entry of the host's service catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Service {
+    /// The host's id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Identifiers that other systems know it by.
+    #[serde(default)]
+    pub external_ids: Vec<String>,
+    /// Other names.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+}
 
 /// By the file's extension.
 enum Format {
@@ -40,9 +66,9 @@ fn rows<T: for<'de> Deserialize<'de>>(text: &str, needed: &[&str]) -> Result<Vec
 }
 
 /// The users in a file.
-pub(crate) fn users(path: &Path) -> Result<Vec<HostUser>> {
+pub fn users(path: &Path) -> Result<Vec<User>> {
     let text = read(path)?;
-    let users: Vec<HostUser> = match format(path)? {
+    let users: Vec<User> = match format(path)? {
         Format::Csv => rows(&text, &["id", "email"])?,
         Format::Json => {
             serde_json::from_str(&text).context("expected a list of objects with id, email and name")?
@@ -73,12 +99,10 @@ struct ServiceRow {
 }
 
 /// The services in a file.
-pub(crate) fn services(path: &Path) -> Result<Vec<HostService>> {
+pub fn services(path: &Path) -> Result<Vec<Service>> {
     let text = read(path)?;
-    let services: Vec<HostService> = match format(path)? {
-        Format::Csv => {
-            rows::<ServiceRow>(&text, &["id", "name"])?.into_iter().map(HostService::from).collect()
-        }
+    let services: Vec<Service> = match format(path)? {
+        Format::Csv => rows::<ServiceRow>(&text, &["id", "name"])?.into_iter().map(Service::from).collect(),
         Format::Json => serde_json::from_str(&text)
             .context("expected a list of objects with id, name, external_ids and aliases")?,
         Format::Yaml => backstage(&text)?,
@@ -90,11 +114,11 @@ pub(crate) fn services(path: &Path) -> Result<Vec<HostService>> {
     Ok(services)
 }
 
-impl From<ServiceRow> for HostService {
+impl From<ServiceRow> for Service {
     fn from(row: ServiceRow) -> Self {
         let list =
             |text: &str| text.split(';').map(str::trim).filter(|t| !t.is_empty()).map(String::from).collect();
-        HostService {
+        Service {
             external_ids: list(&row.external_ids),
             aliases: list(&row.aliases),
             id: row.id,
@@ -120,7 +144,7 @@ struct Metadata {
 
 /// Components of a Backstage catalog: <https://backstage.io/docs/features/software-catalog/descriptor-format>.
 /// Importers of catalogs use the entity reference or the bare name as the external id, so both are kept.
-fn backstage(text: &str) -> Result<Vec<HostService>> {
+fn backstage(text: &str) -> Result<Vec<Service>> {
     let mut services = Vec::new();
     for document in serde_yaml_ng::Deserializer::from_str(text) {
         let value = serde_yaml_ng::Value::deserialize(document).context("the YAML cannot be read")?;
@@ -135,7 +159,7 @@ fn backstage(text: &str) -> Result<Vec<HostService>> {
         let reference = format!("component:{}/{name}", namespace.as_deref().unwrap_or("default"));
         let aliases = title.iter().map(|_| name.clone()).collect();
         let external_ids = vec![reference.clone(), name.clone()];
-        services.push(HostService { id: reference, name: title.unwrap_or(name), external_ids, aliases });
+        services.push(Service { id: reference, name: title.unwrap_or(name), external_ids, aliases });
     }
     ensure!(!services.is_empty(), "the catalog holds no entity of kind Component");
     Ok(services)
