@@ -1,6 +1,3 @@
 #![no_main]
 
-#[path = "../../tests/entries.rs"]
-mod entries;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| entries::api_page(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| koalr_entries::feed("api_page", data));

@@ -1,6 +1,3 @@
 #![no_main]
 
-#[path = "../../tests/entries.rs"]
-mod entries;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| entries::webhook_body(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| koalr_entries::feed("webhook_body", data));

@@ -5,6 +5,8 @@
 
 mod bench;
 mod component;
+#[path = "../../tests/entries/src/seeds.rs"]
+mod seeds;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +22,10 @@ cargo xtask <verb>
   guests           build the misbehaving components that the tests attack the host with
   demo [--exit]    build everything and run the demo; --exit ends it after the summary
   test             format, clippy with warnings denied, the components, every test
-  fuzz TARGET      feed a target of fuzz/ without an end; needs cargo-fuzz and a nightly compiler
+  fuzz             list the fuzz targets
+  fuzz TARGET [--runs N] [--seconds N]
+                   feed a fuzz target until it fails, after N inputs or N seconds, or without end; needs cargo-fuzz
+                   and a C++ compiler
   reproduce        build the components in two directories and compare them
   soak             the long form of the crash test: over a hundred kills, some minutes
   bench [GROUP…]   measure, and write BENCHMARKS.md: start, calls, webhooks, sync, mttr, pages, scale; and
@@ -44,7 +49,11 @@ fn main() -> Result<()> {
         }
         ["guests"] => guests(),
         ["test"] => test(),
-        ["fuzz", target] => fuzz(target),
+        ["fuzz"] => {
+            fuzz_targets()?.iter().for_each(|target| println!("{target}"));
+            Ok(())
+        }
+        ["fuzz", target, bounds @ ..] => fuzz(target, bounds),
         ["reproduce"] => reproduce(),
         ["soak"] => {
             components()?;
@@ -81,16 +90,47 @@ fn bench(groups: &[&str]) -> Result<()> {
     bench::run(&root(), "release", &target().join("release/examples/bench"), groups)
 }
 
-/// Until it is stopped, or finds something. The fixtures are where it begins.
-fn fuzz(target: &str) -> Result<()> {
+/// The names of the fuzz targets.
+fn fuzz_targets() -> Result<Vec<String>> {
+    let directory = root().join("fuzz/fuzz_targets");
+    let mut targets = Vec::new();
+    for entry in
+        std::fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?
+    {
+        let path = entry?.path();
+        targets.extend(path.file_stem().and_then(|name| name.to_str()).map(String::from));
+    }
+    targets.sort_unstable();
+    Ok(targets)
+}
+
+/// Feeds a target, beginning with the fixtures and with what earlier runs found worth keeping.
+fn fuzz(target: &str, bounds: &[&str]) -> Result<()> {
+    let targets = fuzz_targets()?;
+    ensure!(targets.iter().any(|known| known == target), "no such target; there are: {}", targets.join(", "));
     let corpus = root().join("fuzz/corpus").join(target);
     std::fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
-    let mut run = Command::new("cargo");
-    run.args(["+nightly", "fuzz", "run", target]).arg(&corpus);
-    for seeds in ["incidentio", "incidentio/recorded", "opsgenie", "svix"] {
-        run.arg(root().join("tests/fixtures").join(seeds));
+    let seeds = root().join("fuzz/corpus/seeds");
+    std::fs::create_dir_all(&seeds).with_context(|| format!("cannot make {}", seeds.display()))?;
+    for (number, seed) in seeds::seeds(&root())?.iter().enumerate() {
+        let path = seeds.join(number.to_string());
+        std::fs::write(&path, seed).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    succeed(run.current_dir(root()))
+    let mut run = cargo(&["fuzz", "run"]);
+    // What is fed has no unsafe code for a sanitizer to watch, and without one twice as many inputs are tried.
+    run.args(["--sanitizer", "none", target]).args([&corpus, &seeds]).arg("--");
+    let mut bounds = bounds.iter();
+    while let Some(bound) = bounds.next() {
+        let flag = match *bound {
+            "--runs" => "-runs",
+            "--seconds" => "-max_total_time",
+            other => bail!("`{other}` is neither --runs nor --seconds"),
+        };
+        let number = bounds.next().with_context(|| format!("{bound} needs a number"))?;
+        let number: u64 = number.parse().with_context(|| format!("{bound} {number}"))?;
+        run.arg(format!("{flag}={number}"));
+    }
+    succeed(&mut run)
 }
 
 /// Licences, sources and doubles of all dependencies; advisories where their database was fetched before.
