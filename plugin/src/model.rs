@@ -6,8 +6,8 @@ use crate::wit::koalr::integration::{directory, log, storage, types};
 
 pub use connector::{
     BackfillRequest, BackfillSource, Bucket, ClockEnd, ClockStart, Connection, Delivery, Durations,
-    Exclusion, Header, Mapping, MttrQuery, MttrReport, OpsgenieAccount, OpsgenieRegion, Outcome, Problem,
-    Rederived, Rejection, Settings, SeverityOverride, Slice, Statistics, Step, Tier,
+    Exclusion, Header, Mapping, MttrQuery, MttrReport, OpsgenieAccount, OpsgenieRegion, OtherClock, Outcome,
+    Problem, Rederived, Rejection, Settings, SeverityOverride, Slice, Statistics, Step, Tier,
 };
 pub use directory::ServiceName;
 pub use log::Level;
@@ -16,8 +16,8 @@ pub use storage::{
     Timeline,
 };
 pub use types::{
-    AffectedService, DerivedTime, Error, Incident, IncidentKey, Mode, Phase, Priority, Responder, Severity,
-    TimelineEvent, Timestamp,
+    AffectedService, DerivedTime, Error, Incident, IncidentKey, Interval, Mode, Phase, Priority, Reopening,
+    Responder, Severity, TimelineEvent, Timestamp,
 };
 
 pub use koalr_codec::{DAY, SECOND};

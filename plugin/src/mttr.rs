@@ -14,8 +14,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::model::{
-    Bucket, ClockEnd, ClockStart, Durations, Error, Exclusion, Mode, MttrQuery, MttrReport, Phase, Sample,
-    SamplePage, Slice, Statistics, StorageError, Tier, Timestamp,
+    Bucket, ClockEnd, ClockStart, Durations, Error, Exclusion, Mode, MttrQuery, MttrReport, OtherClock,
+    Phase, SECOND, Sample, SamplePage, Slice, Statistics, StorageError, Tier, Timestamp,
 };
 
 /// Buckets in one report; ten years of days fit.
@@ -37,7 +37,7 @@ impl Tier {
 }
 
 /// Why an incident is not measured, in the order in which reasons are tried.
-pub const REASONS: [&str; 17] = [
+pub const REASONS: [&str; 22] = [
     "source",
     "test",
     "tutorial",
@@ -49,8 +49,13 @@ pub const REASONS: [&str; 17] = [
     "duplicate",
     "priority",
     "service",
+    "not-visible",
     "open",
     "unknown-phase",
+    "implausible-time",
+    "ends-in-the-future",
+    "entered-later",
+    "no-creation-time",
     "no-resolution-time",
     "no-start-time",
     "no-acknowledgement",
@@ -58,7 +63,7 @@ pub const REASONS: [&str; 17] = [
 ];
 
 /// Index into [`REASONS`].
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reason {
     Source,
     Test,
@@ -71,13 +76,24 @@ enum Reason {
     Duplicate,
     Priority,
     Service,
+    NotVisible,
     Open,
     UnknownPhase,
+    ImplausibleTime,
+    EndsInTheFuture,
+    EnteredLater,
+    NoCreationTime,
     NoResolutionTime,
     NoStartTime,
     NoAcknowledgement,
     NegativeDuration,
 }
+
+/// 2005-01-01T00:00:00Z. No incident is older: an earlier time is a mistake.
+const PLAUSIBLE: Timestamp = 1_104_537_600 * SECOND;
+
+/// In the order of the contract.
+const STARTS: [ClockStart; 3] = [ClockStart::Created, ClockStart::Started, ClockStart::Acknowledged];
 
 /// The label of incidents that affect no known service.
 const NO_SERVICE: &str = "(no service)";
@@ -97,16 +113,17 @@ struct Duration {
 /// Marks the last service of an incident in [`Measured::service_pool`].
 const LAST: u32 = 1 << 31;
 
-/// `scan-samples` of the contract: since, until, after.
-pub type Scan<'a> = dyn FnMut(Timestamp, Timestamp, Option<&str>) -> Result<SamplePage, StorageError> + 'a;
+/// `scan-samples` of the contract: since, until, now, after.
+pub type Scan<'a> =
+    dyn FnMut(Timestamp, Timestamp, Timestamp, Option<&str>) -> Result<SamplePage, StorageError> + 'a;
 
-/// Reads the population page by page and measures it.
-pub fn compute(query: &MttrQuery, page: &mut Scan<'_>) -> Result<MttrReport, Error> {
+/// Reads the population page by page and measures it, as of `now`.
+pub fn compute(query: &MttrQuery, now: Timestamp, page: &mut Scan<'_>) -> Result<MttrReport, Error> {
     let (since, until) = bounds(&query.edges)?;
-    let mut measured = Measured::new(query);
+    let mut measured = Measured::new(query, now);
     let mut after: Option<String> = None;
     loop {
-        let page = page(since, until, after.as_deref())?;
+        let page = page(since, until, now, after.as_deref())?;
         measured.add(&page)?;
         match page.next {
             Some(next) if after.as_ref() != Some(&next) => after = Some(next),
@@ -126,6 +143,7 @@ fn bounds(edges: &[Timestamp]) -> Result<(Timestamp, Timestamp), Error> {
 
 struct Measured<'q> {
     query: &'q MttrQuery,
+    now: Timestamp,
     durations: Vec<Duration>,
     service_pool: Vec<u32>,
     services: Names,
@@ -133,20 +151,28 @@ struct Measured<'q> {
     /// One count for each of [`REASONS`].
     excluded: [u64; REASONS.len()],
     oldest_open: Option<Timestamp>,
+    provisional: u64,
+    reopened: u64,
+    /// How many each of [`STARTS`] measures.
+    by_start: [u64; STARTS.len()],
 }
 
 impl<'q> Measured<'q> {
-    fn new(query: &'q MttrQuery) -> Self {
+    fn new(query: &'q MttrQuery, now: Timestamp) -> Self {
         let mut services = Names::default();
         services.index(NO_SERVICE);
         Measured {
             query,
+            now,
             durations: Vec::new(),
             service_pool: Vec::new(),
             services,
             sources: Names::default(),
             excluded: [0; REASONS.len()],
             oldest_open: None,
+            provisional: 0,
+            reopened: 0,
+            by_start: [0; STARTS.len()],
         }
     }
 
@@ -198,9 +224,7 @@ impl<'q> Measured<'q> {
                         *count += 1;
                     }
                     if reason == Reason::Open {
-                        let oldest =
-                            self.oldest_open.map_or(sample.created_at, |at| at.min(sample.created_at));
-                        self.oldest_open = Some(oldest);
+                        self.oldest_open = self.oldest_open.into_iter().chain(sample.created_at).min();
                     }
                 }
             }
@@ -210,7 +234,7 @@ impl<'q> Measured<'q> {
 
     /// The first reason that applies, in the order of [`REASONS`], or the duration.
     fn judge(
-        &self,
+        &mut self,
         sample: &Sample,
         source_selected: bool,
         service_admitted: bool,
@@ -230,38 +254,34 @@ impl<'q> Measured<'q> {
                 Reason::Priority
             }
             _ if !service_admitted => Reason::Service,
+            (_, Phase::Active | Phase::Paused) if sample.not_visible => Reason::NotVisible,
             (_, Phase::Active | Phase::Paused) => Reason::Open,
             (_, Phase::Unknown) => Reason::UnknownPhase,
-            (_, Phase::Resolved | Phase::Closed) => return self.measure(sample),
+            (_, Phase::Resolved | Phase::Closed) => return self.decide(sample),
         };
         Ok(Verdict::Excluded(reason))
     }
 
-    fn measure(&self, sample: &Sample) -> Result<Verdict, Error> {
-        let Some(resolved_at) = sample.resolved_at else {
-            return Ok(Verdict::Excluded(Reason::NoResolutionTime));
+    /// Of an incident that is over; also counts what other clocks would make of it.
+    fn decide(&mut self, sample: &Sample) -> Result<Verdict, Error> {
+        let MttrQuery { edges, start, end, .. } = self.query;
+        let duration = measure(sample, self.now, *start, *end);
+        self.provisional += u64::from(sample.waits);
+        let other_end = match end {
+            ClockEnd::Resolved => Some(ClockEnd::FirstResolution),
+            ClockEnd::FirstResolution => Some(ClockEnd::Resolved),
+            ClockEnd::Acknowledged => None,
         };
-        let start = match self.query.start {
-            ClockStart::Created if sample.mode != Mode::Retrospective => Some(sample.created_at),
-            ClockStart::Created | ClockStart::Started => Some(sample.started_at.unwrap_or(sample.created_at)),
-            ClockStart::Acknowledged => sample.acknowledged_at,
-        };
-        let Some(start) = start else {
-            return Ok(Verdict::Excluded(Reason::NoStartTime));
-        };
-        let end = match self.query.end {
-            ClockEnd::Resolved => Some(resolved_at),
-            ClockEnd::Acknowledged => sample.acknowledged_at,
-        };
-        let Some(end) = end else {
-            return Ok(Verdict::Excluded(Reason::NoAcknowledgement));
-        };
-        let micros = end.saturating_sub(start);
-        if micros < 0 {
-            return Ok(Verdict::Excluded(Reason::NegativeDuration));
+        let differs = other_end.is_some_and(|end| measure(sample, self.now, *start, end) != duration);
+        self.reopened += u64::from(differs);
+        for (start, count) in STARTS.into_iter().zip(&mut self.by_start) {
+            *count += u64::from(measure(sample, self.now, start, *end).is_ok());
         }
-        let edges = &self.query.edges;
-        let bucket = edges.partition_point(|edge| *edge <= resolved_at);
+        let micros = match duration {
+            Ok(micros) => micros,
+            Err(reason) => return Ok(Verdict::Excluded(reason)),
+        };
+        let bucket = sample.resolved_at.map_or(0, |at| edges.partition_point(|edge| *edge <= at));
         if bucket == 0 || bucket >= edges.len() {
             return Err(Error::Storage(
                 "the host's scan answers an incident outside of the interval".to_owned(),
@@ -321,6 +341,13 @@ impl<'q> Measured<'q> {
                 excluded.push(Exclusion { reason: reason.to_owned(), count });
             }
         }
+        let mut other_clocks = Vec::new();
+        for (start, count) in STARTS.into_iter().zip(self.by_start) {
+            let more = count.saturating_sub(self.durations.len() as u64);
+            if more > 0 {
+                other_clocks.push(OtherClock { start, more });
+            }
+        }
         let overall = overall.0.first().cloned().unwrap_or_default().statistics();
         MttrReport {
             overall: Slice { label: "all".to_owned(), statistics: overall },
@@ -332,7 +359,42 @@ impl<'q> Measured<'q> {
             population,
             open: self.excluded.get(Reason::Open as usize).copied().unwrap_or_default(),
             oldest_open: self.oldest_open,
+            provisional: self.provisional,
+            reopened: self.reopened,
+            other_clocks,
         }
+    }
+}
+
+/// How long an incident that is over took by this clock, or the first reason against it.
+fn measure(sample: &Sample, now: Timestamp, start: ClockStart, end: ClockEnd) -> Result<i64, Reason> {
+    let entered_later = sample.mode == Mode::Retrospective;
+    let began = match start {
+        ClockStart::Acknowledged => sample.acknowledged_at,
+        // Its creation is the moment of data entry.
+        _ if entered_later => sample.started_at,
+        ClockStart::Created => sample.created_at,
+        ClockStart::Started => sample.started_at.or(sample.created_at),
+    };
+    let resolved = sample.resolved_at;
+    let ended = match end {
+        ClockEnd::Resolved => resolved,
+        ClockEnd::FirstResolution => sample.first_resolved_at.or(resolved),
+        ClockEnd::Acknowledged => sample.acknowledged_at,
+    };
+    let needs_creation = began.is_none() && start != ClockStart::Acknowledged;
+    match (began, ended) {
+        _ if [began, resolved, ended].into_iter().flatten().any(|at| at < PLAUSIBLE) => {
+            Err(Reason::ImplausibleTime)
+        }
+        _ if resolved.max(ended) > Some(now) => Err(Reason::EndsInTheFuture),
+        _ if entered_later && (needs_creation || resolved.is_none()) => Err(Reason::EnteredLater),
+        _ if needs_creation => Err(Reason::NoCreationTime),
+        _ if resolved.is_none() => Err(Reason::NoResolutionTime),
+        (None, _) => Err(Reason::NoStartTime),
+        (_, None) => Err(Reason::NoAcknowledgement),
+        (Some(began), Some(ended)) if ended < began => Err(Reason::NegativeDuration),
+        (Some(began), Some(ended)) => Ok(ended - began),
     }
 }
 

@@ -89,6 +89,7 @@ pub trait World {
         &mut self,
         since: Timestamp,
         until: Timestamp,
+        now: Timestamp,
         after: Option<&str>,
     ) -> Result<SamplePage, StorageError>;
     fn users_by_email(&mut self, emails: &[String]) -> Result<Vec<Option<String>>, StorageError>;

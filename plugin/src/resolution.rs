@@ -6,7 +6,9 @@
 //! Timestamp names are the organisation's and are compared without case and outer spaces. Default names:
 //! <https://help.incident.io>, "Incident timestamps".
 
-use crate::model::{DerivedTime, Phase, Timestamp};
+use alloc::vec::Vec;
+
+use crate::model::{DerivedTime, Interval, Phase, Reopening, SECOND, Timestamp};
 
 /// A named point in the incident's life, as the organisation calls it.
 #[derive(Debug, Clone, Copy)]
@@ -39,13 +41,20 @@ fn derived(at: Timestamp, rule: &str) -> DerivedTime {
     DerivedTime { at, rule: rule.into() }
 }
 
+/// Whether a person set this time. The provider sets some by itself to the moment at which the record was created or
+/// its status changed: of a record that was written afterwards that is the moment of data entry.
+pub fn is_typed(time: &NamedTime<'_>, created_at: Option<Timestamp>, history: &[Stand]) -> bool {
+    let entered = history.iter().map(|stand| stand.at).chain(created_at).chain(time.set_at);
+    entered.into_iter().all(|at| at.abs_diff(time.at) > SECOND.unsigned_abs())
+}
+
 /// Start of the impact: `impact-started-at`, `reported-at`, `declared-at`, else `created-at`.
-pub fn started(times: &[NamedTime<'_>], created_at: Timestamp) -> DerivedTime {
+pub fn started(times: &[NamedTime<'_>], created_at: Option<Timestamp>) -> Option<DerivedTime> {
     let at = |names, rule| named(times, names).map(|time| derived(time.at, rule));
     at(&["impact started at", "impact started"], "impact-started-at")
         .or_else(|| at(&["reported at"], "reported-at"))
         .or_else(|| at(&["declared at"], "declared-at"))
-        .unwrap_or_else(|| derived(created_at, "created-at"))
+        .or_else(|| created_at.map(|at| derived(at, "created-at")))
 }
 
 /// Acknowledgement: `accepted-at`, which incidents lack that were opened directly, else `activity-acked`: the first
@@ -55,39 +64,66 @@ pub fn acknowledged(times: &[NamedTime<'_>], logged: Option<Timestamp>) -> Optio
     accepted.or_else(|| logged.map(|at| derived(at, "activity-acked")))
 }
 
-/// The end, only while the incident is over: `resolved-at-timestamp`, `fixed-at-timestamp`,
-/// `status-transition`, `closed-at-timestamp`, else none.
+/// When an incident ended, and the ends that reopenings took back.
+#[derive(Debug, Default, PartialEq)]
+pub struct Ends {
+    /// The end, only while the incident is over.
+    pub resolved: Option<DerivedTime>,
+    /// The end before the first reopening, where it is earlier.
+    pub first_resolved: Option<DerivedTime>,
+    /// Oldest first.
+    pub reopenings: Vec<Reopening>,
+}
+
+/// The end is, by the first rule that gives one: `resolved-at-timestamp`, `fixed-at-timestamp`,
+/// `status-transition`, `closed-at-timestamp`.
 ///
 /// The provider's default rules fill a timestamp the first time a status is entered, so after a reopening it
 /// can be too early: a timestamp before the last reopening is stale and passed over, unless it was set since.
 /// `history` is oldest first.
-pub fn resolved(phase: Phase, times: &[NamedTime<'_>], history: &[Stand]) -> Option<DerivedTime> {
-    if !phase.is_over() {
-        return None;
+pub fn ends(phase: Phase, times: &[NamedTime<'_>], history: &[Stand]) -> Ends {
+    let reopened = reopened(history);
+    let last = reopened.last().map(|(_, open)| open.at);
+    let set_since = |time: &NamedTime<'_>| last.is_some() && time.set_at >= last;
+    let resolved = phase.is_over().then(|| {
+        let fresh = |time: &NamedTime<'_>| last.is_none_or(|at| time.at >= at) || set_since(time);
+        let over = history.iter().rev().take_while(|stand| stand.phase.is_over());
+        end(times, fresh, over.last())
+    });
+    let mut reopenings: Vec<Reopening> = Vec::with_capacity(reopened.len());
+    for (over, open) in &reopened {
+        let since = reopenings.last().map(|before| before.at);
+        let of_then = |time: &NamedTime<'_>| Some(time.at) >= since && time.at < open.at && !set_since(time);
+        reopenings.push(Reopening { at: open.at, passed_over: end(times, of_then, Some(over)) });
     }
-    let reopened = last_reopening(history);
-    let fresh = |names, rule| {
-        let later = |time: &NamedTime<'_>| reopened.is_none_or(|r| time.at >= r || time.set_at >= Some(r));
-        named(times, names).filter(|time| later(time)).map(|time| derived(time.at, rule))
-    };
-    fresh(&["resolved at"], "resolved-at-timestamp")
-        .or_else(|| fresh(&["fixed at"], "fixed-at-timestamp"))
-        .or_else(|| last_end(history).map(|at| derived(at, "status-transition")))
-        .or_else(|| fresh(&["closed at"], "closed-at-timestamp"))
+    let resolved = resolved.flatten();
+    let first = reopenings.first().and_then(|reopening| reopening.passed_over.clone());
+    let first_resolved = first.filter(|first| resolved.as_ref().is_some_and(|last| first.at < last.at));
+    Ends { resolved, first_resolved, reopenings }
 }
 
-/// When the incident last went from over back to open.
-fn last_reopening(history: &[Stand]) -> Option<Timestamp> {
-    let mut was_over = false;
-    let mut reopened = None;
+/// The end of one stretch: by timestamps that belong to it, and by the stand that it began to be over with.
+fn end(
+    times: &[NamedTime<'_>],
+    belongs: impl Fn(&NamedTime<'_>) -> bool,
+    over: Option<&Stand>,
+) -> Option<DerivedTime> {
+    let timestamp =
+        |names, rule| named(times, names).filter(|time| belongs(time)).map(|time| derived(time.at, rule));
+    timestamp(&["resolved at"], "resolved-at-timestamp")
+        .or_else(|| timestamp(&["fixed at"], "fixed-at-timestamp"))
+        .or_else(|| over.filter(|stand| stand.recorded).map(|stand| derived(stand.at, "status-transition")))
+        .or_else(|| timestamp(&["closed at"], "closed-at-timestamp"))
+}
+
+/// Each stand that made an incident open again, after the one that it had been over since.
+fn reopened(history: &[Stand]) -> Vec<(Stand, Stand)> {
+    let (mut over, mut reopened) = (None, Vec::new());
     for stand in history {
         match stand.phase {
-            Phase::Resolved | Phase::Closed => was_over = true,
+            Phase::Resolved | Phase::Closed => over = over.or(Some(*stand)),
             Phase::Triage | Phase::Active | Phase::Paused => {
-                if was_over {
-                    reopened = Some(stand.at);
-                }
-                was_over = false;
+                reopened.extend(over.take().map(|over| (over, *stand)));
             }
             _ => {}
         }
@@ -95,10 +131,22 @@ fn last_reopening(history: &[Stand]) -> Option<Timestamp> {
     reopened
 }
 
-/// The first recorded stand that is over after the last one that is not.
-fn last_end(history: &[Stand]) -> Option<Timestamp> {
-    let over = history.iter().rev().take_while(|stand| stand.phase.is_over());
-    over.last().filter(|stand| stand.recorded).map(|stand| stand.at)
+/// When the incident was paused. `history` is oldest first. A pause whose end is not known yet is none, unless it
+/// lasts.
+pub fn pauses(phase: Phase, history: &[Stand]) -> Vec<Interval> {
+    let mut pauses = Vec::new();
+    let mut paused = None;
+    for stand in history {
+        if stand.phase == Phase::Paused {
+            paused = paused.or(Some(stand.at));
+        } else if let Some(since) = paused.take() {
+            pauses.push(Interval { since, until: Some(stand.at) });
+        }
+    }
+    if phase == Phase::Paused {
+        pauses.extend(paused.map(|since| Interval { since, until: None }));
+    }
+    pauses
 }
 
 #[cfg(test)]
@@ -119,7 +167,7 @@ mod tests {
         stands: &[(Timestamp, Phase)],
         expected: Option<(i64, &str)>,
     ) {
-        let got = resolved(phase, &times(named), &history(stands));
+        let got = ends(phase, &times(named), &history(stands)).resolved;
         assert_eq!(got.map(|d| (d.at, d.rule)), expected.map(|(at, rule)| (at, rule.into())));
     }
 
@@ -161,7 +209,7 @@ mod tests {
         let stands = history(&[(0, Active), (50, Resolved), (60, Active), (80, Resolved)]);
         let end = |set_at| {
             let times = [NamedTime { name: "Resolved at", at: 55, set_at }];
-            resolved(Resolved, &times, &stands).map(|end| (end.at, end.rule))
+            ends(Resolved, &times, &stands).resolved.map(|end| (end.at, end.rule))
         };
         assert_eq!(end(Some(90)), Some((55, "resolved-at-timestamp".into())));
         assert_eq!(end(Some(51)), Some((80, "status-transition".into())), "set before it was reopened");
@@ -182,15 +230,17 @@ mod tests {
         let mut stands = history(&[(0, Active), (50, Resolved)]);
         stands.push(Stand { at: 60, phase: Active, recorded: false });
         stands.push(Stand { at: 80, phase: Resolved, recorded: false });
-        assert_eq!(resolved(Resolved, &times(&[("Resolved at", 50)]), &stands), None);
+        let ends = ends(Resolved, &times(&[("Resolved at", 50)]), &stands);
+        assert_eq!((ends.resolved, ends.reopenings.len()), (None, 1));
     }
 
     #[test]
     fn the_start_falls_back_to_the_creation() {
-        let rule = |list: &[(&str, i64)]| started(&times(list), 7).rule;
+        let rule = |list: &[(&str, i64)]| started(&times(list), Some(7)).unwrap().rule;
         assert_eq!(rule(&[("Reported at", 2), ("Impact started", 1)]), "impact-started-at");
         assert_eq!(rule(&[("Reported at", 2), ("Declared at", 3)]), "reported-at");
         assert_eq!(rule(&[("Declared at", 3)]), "declared-at");
-        assert_eq!(started(&[], 7), derived(7, "created-at"));
+        assert_eq!(started(&[], Some(7)), Some(derived(7, "created-at")));
+        assert_eq!(started(&[], None), None, "a creation that nobody knows is no start");
     }
 }

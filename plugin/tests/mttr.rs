@@ -13,6 +13,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 const SECOND: i64 = 1_000_000;
+/// 2026-01-01T00:00:00Z.
+const T0: Timestamp = 1_767_225_600 * SECOND;
+/// 2027-01-01T00:00:00Z.
+const NOW: Timestamp = 1_798_761_600 * SECOND;
 
 fn fixture(name: &str) -> Value {
     let path = format!("{}/../tests/fixtures/mttr/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -33,10 +37,11 @@ fn query(edges: Vec<Timestamp>) -> MttrQuery {
 
 fn sample(created_at: Timestamp, resolved_at: Option<Timestamp>) -> Sample {
     Sample {
-        created_at,
+        created_at: Some(created_at),
         started_at: None,
         acknowledged_at: None,
         resolved_at,
+        first_resolved_at: None,
         priority: None,
         phase: if resolved_at.is_some() { Phase::Closed } else { Phase::Active },
         mode: Mode::Standard,
@@ -44,6 +49,8 @@ fn sample(created_at: Timestamp, resolved_at: Option<Timestamp>) -> Sample {
         source: 0,
         services: vec![],
         duplicate: false,
+        waits: false,
+        not_visible: false,
     }
 }
 
@@ -58,12 +65,12 @@ fn page(samples: Vec<Sample>, sources: &[&str], services: &[&str]) -> SamplePage
 }
 
 fn report(query: &MttrQuery, page: &SamplePage) -> MttrReport {
-    compute(query, &mut |_, _, _| Ok(page.clone())).unwrap()
+    compute(query, NOW, &mut |_, _, _, _| Ok(page.clone())).unwrap()
 }
 
 fn of_durations(durations: &[f64]) -> MttrReport {
-    let samples = durations.iter().map(|s| sample(0, Some((s * 1e6) as i64))).collect();
-    report(&query(vec![0, i64::MAX]), &page(samples, &["incidentio"], &[]))
+    let samples = durations.iter().map(|s| sample(T0, Some(T0 + (s * 1e6) as i64))).collect();
+    report(&query(vec![T0, i64::MAX]), &page(samples, &["incidentio"], &[]))
 }
 
 fn micros(text: &Value) -> Option<Timestamp> {
@@ -184,17 +191,17 @@ fn an_incident_with_two_services_counts_once_in_all_and_once_under_each() {
         let index = |name: &Value| names.iter().position(|n| name == n).unwrap() as u32;
         // The provider may name two services that are one entry of the host's catalog.
         let services: Vec<u32> = own.flat_map(|name| [index(name), index(name)]).collect();
-        Sample { services, ..sample(0, Some(incident["duration_s"].as_i64().unwrap() * SECOND)) }
+        Sample { services, ..sample(T0, Some(T0 + incident["duration_s"].as_i64().unwrap() * SECOND)) }
     });
     let page = page(samples.collect(), &["incidentio"], &names);
-    let whole = report(&query(vec![0, i64::MAX]), &page);
+    let whole = report(&query(vec![T0, i64::MAX]), &page);
     let expected = &examples["multi_service"]["expect"];
     assert_statistics(&whole.overall.statistics, &expected["total"], "total");
     assert_eq!(whole.by_service.len(), 3);
     for slice in &whole.by_service {
         assert_statistics(&slice.statistics, &expected["by_service"][&slice.label], &slice.label);
     }
-    let filtered = report(&MttrQuery { services: vec!["Search".into()], ..query(vec![0, i64::MAX]) }, &page);
+    let filtered = report(&MttrQuery { services: vec!["Search".into()], ..query(vec![T0, i64::MAX]) }, &page);
     assert_eq!(filtered.by_service.iter().map(|s| s.label.as_str()).collect::<Vec<_>>(), ["search"]);
     assert_eq!(filtered.excluded[0].reason, "service");
     assert_eq!((filtered.excluded[0].count, filtered.population), (2, 3));
@@ -233,9 +240,9 @@ fn the_trend_runs_on_over_a_change_of_tool() {
 
 #[test]
 fn a_clock_without_a_start_is_a_reason() {
-    let samples =
-        vec![sample(0, Some(SECOND)), Sample { acknowledged_at: Some(0), ..sample(0, Some(SECOND)) }];
-    let query = MttrQuery { start: ClockStart::Acknowledged, ..query(vec![0, 10 * SECOND]) };
+    let plain = sample(T0, Some(T0 + SECOND));
+    let samples = vec![Sample { acknowledged_at: Some(T0), ..plain.clone() }, plain];
+    let query = MttrQuery { start: ClockStart::Acknowledged, ..query(vec![T0, T0 + 10 * SECOND]) };
     let report = report(&query, &page(samples, &["incidentio"], &[]));
     assert_eq!(report.overall.statistics.count, 1);
     assert_eq!(report.excluded[0].reason, "no-start-time");
@@ -244,7 +251,7 @@ fn a_clock_without_a_start_is_a_reason() {
 #[test]
 fn edges_that_make_no_buckets_are_refused() {
     for edges in [vec![], vec![0], vec![0, 0], vec![5, 4], vec![0, 9, 8]] {
-        let result = compute(&query(edges), &mut |_, _, _| Ok(page(Vec::new(), &[], &[])));
+        let result = compute(&query(edges), NOW, &mut |_, _, _, _| Ok(page(Vec::new(), &[], &[])));
         assert!(matches!(result, Err(Error::Invalid(_))));
     }
 }
@@ -252,16 +259,16 @@ fn edges_that_make_no_buckets_are_refused() {
 #[test]
 fn a_scan_that_stands_still_or_lies_is_an_error_and_not_a_hang() {
     let still = SamplePage { next: Some("x".into()), ..page(vec![], &[], &[]) };
-    assert!(matches!(compute(&query(vec![0, 1]), &mut |_, _, _| Ok(still.clone())), Err(Error::Storage(_))));
+    let computed = |page: SamplePage| {
+        compute(&query(vec![T0, T0 + 1]), NOW, &mut |_, _, _, _| Ok(page.clone())).map(|_| ())
+    };
+    assert!(matches!(computed(still), Err(Error::Storage(_))));
     for broken in [
-        page(vec![sample(0, Some(0))], &[], &[]),
-        page(vec![sample(0, Some(99))], &["incidentio"], &[]),
-        page(vec![Sample { services: vec![7], ..sample(0, Some(0)) }], &["incidentio"], &["one"]),
+        page(vec![sample(T0, Some(T0))], &[], &[]),
+        page(vec![sample(T0, Some(T0 + 99))], &["incidentio"], &[]),
+        page(vec![Sample { services: vec![7], ..sample(T0, Some(T0)) }], &["incidentio"], &["one"]),
     ] {
-        assert!(matches!(
-            compute(&query(vec![0, 1]), &mut |_, _, _| Ok(broken.clone())),
-            Err(Error::Storage(_))
-        ));
+        assert!(matches!(computed(broken), Err(Error::Storage(_))));
     }
 }
 
@@ -289,22 +296,26 @@ fn any_sample() -> impl Strategy<Value = Sample> {
         Mode::Unknown,
     ];
     let priorities = [None, Some(Priority::P1), Some(Priority::P2), Some(Priority::P3), Some(Priority::P4)];
-    let time = 0i64..1_000;
+    let time = T0..T0 + 1_000;
     (
-        (time.clone(), proptest::option::of(time.clone()), proptest::option::of(time.clone())),
-        proptest::option::weighted(0.8, time),
+        (
+            proptest::option::weighted(0.9, time.clone()),
+            proptest::option::of(time.clone()),
+            proptest::option::of(time.clone()),
+        ),
+        (proptest::option::weighted(0.8, time.clone()), proptest::option::weighted(0.2, time)),
         (prop::sample::select(phases.to_vec()), prop::sample::select(modes.to_vec())),
         prop::sample::select(priorities.to_vec()),
-        (any::<bool>(), proptest::bool::weighted(0.1)),
+        (any::<bool>(), proptest::bool::weighted(0.1), any::<bool>(), any::<bool>()),
         (0u32..2, proptest::collection::vec(0u32..3, 0..3)),
     )
         .prop_map(
             |(
                 (created_at, started_at, acknowledged_at),
-                resolved_at,
+                (resolved_at, first),
                 (phase, mode),
                 priority,
-                (private, duplicate),
+                (private, duplicate, waits, not_visible),
                 (source, services),
             )| {
                 Sample {
@@ -312,6 +323,7 @@ fn any_sample() -> impl Strategy<Value = Sample> {
                     started_at,
                     acknowledged_at,
                     resolved_at,
+                    first_resolved_at: first.filter(|first| Some(*first) < resolved_at),
                     priority,
                     phase,
                     mode,
@@ -319,6 +331,8 @@ fn any_sample() -> impl Strategy<Value = Sample> {
                     source,
                     services,
                     duplicate,
+                    waits,
+                    not_visible,
                 }
             },
         )
@@ -346,14 +360,14 @@ proptest! {
         cut in 1usize..60,
         include_private in any::<bool>(),
         clock in 0..3,
-        to_acknowledge in any::<bool>(),
+        end in 0..3,
     ) {
         let start = [ClockStart::Created, ClockStart::Started, ClockStart::Acknowledged][clock as usize];
-        let end = if to_acknowledge { ClockEnd::Acknowledged } else { ClockEnd::Resolved };
-        let query = MttrQuery { start, end, include_private, ..query(vec![0, 300, 301, 1_000]) };
+        let end = [ClockEnd::Resolved, ClockEnd::FirstResolution, ClockEnd::Acknowledged][end as usize];
+        let query = MttrQuery { start, end, include_private, ..query([0, 300, 301, 1_000].map(|at| T0 + at).to_vec()) };
         let names = page(vec![], &["incidentio", "opsgenie"], &["a", "b", "c"]);
         let pages: Vec<SamplePage> = samples.chunks(cut).map(|part| SamplePage { samples: part.to_vec(), ..names.clone() }).collect();
-        let report = compute(&query, &mut |_, _, after| {
+        let report = compute(&query, NOW, &mut |_, _, _, after| {
             let at: usize = after.map_or(0, |after| after.parse().unwrap());
             let next = (at + 1 < pages.len()).then(|| (at + 1).to_string());
             Ok(SamplePage { next, ..pages.get(at).unwrap_or(&names).clone() })
@@ -367,10 +381,15 @@ proptest! {
                 && !sample.duplicate;
             let start = match (start, sample.mode) {
                 (ClockStart::Acknowledged, _) => sample.acknowledged_at,
-                (ClockStart::Started, _) | (_, Mode::Retrospective) => sample.started_at.or(Some(sample.created_at)),
-                _ => Some(sample.created_at),
+                (_, Mode::Retrospective) => sample.started_at,
+                (ClockStart::Started, _) => sample.started_at.or(sample.created_at),
+                (ClockStart::Created, _) => sample.created_at,
             };
-            let end = sample.resolved_at.and_then(|at| if to_acknowledge { sample.acknowledged_at } else { Some(at) });
+            let end = sample.resolved_at.and_then(|at| match end {
+                ClockEnd::Acknowledged => sample.acknowledged_at,
+                ClockEnd::FirstResolution => sample.first_resolved_at.or(Some(at)),
+                ClockEnd::Resolved => Some(at),
+            });
             if let (true, Some(start), Some(end)) = (counted, start, end) && start <= end {
                 durations.push((end - start, sample));
             }

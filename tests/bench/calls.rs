@@ -431,16 +431,19 @@ pub async fn fuel(wasm: &[u8]) -> BTreeMap<&'static str, u64> {
 }
 
 const WEEK: i64 = 7 * 86_400 * 1_000_000;
+/// 2020-01-01T00:00:00Z.
+const BEGIN: i64 = 1_577_836_800_000_000;
 
 fn samples(count: usize) -> Vec<Sample> {
     let mut draw = fastrand::Rng::with_seed(7);
     let sample = |_| {
-        let resolved_at = draw.i64(WEEK..50 * WEEK);
+        let resolved_at = BEGIN + draw.i64(WEEK..50 * WEEK);
         Sample {
-            created_at: resolved_at - draw.i64(60_000_000..WEEK),
+            created_at: Some(resolved_at - draw.i64(60_000_000..WEEK)),
             started_at: None,
             acknowledged_at: None,
             resolved_at: Some(resolved_at),
+            first_resolved_at: None,
             priority: Some(Priority::P2),
             phase: Phase::Closed,
             mode: Mode::Standard,
@@ -448,13 +451,15 @@ fn samples(count: usize) -> Vec<Sample> {
             source: 0,
             services: vec![draw.u32(0..200)],
             duplicate: false,
+            waits: false,
+            not_visible: false,
         }
     };
     (0..count).map(sample).collect()
 }
 
 fn question() -> MttrQuery {
-    MttrQuery::new((0..=52).map(|week| week * WEEK).collect())
+    MttrQuery::new((0..=52).map(|week| BEGIN + week * WEEK).collect())
 }
 
 /// How long each kind of call is timed for.

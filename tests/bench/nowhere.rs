@@ -60,7 +60,13 @@ impl port::World for World {
         unreachable!()
     }
 
-    fn samples(&mut self, _: Timestamp, _: Timestamp, _: Option<&str>) -> Result<SamplePage, StorageError> {
+    fn samples(
+        &mut self,
+        _: Timestamp,
+        _: Timestamp,
+        _: Timestamp,
+        _: Option<&str>,
+    ) -> Result<SamplePage, StorageError> {
         unreachable!()
     }
 

@@ -55,10 +55,14 @@ fn record(of: &Value) -> Incident {
         mode: Mode::Standard,
         private: false,
         withheld: false,
-        created_at: instant(&of["started_at"]),
+        not_visible: false,
+        created_at: Some(instant(&of["started_at"])),
         started_at: derived("started_at"),
         acknowledged_at: None,
         resolved_at: derived("resolved_at"),
+        first_resolved_at: None,
+        reopenings: Vec::new(),
+        pauses: Vec::new(),
         merged_into: None,
         responders: vec![],
         services: components
@@ -213,7 +217,7 @@ async fn the_choice_of_clock_changes_the_figure_as_published() {
 async fn time_to_acknowledge_is_of_those_restored_whose_acknowledgement_is_known() {
     let mut records: Vec<Incident> = real().iter().take(3).map(record).collect();
     for (record, minutes) in records.iter_mut().zip([4, 8]) {
-        let at = record.created_at + minutes * 60_000_000;
+        let at = record.created_at.unwrap() + minutes * 60_000_000;
         record.acknowledged_at = Some(DerivedTime { at, rule: "accepted-at".into() });
     }
     let bench = holding(records).await;

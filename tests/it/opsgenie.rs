@@ -7,7 +7,7 @@ use koalr_host::contract::{
     Incident, MttrQuery, OpsgenieAccount, OpsgenieRegion, Phase, Priority, Statistics, Step,
 };
 use koalr_host::migration::{Effect, History, Prepare, SOURCES, State};
-use koalr_host::port::{Alias, AliasKind, HostService, HostUser, OriginMapping};
+use koalr_host::port::{Alias, AliasKind, HostService, HostUser, OriginMapping, Population};
 use koalr_host::vault::Secret;
 use koalr_host::{Host, HostError};
 use koalr_simulator::Simulator;
@@ -99,7 +99,7 @@ async fn history_comes_with_its_own_times_people_and_services() {
     for (record, told) in stored.iter().zip(&content.incidents) {
         assert_eq!((record.key.source.as_str(), record.key.id.as_str()), ("opsgenie", text(told, "id")));
         assert_eq!(record.title, text(told, "message"));
-        assert_eq!(Some(record.created_at), instant(&told["createdAt"]));
+        assert_eq!(record.created_at, instant(&told["createdAt"]));
         let priority = match text(told, "priority") {
             "P1" => Priority::P1,
             "P2" => Priority::P2,
@@ -417,7 +417,12 @@ async fn what_incident_io_comes_to_know_later_is_counted_once_too() {
     simulator.with_account(|account| account.attach_alert(&incident, id, now())).unwrap();
     bench.clock.advance(TimeDelta::minutes(6));
     bench.run(koalr_host::port::JobKind::Poll).await.unwrap();
-    let samples = bench.store.scan_samples(&bench.org, 0, i64::MAX, None).await.unwrap().samples;
+    let samples = bench
+        .store
+        .scan_samples(&bench.org, Population { since: 0, until: i64::MAX, now: i64::MAX }, None)
+        .await
+        .unwrap()
+        .samples;
     assert_eq!(samples.iter().map(|sample| sample.duplicate).collect::<Vec<_>>(), [true, false]);
 }
 

@@ -64,7 +64,7 @@ async fn a_backfill_ends_in_the_providers_state() {
         assert_eq!(record.title, raw["name"].as_str().unwrap());
         assert_eq!(record.reference.as_deref(), raw["reference"].as_str());
         assert_eq!(record.status, raw["incident_status"]["name"].as_str().unwrap());
-        assert_eq!(record.created_at, micros(time("created_at")));
+        assert_eq!(record.created_at, Some(micros(time("created_at"))));
         assert_eq!(record.updated_at, micros(time("updated_at")));
         assert_eq!(record.private, raw["visibility"] == "private");
         assert_eq!(record.severity.as_ref().map(|s| s.name.as_str()), raw["severity"]["name"].as_str());
@@ -181,7 +181,7 @@ async fn a_poll_brings_what_changed_and_only_that() {
     bench.run(JobKind::Poll).await.unwrap();
     let record = bench.incident(&id).await.unwrap();
     assert_eq!(record.phase, Phase::Closed);
-    assert_eq!(record.resolved_at.unwrap().at - record.created_at, 7 * 60 * 1_000_000);
+    assert_eq!(record.resolved_at.unwrap().at - record.created_at.unwrap(), 7 * 60 * 1_000_000);
 
     bench.clock.advance(TimeDelta::minutes(10));
     let reopened = Change { status: Some("live".into()), ..Change::default() };
@@ -293,10 +293,11 @@ async fn every_incident_of_the_population_is_measured_or_left_out_for_a_reason()
         let Some(end) = incident.resolved_at.filter(|end| counted && (since..until).contains(&end.at)) else {
             continue;
         };
-        let start = match (incident.mode, incident.started_at) {
-            (Mode::Retrospective, Some(start)) => start.at,
+        let start = match incident.mode {
+            Mode::Retrospective => incident.started_at.map(|start| start.at),
             _ => incident.created_at,
         };
+        let Some(start) = start else { continue };
         durations.extend(Some(end.at - start).filter(|duration| *duration >= 0));
     }
     assert_eq!(report.overall.statistics.count, durations.len() as u64);

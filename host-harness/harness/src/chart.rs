@@ -10,7 +10,7 @@ use koalr_host::calendar;
 use koalr_host::contract::{Bucket, Durations};
 
 use crate::view;
-use crate::view::report::Report;
+use crate::view::report::{Report, provisional};
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 380.0;
@@ -66,12 +66,14 @@ pub(crate) fn svg(of: &Report<'_>) -> String {
     let label = |bucket: &Bucket| calendar::label(bucket.since, asked.bucket, asked.zone);
     let name = asked.bucket_name();
     let title = format!(
-        "Time to restore of {} by {name}, clock from {} to resolved",
-        asked.organisation, asked.clock
+        "Time to restore of {} by {name}, clock from {} to {}",
+        asked.organisation, asked.clock, asked.clock_end
     );
+    let provisional = provisional(report);
+    let height = if provisional.is_some() { HEIGHT + 18.0 } else { HEIGHT };
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
-         height=\"{HEIGHT}\" role=\"img\" font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
+         height=\"{height}\" role=\"img\" font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
          <title>{}</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n",
         escaped(&title)
     );
@@ -155,6 +157,9 @@ pub(crate) fn svg(of: &Report<'_>) -> String {
     draw.text(LEFT - 8.0, STRIP_TOP + 10.0, "end", FAINT, &format!("{most}"));
     draw.text(LEFT - 8.0, STRIP_BOTTOM, "end", FAINT, "n 0");
     draw.text(LEFT, HEIGHT - 12.0, "start", FAINT, &footer(of));
+    if let Some(provisional) = provisional {
+        draw.text(LEFT, height - 12.0, "start", INK, &provisional);
+    }
     out.push_str("</svg>\n");
     out
 }
@@ -362,12 +367,16 @@ mod tests {
             population: 0,
             open: 0,
             oldest_open: None,
+            provisional: 0,
+            reopened: 0,
+            other_clocks: vec![],
         };
         let asked = Asked {
             organisation,
             zone: chrono_tz::UTC,
             bucket: BucketSize::Day,
             clock: "created",
+            clock_end: "resolved",
             now: DAY * 2,
             cut_over: Some(DAY),
         };

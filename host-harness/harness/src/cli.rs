@@ -234,6 +234,9 @@ pub(crate) struct Mttr {
     /// Where the clock starts.
     #[arg(long, value_enum, default_value = "created")]
     pub(crate) clock: ClockArg,
+    /// Where the clock ends if an incident was reopened: at its last resolution (`resolved`) or at its first.
+    #[arg(long, value_enum, default_value = "resolved")]
+    pub(crate) clock_end: ClockEndArg,
     /// Only these priorities.
     #[arg(long, value_delimiter = ',')]
     pub(crate) priority: Vec<PriorityArg>,
@@ -563,6 +566,12 @@ pub(crate) enum ClockArg {
     Created,
     Started,
     Acknowledged,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClockEndArg {
+    Resolved,
+    FirstResolution,
 }
 
 fn date(text: &str) -> Result<NaiveDate, String> {

@@ -14,7 +14,7 @@ use koalr_host::vault::{SealingKey, Secret};
 use koalr_host::{Connect, Host};
 use koalr_simulator::{Change, Mode, NewIncident, Options, Simulator, WebhookTarget};
 
-use crate::cli::{BucketArg, ClockArg, Database, Demo, Json, Mttr, OneOrg};
+use crate::cli::{BucketArg, ClockArg, ClockEndArg, Database, Demo, Json, Mttr, OneOrg};
 use crate::console::Setup;
 use crate::verbs::{connect, mttr, serve, sync};
 use crate::{open, view};
@@ -229,6 +229,7 @@ fn last_90_days(database: &Database, org: &OrgId) -> Mttr {
         bucket: BucketArg::Week,
         time_zone: chrono_tz::UTC,
         clock: ClockArg::Created,
+        clock_end: ClockEndArg::Resolved,
         priority: vec![],
         service: vec![],
         source: vec![],

@@ -8,7 +8,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::presets;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use koalr_host::contract::{
-    DerivedTime, Incident, IncidentKey, Mode, Phase, Priority, Severity, Tier, TimelineEvent, Timestamp,
+    ClockEnd, ClockStart, DerivedTime, Incident, IncidentKey, Interval, Mode, Phase, Priority, Reopening,
+    Severity, Tier, TimelineEvent, Timestamp,
 };
 use serde::Serialize;
 
@@ -97,15 +98,96 @@ pub(crate) fn tier(tier: Tier) -> &'static str {
     }
 }
 
-/// Seconds to restore, as time to restore counts them by default: from creation, for a retrospective incident from
-/// its start. None if it is not resolved, or resolved before that.
+pub(crate) fn clock_start(start: ClockStart) -> &'static str {
+    match start {
+        ClockStart::Created => "created",
+        ClockStart::Started => "started",
+        ClockStart::Acknowledged => "acknowledged",
+    }
+}
+
+pub(crate) fn clock_end(end: ClockEnd) -> &'static str {
+    match end {
+        ClockEnd::Resolved => "resolved",
+        ClockEnd::FirstResolution => "first-resolution",
+        ClockEnd::Acknowledged => "acknowledged",
+    }
+}
+
+/// When it was created, as a time with a rule.
+pub(crate) fn created(incident: &Incident) -> Option<DerivedTime> {
+    incident.created_at.map(|at| DerivedTime { at, rule: "created-at".into() })
+}
+
+/// Where this clock starts for it. Of what was written down afterwards, creation is the moment of data entry.
+pub(crate) fn started_by(incident: &Incident, clock: ClockStart) -> Option<DerivedTime> {
+    let created = created(incident).filter(|_| incident.mode != Mode::Retrospective);
+    match clock {
+        ClockStart::Acknowledged => incident.acknowledged_at.clone(),
+        ClockStart::Created if incident.mode != Mode::Retrospective => created,
+        ClockStart::Created | ClockStart::Started => incident.started_at.clone().or(created),
+    }
+}
+
+/// From where to where the default clock ran; none if it does not run, or backwards.
+fn restored(incident: &Incident) -> Option<(Timestamp, Timestamp)> {
+    let start = started_by(incident, ClockStart::Created)?.at;
+    let end = incident.resolved_at.as_ref()?.at;
+    (start <= end).then_some((start, end))
+}
+
+/// Seconds to restore, by the default clock.
 pub(crate) fn restored_seconds(incident: &Incident) -> Option<f64> {
-    let start = match (incident.mode, &incident.started_at) {
-        (Mode::Retrospective, Some(started)) => started.at,
-        _ => incident.created_at,
+    restored(incident).map(|(start, end)| end.saturating_sub(start) as f64 / 1e6)
+}
+
+/// How many seconds of [`restored_seconds`] nobody worked on it.
+pub(crate) fn paused_seconds(incident: &Incident) -> Option<f64> {
+    restored(incident).map(|(start, end)| paused_between(incident, start, end))
+}
+
+/// How many seconds between these instants nobody worked on it.
+pub(crate) fn paused_between(incident: &Incident, start: Timestamp, end: Timestamp) -> f64 {
+    let within = |pause: &Interval| {
+        let (since, until) = (pause.since.max(start), pause.until.unwrap_or(end).min(end));
+        until.saturating_sub(since).max(0) as f64 / 1e6
     };
-    let restored = incident.resolved_at.as_ref()?.at.saturating_sub(start);
-    (restored >= 0).then_some(restored as f64 / 1e6)
+    incident.pauses.iter().map(within).sum()
+}
+
+/// [`restored_seconds`] as a person says it, with what of it nobody worked on it.
+pub(crate) fn restored_text(incident: &Incident) -> Option<String> {
+    let (start, end) = restored(incident)?;
+    Some(duration_with_pauses(incident, start, end))
+}
+
+/// The time between these instants as a person says it, with what of it nobody worked on it.
+pub(crate) fn duration_with_pauses(incident: &Incident, start: Timestamp, end: Timestamp) -> String {
+    let whole = duration(end.saturating_sub(start) as f64 / 1e6);
+    let paused = paused_between(incident, start, end);
+    if paused > 0.0 { format!("{whole}, of which {} paused", duration(paused)) } else { whole }
+}
+
+/// When it was reopened and paused, in sentences.
+pub(crate) fn course(incident: &Incident) -> Vec<String> {
+    let reopened = incident.reopenings.iter().map(|Reopening { at, passed_over }| {
+        let at = short_instant(*at);
+        match passed_over {
+            Some(DerivedTime { at: over, rule }) => {
+                let over = short_instant(*over);
+                format!("It was reopened on {at} UTC; its end on {over} UTC ({rule}) was passed over.")
+            }
+            None => format!("It was reopened on {at} UTC; nothing tells when it had ended before."),
+        }
+    });
+    let paused = incident.pauses.iter().map(|pause| {
+        let since = short_instant(pause.since);
+        match pause.until {
+            Some(until) => format!("It was paused from {since} to {} UTC.", short_instant(until)),
+            None => format!("It has been paused since {since} UTC."),
+        }
+    });
+    reopened.chain(paused).collect()
 }
 
 #[derive(Debug, Serialize)]
@@ -119,12 +201,12 @@ fn key(key: &IncidentKey) -> KeyView<'_> {
 }
 
 #[derive(Debug, Serialize)]
-struct DerivedView<'a> {
+pub(crate) struct DerivedView<'a> {
     at: String,
     rule: &'a str,
 }
 
-fn derived(time: &Option<DerivedTime>) -> Option<DerivedView<'_>> {
+pub(crate) fn derived(time: &Option<DerivedTime>) -> Option<DerivedView<'_>> {
     time.as_ref().map(|time| DerivedView { at: instant(time.at), rule: &time.rule })
 }
 
@@ -155,6 +237,28 @@ struct ServiceView<'a> {
     service_id: Option<&'a str>,
 }
 
+/// An incident that was over became open again.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReopeningView<'a> {
+    at: String,
+    passed_over: Option<DerivedView<'a>>,
+}
+
+pub(crate) fn reopening(of: &Reopening) -> ReopeningView<'_> {
+    ReopeningView { at: instant(of.at), passed_over: derived(&of.passed_over) }
+}
+
+/// A stretch of time.
+#[derive(Debug, Serialize)]
+pub(crate) struct IntervalView {
+    since: String,
+    until: Option<String>,
+}
+
+pub(crate) fn interval(of: &Interval) -> IntervalView {
+    IntervalView { since: instant(of.since), until: of.until.map(instant) }
+}
+
 /// An incident as a JSON document.
 #[derive(Debug, Serialize)]
 pub(crate) struct IncidentView<'a> {
@@ -170,11 +274,16 @@ pub(crate) struct IncidentView<'a> {
     phase: &'static str,
     mode: &'static str,
     private: bool,
-    created_at: String,
+    not_visible: bool,
+    created_at: Option<String>,
     started_at: Option<DerivedView<'a>>,
     acknowledged_at: Option<DerivedView<'a>>,
     resolved_at: Option<DerivedView<'a>>,
+    first_resolved_at: Option<DerivedView<'a>>,
     duration_seconds: Option<f64>,
+    paused_seconds: Option<f64>,
+    reopenings: Vec<ReopeningView<'a>>,
+    pauses: Vec<IntervalView>,
     merged_into: Option<KeyView<'a>>,
     responders: Vec<ResponderView<'a>>,
     services: Vec<ServiceView<'a>>,
@@ -207,11 +316,16 @@ pub(crate) fn incident(record: &Incident) -> IncidentView<'_> {
         phase: phase(record.phase),
         mode: mode(record.mode),
         private: record.private,
-        created_at: instant(record.created_at),
+        not_visible: record.not_visible,
+        created_at: record.created_at.map(instant),
         started_at: derived(&record.started_at),
         acknowledged_at: derived(&record.acknowledged_at),
         resolved_at: derived(&record.resolved_at),
+        first_resolved_at: derived(&record.first_resolved_at),
         duration_seconds: restored_seconds(record),
+        paused_seconds: paused_seconds(record),
+        reopenings: record.reopenings.iter().map(reopening).collect(),
+        pauses: record.pauses.iter().map(interval).collect(),
         merged_into: record.merged_into.as_ref().map(key),
         responders: responders.collect(),
         services: services.collect(),
@@ -267,7 +381,7 @@ pub(crate) fn incident_table(incidents: &[Incident]) -> Table {
             printable(incident.reference.as_deref().unwrap_or(&incident.key.id)),
             incident.priority.map_or("-", priority).to_string(),
             phase(incident.phase).to_string(),
-            short_instant(incident.created_at),
+            incident.created_at.map_or_else(|| "-".into(), short_instant),
             restored_seconds(incident).map_or_else(|| "-".into(), duration),
             printable(&incident.title),
             services.join(", "),

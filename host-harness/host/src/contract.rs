@@ -26,8 +26,8 @@ pub use bindings::{Integration, IntegrationPre};
 pub use bindings::exports::koalr::integration::connector::{
     BackfillRequest, BackfillSource, Bucket, ClockEnd, ClockStart, Connection, Delivery, Descriptor,
     Durations, Exclusion, Header, InjectedCredential, Mapping, MttrQuery, MttrReport, OpsgenieAccount,
-    OpsgenieRegion, Outcome, Problem, Rederived, Rejection, Settings, SeverityOverride, Slice, Statistics,
-    Step, Tier, Verified,
+    OpsgenieRegion, OtherClock, Outcome, Problem, Rederived, Rejection, Settings, SeverityOverride, Slice,
+    Statistics, Step, Tier, Verified,
 };
 pub use bindings::koalr::integration::directory::ServiceName;
 pub use bindings::koalr::integration::log::Level;
@@ -36,8 +36,8 @@ pub use bindings::koalr::integration::storage::{
     Timeline,
 };
 pub use bindings::koalr::integration::types::{
-    AffectedService, DerivedTime, Error as GuestError, Incident, IncidentKey, Mode, Phase, Priority,
-    Responder, Severity, TimelineEvent,
+    AffectedService, DerivedTime, Error as GuestError, Incident, IncidentKey, Interval, Mode, Phase,
+    Priority, Reopening, Responder, Severity, TimelineEvent,
 };
 
 /// Microseconds since 1970-01-01T00:00:00Z.

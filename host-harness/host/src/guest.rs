@@ -21,7 +21,7 @@ use crate::egress::Egress;
 use crate::id::OrgId;
 use crate::limits::Limits;
 use crate::plugin::Export;
-use crate::port::{AliasKind, Clock, Lease, Records, Store, StoreError};
+use crate::port::{AliasKind, Clock, Lease, Population, Records, Store, StoreError};
 use crate::vault::Secret;
 
 /// Keys that one question may name; the contract's number.
@@ -90,8 +90,7 @@ pub(crate) struct GuestState {
 
 /// A page on its way.
 struct Ahead {
-    since: Timestamp,
-    until: Timestamp,
+    population: Population,
     after: String,
     page: JoinHandle<Result<SamplePage, StoreError>>,
 }
@@ -229,22 +228,22 @@ impl imports::storage::Host for GuestState {
         &mut self,
         since: Timestamp,
         until: Timestamp,
+        now: Timestamp,
         after: Option<String>,
     ) -> Answer<SamplePage> {
+        let population = Population { since, until, now };
         let ahead = self.ahead.take();
         let scope = match self.storage(Access::Read) {
             Ok(scope) => scope,
             Err(refused) => return Ok(Err(refused)),
         };
         if let Some(key) = &scope.only {
-            return Ok(scope.records.sample(&scope.org, key, since, until).await.map_err(Into::into));
+            return Ok(scope.records.sample(&scope.org, key, population).await.map_err(Into::into));
         }
-        let expected = |ahead: &Ahead| {
-            ahead.since == since && ahead.until == until && Some(&ahead.after) == after.as_ref()
-        };
+        let expected = |ahead: &Ahead| ahead.population == population && Some(&ahead.after) == after.as_ref();
         let read = match ahead.filter(expected) {
             Some(ahead) => ahead.page.await.map_err(wasmtime::Error::from)?,
-            None => scope.records.scan_samples(&scope.org, since, until, after.as_deref()).await,
+            None => scope.records.scan_samples(&scope.org, population, after.as_deref()).await,
         };
         let page = match read {
             Ok(page) => page,
@@ -252,8 +251,8 @@ impl imports::storage::Host for GuestState {
         };
         if let Some(after) = page.next.clone() {
             let (store, org, from) = (Arc::clone(&scope.records), scope.org.clone(), after.clone());
-            let read = async move { store.scan_samples(&org, since, until, Some(&from)).await };
-            self.ahead = Some(Ahead { since, until, after, page: tokio::spawn(read) });
+            let read = async move { store.scan_samples(&org, population, Some(&from)).await };
+            self.ahead = Some(Ahead { population, after, page: tokio::spawn(read) });
         }
         Ok(Ok(page))
     }

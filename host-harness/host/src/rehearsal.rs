@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::contract::{
     Applied, Change, Incident, IncidentKey, KeyPage, RevisitPage, SamplePage, StoredIncident, TimelineEvent,
-    Timestamp,
 };
 use crate::id::OrgId;
-use crate::port::{IncidentFilter, IncidentPage, Lease, Records, StoreError};
+use crate::port::{IncidentFilter, IncidentPage, Lease, Population, Records, StoreError};
 
 /// Revisions here need only differ from none.
 const REVISION: u64 = 1;
@@ -169,21 +168,19 @@ impl Records for Rehearsal {
     async fn scan_samples(
         &self,
         org: &OrgId,
-        since: Timestamp,
-        until: Timestamp,
+        population: Population,
         after: Option<&str>,
     ) -> Result<SamplePage, StoreError> {
-        self.below.scan_samples(org, since, until, after).await
+        self.below.scan_samples(org, population, after).await
     }
 
     async fn sample(
         &self,
         org: &OrgId,
         key: &IncidentKey,
-        since: Timestamp,
-        until: Timestamp,
+        population: Population,
     ) -> Result<SamplePage, StoreError> {
-        self.below.sample(org, key, since, until).await
+        self.below.sample(org, key, population).await
     }
 
     async fn incidents(&self, org: &OrgId, filter: &IncidentFilter) -> Result<IncidentPage, StoreError> {

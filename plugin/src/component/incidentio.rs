@@ -95,6 +95,7 @@ impl Guest for Plugin {
 
     fn compute_mttr(query: MttrQuery) -> Result<MttrReport, Error> {
         let mut host = Host::default();
-        mttr::compute(&query, &mut |since, until, after| host.samples(since, until, after))
+        let now = host.now();
+        mttr::compute(&query, now, &mut |since, until, now, after| host.samples(since, until, now, after))
     }
 }

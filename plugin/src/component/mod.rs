@@ -66,9 +66,10 @@ impl World for Host {
         &mut self,
         since: Timestamp,
         until: Timestamp,
+        now: Timestamp,
         after: Option<&str>,
     ) -> Result<SamplePage, StorageError> {
-        imports::storage::scan_samples(since, until, after)
+        imports::storage::scan_samples(since, until, now, after)
     }
 
     fn users_by_email(&mut self, emails: &[String]) -> Result<Vec<Option<String>>, StorageError> {

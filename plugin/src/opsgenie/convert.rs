@@ -15,12 +15,12 @@ use crate::incidentio::payload::{
     TimestampAt, TimestampName, TimestampValue, User,
 };
 use crate::model::{
-    self, DerivedTime, IncidentKey, Mapping, Phase, Priority, Problem, SECOND, TimelineEvent, Timestamp,
+    self, DerivedTime, IncidentKey, Mapping, Priority, Problem, SECOND, TimelineEvent, Timestamp,
 };
 use crate::resolution::NamedTime;
 use crate::severity;
 use crate::sync::context::Context;
-use crate::sync::derive::{AFFECTED, Times};
+use crate::sync::derive::{self, AFFECTED, Times};
 use crate::sync::facts::{Facts, Set, Snapshot};
 use crate::sync::timeline::Chronicle;
 
@@ -159,19 +159,20 @@ fn has(text: &str, part: &[u8]) -> bool {
 }
 
 /// When it began, was acknowledged and ended; see the head of this file.
-pub(super) fn times(phase: Phase, times: Vec<NamedTime<'_>>, facts: &Facts) -> Times {
+pub(super) fn times(facts: &Facts, times: Vec<NamedTime<'_>>) -> Times {
+    let phase = derive::phase(&facts.snapshot.incident.incident_status.category);
     let named = |name: &str| {
         let time = times.iter().find(|time| time.name == name).map(|time| time.at);
         let at = time.or_else(|| facts.set.iter().find(|set| set.name == name)?.at)?;
         Some(DerivedTime { at, rule: name.into() })
     };
     let resolved = ENDS.into_iter().find_map(named).filter(|_| phase.is_over());
-    let created = || DerivedTime { at: facts.snapshot.created_at, rule: "created-at".into() };
+    let created = || Some(DerivedTime { at: facts.snapshot.created_at?, rule: "created-at".into() });
     let logged = facts.acknowledged_at.map(|at| DerivedTime { at, rule: "timeline-acked".into() });
     // Resolving acknowledges too, and that is no acknowledgement.
     let before_end = |time: &DerivedTime| resolved.as_ref().is_none_or(|end| time.at < end.at);
     let acknowledged = logged.or_else(|| named(ACKNOWLEDGED)).filter(before_end);
-    (named(START).unwrap_or_else(created), acknowledged, resolved)
+    Times { started: named(START).or_else(created), acknowledged, resolved, ..Times::default() }
 }
 
 /// An override, or the priority itself; P5, which Opsgenie has and this scale lacks, is P4.

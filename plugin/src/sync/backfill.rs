@@ -61,7 +61,7 @@ object!(UpdatesRead { "at" => Instant at, "from" => Instant from });
 impl UpdatesRead {
     /// Whether all updates of this version of the incident were read.
     pub fn covers(&self, snapshot: &Snapshot) -> bool {
-        self.from.is_none_or(|from| snapshot.created_at >= from)
+        self.from.is_none_or(|from| snapshot.created_at >= Some(from))
             && self.at.is_some_and(|at| snapshot.updated_at < at.saturating_sub(CLOCK_SKEW))
     }
 }

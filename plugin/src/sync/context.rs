@@ -479,6 +479,7 @@ mod tests {
             &mut self,
             _: Timestamp,
             _: Timestamp,
+            _: Timestamp,
             _: Option<&str>,
         ) -> Result<SamplePage, StorageError> {
             unimplemented!()

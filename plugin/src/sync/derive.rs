@@ -11,7 +11,8 @@ use super::facts::Facts;
 use super::{SOURCE, key};
 use crate::incidentio::payload::{self, Participant};
 use crate::model::{
-    AffectedService, DerivedTime, Incident, Mapping, Mode, Phase, Responder, ServiceName, Severity,
+    AffectedService, DerivedTime, Incident, Interval, Mapping, Mode, Phase, Reopening, Responder,
+    ServiceName, Severity,
 };
 use crate::resolution::{self, NamedTime, Stand};
 use crate::{model, severity};
@@ -24,11 +25,25 @@ pub struct Source {
     /// The priority of a severity.
     pub mapping: fn(Option<&Severity>, &Context) -> Mapping,
     /// When the impact began, was acknowledged and ended.
-    pub times: fn(Phase, Vec<NamedTime<'_>>, &Facts) -> Times,
+    pub times: fn(&Facts, Vec<NamedTime<'_>>) -> Times,
 }
 
-/// When the impact began, was acknowledged and ended.
-pub type Times = (DerivedTime, Option<DerivedTime>, Option<DerivedTime>);
+/// When the impact began, was acknowledged and ended, and what lay between.
+#[derive(Debug, Default)]
+pub struct Times {
+    /// See the fields of the record.
+    pub started: Option<DerivedTime>,
+    /// See the fields of the record.
+    pub acknowledged: Option<DerivedTime>,
+    /// See the fields of the record.
+    pub resolved: Option<DerivedTime>,
+    /// See the fields of the record.
+    pub first_resolved: Option<DerivedTime>,
+    /// See the fields of the record.
+    pub reopenings: Vec<Reopening>,
+    /// See the fields of the record.
+    pub pauses: Vec<Interval>,
+}
 
 /// incident.io.
 pub static INCIDENTIO: Source = Source {
@@ -36,19 +51,32 @@ pub static INCIDENTIO: Source = Source {
     mapping: |severity, context| {
         severity::map(severity, &context.settings.severity_overrides, &context.account.severities)
     },
-    times: |phase, times, facts| {
-        (
-            resolution::started(&times, facts.snapshot.created_at),
-            resolution::acknowledged(&times, facts.acknowledged_at),
-            resolution::resolved(phase, &times, &history(facts)),
-        )
+    times: |facts, mut times| {
+        let seen = &facts.snapshot.incident;
+        let (phase, mut created_at) = (phase(&seen.incident_status.category), facts.snapshot.created_at);
+        let mut history = history(facts);
+        // What happened to a record that was written afterwards is data entry: only what a person typed is a time of
+        // the incident.
+        if mode(&seen.mode) == Mode::Retrospective {
+            times.retain(|time| resolution::is_typed(time, created_at, &history));
+            (created_at, history) = (None, Vec::new());
+        }
+        let resolution::Ends { resolved, first_resolved, reopenings } =
+            resolution::ends(phase, &times, &history);
+        Times {
+            started: resolution::started(&times, created_at),
+            acknowledged: resolution::acknowledged(&times, facts.acknowledged_at),
+            resolved,
+            first_resolved,
+            reopenings,
+            pauses: resolution::pauses(phase, &history),
+        }
     },
 };
 
 /// The record, its directory links open, and what its services are known by, in the same order.
 pub fn incident(source: &Source, facts: &Facts, context: &Context) -> (Incident, Vec<ServiceName>) {
     let seen = &facts.snapshot.incident;
-    let created_at = facts.snapshot.created_at;
     let phase = phase(&seen.incident_status.category);
     let mut times = Vec::with_capacity(seen.incident_timestamp_values.len());
     for point in &seen.incident_timestamp_values {
@@ -62,7 +90,7 @@ pub fn incident(source: &Source, facts: &Facts, context: &Context) -> (Incident,
     let mapping = (source.mapping)(severity.as_ref(), context);
     let mut references = seen.references.clone();
     references.extend_from_slice(&facts.references);
-    let (started_at, acknowledged_at, resolved_at) = (source.times)(phase, times, facts);
+    let times = (source.times)(facts, times);
     let names = service_names(seen, context);
     let record = Incident {
         key: key(source.name, &seen.id),
@@ -79,10 +107,14 @@ pub fn incident(source: &Source, facts: &Facts, context: &Context) -> (Incident,
         // Of one that was seen when it was public the facts are kept: that it is hidden now may be a mistake.
         withheld: facts.snapshot.is_withheld()
             || (facts.hidden_at.is_some() && !context.settings.include_private),
-        created_at,
-        started_at: Some(started_at),
-        acknowledged_at,
-        resolved_at,
+        not_visible: false,
+        created_at: facts.snapshot.created_at,
+        started_at: times.started,
+        acknowledged_at: times.acknowledged,
+        resolved_at: times.resolved,
+        first_resolved_at: times.first_resolved,
+        reopenings: times.reopenings,
+        pauses: times.pauses,
         merged_into: merged_into(facts, phase),
         responders: responders(facts),
         services: services(&names),
@@ -274,7 +306,7 @@ mod tests {
     fn an_incident_of_which_nothing_is_known_is_still_a_record() {
         let (record, _) = incident(&INCIDENTIO, &facts(""), &Context::default());
         assert_eq!((record.phase, record.mode, record.priority), (Phase::Unknown, Mode::Unknown, None));
-        assert_eq!((record.created_at, record.updated_at, record.resolved_at), (7, 8, None));
+        assert_eq!((record.created_at, record.updated_at, record.resolved_at), (Some(7), 8, None));
         assert!(!record.private);
     }
 

@@ -45,14 +45,14 @@ const WITHHELD: &str = "withheld";
 /// For `updates_as_of`: some are missing, whatever was read of the organisation's updates.
 const INCOMPLETE: Timestamp = Timestamp::MIN;
 
-/// The incident as one answer or delivery showed it, with its two indispensable times.
+/// The incident as one answer or delivery showed it, with the times that it is ordered by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// What it said. Shared, because a merge is repeated after a conflict.
     pub incident: Rc<Incident>,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// Its version.
+    /// When it was created, if that can be read.
+    pub created_at: Option<Timestamp>,
+    /// Its version. Of one that tells none, its creation, else its last activity, else 0.
     pub updated_at: Timestamp,
     /// When anything last happened to it, its version's time included.
     pub active_at: Timestamp,
@@ -305,9 +305,8 @@ struct KeptTold {
 object!(KeptTold { "at" => Instant at, "category" => Text category });
 
 impl Snapshot {
-    /// Keeps what records need. None without an identifier or any time, which nothing can replace.
+    /// Keeps what records need. None without an identifier, which nothing can replace.
     pub fn new(mut incident: Incident) -> Option<Snapshot> {
-        let created_at = incident.created_at.or(incident.updated_at)?;
         if incident.id.is_empty() {
             return None;
         }
@@ -316,7 +315,8 @@ impl Snapshot {
         let kept = |v: &FieldValue| v.value_catalog_entry.is_some() || v.value_option.is_some();
         incident.custom_field_entries.retain(|entry| entry.values.iter().any(kept));
         incident.incident_timestamp_values.retain(|t| t.value.value.is_some());
-        let updated_at = incident.updated_at.unwrap_or(created_at);
+        let created_at = incident.created_at;
+        let updated_at = incident.updated_at.or(created_at).or(incident.last_activity_at).unwrap_or_default();
         let active_at = incident.last_activity_at.map_or(updated_at, |at| at.max(updated_at));
         Some(Snapshot { incident: Rc::new(incident), created_at, updated_at, active_at })
     }

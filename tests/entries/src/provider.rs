@@ -94,7 +94,13 @@ impl World for Stage<'_> {
         Ok(self.memory.to_revisit(limit))
     }
 
-    fn samples(&mut self, _: Timestamp, _: Timestamp, _: Option<&str>) -> Result<SamplePage, StorageError> {
+    fn samples(
+        &mut self,
+        _: Timestamp,
+        _: Timestamp,
+        _: Timestamp,
+        _: Option<&str>,
+    ) -> Result<SamplePage, StorageError> {
         Err(StorageError::Invalid("no figure is computed here".into()))
     }
 

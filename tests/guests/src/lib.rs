@@ -121,7 +121,7 @@ fn long_list(import: &str) -> String {
         "get-state" => imports::storage::get_state(&long()).is_ok(),
         "to-revisit" => imports::storage::to_revisit(&long(), 1).is_ok(),
         "list-incidents" => imports::storage::list_incidents("x", Some(&long()), 1).is_ok(),
-        "scan-samples" => imports::storage::scan_samples(0, 1, Some(&long())).is_ok(),
+        "scan-samples" => imports::storage::scan_samples(0, 1, 1, Some(&long())).is_ok(),
         "users-by-email" => {
             imports::directory::users_by_email(&(0..MANY).map(|_| text()).collect::<Vec<_>>()).is_ok()
         }
@@ -173,7 +173,7 @@ fn spy(names: &[String]) -> String {
                 }
             }
         }
-        if let Ok(page) = imports::storage::scan_samples(i64::MIN, i64::MAX, Some(name)) {
+        if let Ok(page) = imports::storage::scan_samples(i64::MIN, i64::MAX, i64::MAX, Some(name)) {
             found += u32::from(!page.samples.is_empty());
         }
         let users = imports::directory::users_by_email(core::slice::from_ref(name));

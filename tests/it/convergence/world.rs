@@ -160,7 +160,13 @@ impl World for Native {
         Ok(self.shared.borrow().memory.to_revisit(limit))
     }
 
-    fn samples(&mut self, _: Timestamp, _: Timestamp, _: Option<&str>) -> Result<SamplePage, StorageError> {
+    fn samples(
+        &mut self,
+        _: Timestamp,
+        _: Timestamp,
+        _: Timestamp,
+        _: Option<&str>,
+    ) -> Result<SamplePage, StorageError> {
         Err(StorageError::Invalid("no figure is computed here".into()))
     }
 

@@ -7,12 +7,11 @@ use axum::extract::{OriginalUri, Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use chrono::{Days, NaiveDate, NaiveTime};
-use koalr_host::calendar::{self, BucketSize};
 use koalr_host::contract::{
-    ClockStart, Incident, Mode, MttrQuery, Phase, Priority, TimelineEvent, Timestamp,
+    ClockEnd, ClockStart, Incident, Mode, MttrQuery, Phase, Priority, TimelineEvent, Timestamp,
 };
 use koalr_host::id::OrgId;
-use koalr_host::port::{DeliveryFilter, IncidentFilter, IncidentOrder, Unmeasured};
+use koalr_host::port::{DeliveryFilter, IncidentFilter, IncidentOrder, Population, Unmeasurable, Unmeasured};
 use maud::{Markup, html};
 
 use super::page::{
@@ -70,7 +69,7 @@ impl Asked {
     }
 
     /// As the store understands it.
-    fn filter(&self) -> Answer<IncidentFilter> {
+    fn filter(&self, now: Timestamp) -> Answer<IncidentFilter> {
         let some = |name: &str| Some(self.get(name)).filter(|text| !text.is_empty()).map(str::to_owned);
         let priorities = match self.get("priority") {
             "" => vec![],
@@ -96,8 +95,10 @@ impl Asked {
             ..IncidentFilter::default()
         };
         if let Some(reason) = some("left-out") {
-            leave(&mut filter, &reason, clock(self.get("clock")))?;
-            filter.population = self.get("from").parse().ok().zip(self.get("to").parse().ok());
+            let clock = Clock { start: clock(self.get("clock")), end: clock_end(self.get("clock-end")), now };
+            leave(&mut filter, &reason, clock)?;
+            let span = self.get("from").parse().ok().zip(self.get("to").parse().ok());
+            filter.population = span.map(|(since, until)| Population { since, until, now });
         }
         Ok(filter)
     }
@@ -129,11 +130,37 @@ pub(super) fn clock(text: &str) -> ClockStart {
     }
 }
 
+/// As it stands in an address.
+pub(super) fn clock_end(text: &str) -> ClockEnd {
+    match text {
+        "first-resolution" => ClockEnd::FirstResolution,
+        _ => ClockEnd::Resolved,
+    }
+}
+
+/// The clock that a question asks for, and when it is asked.
+#[derive(Clone, Copy)]
+struct Clock {
+    start: ClockStart,
+    end: ClockEnd,
+    now: Timestamp,
+}
+
 /// Narrows a list to what time to restore leaves out for this reason. The priorities and the service of the filter are
 /// those of the question. A reason that comes first takes an incident from those behind it.
-fn leave(filter: &mut IncidentFilter, reason: &str, clock: ClockStart) -> Answer<()> {
+fn leave(filter: &mut IncidentFilter, reason: &str, clock: Clock) -> Answer<()> {
     const DECIDED: &[Phase] = &[Phase::Active, Phase::Paused, Phase::Resolved, Phase::Closed, Phase::Unknown];
     const OVER: &[Phase] = &[Phase::Resolved, Phase::Closed];
+    const UNMEASURABLE: [(&str, Unmeasurable); 7] = [
+        ("implausible-time", Unmeasurable::ImplausibleTime),
+        ("ends-in-the-future", Unmeasurable::EndsInTheFuture),
+        ("entered-later", Unmeasurable::EnteredLater),
+        ("no-creation-time", Unmeasurable::NoCreationTime),
+        ("no-resolution-time", Unmeasurable::NoResolutionTime),
+        ("no-start-time", Unmeasurable::NoStartTime),
+        ("negative-duration", Unmeasurable::NegativeDuration),
+    ];
+    let unmeasurable = UNMEASURABLE.into_iter().find(|(name, _)| *name == reason);
     let (modes, phases): (&[Mode], &[Phase]) = match reason {
         "test" => (&[Mode::Test], &[]),
         "tutorial" => (&[Mode::Tutorial], &[]),
@@ -142,9 +169,9 @@ fn leave(filter: &mut IncidentFilter, reason: &str, clock: ClockStart) -> Answer
         "canceled" => (&REAL, &[Phase::Canceled]),
         "merged" => (&REAL, &[Phase::Merged]),
         "duplicate" | "priority" | "service" => (&REAL, DECIDED),
-        "open" => (&REAL, &[Phase::Active, Phase::Paused]),
+        "open" | "not-visible" => (&REAL, &[Phase::Active, Phase::Paused]),
         "unknown-phase" => (&REAL, &[Phase::Unknown]),
-        "no-resolution-time" | "no-start-time" | "negative-duration" => (&REAL, OVER),
+        _ if unmeasurable.is_some() => (&REAL, OVER),
         _ => {
             return Err(Trouble::not_found(format!("There is no list of incidents left out as `{reason}`.")));
         }
@@ -163,12 +190,11 @@ fn leave(filter: &mut IncidentFilter, reason: &str, clock: ClockStart) -> Answer
         _ if before_duplicates || reason == "duplicate" => {}
         _ => (filter.priorities, filter.service) = (priorities, service),
     }
-    filter.unmeasured = match reason {
-        "no-resolution-time" => Some(Unmeasured::NoResolution),
-        "no-start-time" => Some(Unmeasured::NoStart(clock)),
-        "negative-duration" => Some(Unmeasured::Negative(clock)),
-        _ => None,
-    };
+    if let "open" | "not-visible" = reason {
+        filter.not_visible = Some(reason == "not-visible");
+    }
+    let Clock { start, end, now } = clock;
+    filter.unmeasured = unmeasurable.map(|(_, reason)| Unmeasured { reason, start, end, now });
     Ok(())
 }
 
@@ -178,8 +204,10 @@ pub(super) fn left_out(
     reason: &str,
     span: (Timestamp, Timestamp),
     question: &[(String, String)],
+    now: Timestamp,
 ) -> Option<String> {
-    leave(&mut IncidentFilter::default(), reason, ClockStart::Created).ok()?;
+    let clock = Clock { start: ClockStart::Created, end: ClockEnd::Resolved, now };
+    leave(&mut IncidentFilter::default(), reason, clock).ok()?;
     let (from, to) = (span.0.to_string(), span.1.to_string());
     let pairs = [("left-out", reason), ("from", &from), ("to", &to)];
     let asked = question.iter().filter(|(key, value)| QUESTION.contains(&key.as_str()) && !value.is_empty());
@@ -188,7 +216,7 @@ pub(super) fn left_out(
 }
 
 /// What a question is about besides its period, in addresses of both pages.
-const QUESTION: [&str; 3] = ["clock", "priority", "service"];
+const QUESTION: [&str; 4] = ["clock", "clock-end", "priority", "service"];
 
 pub(super) async fn list(
     State(console): State<Console>,
@@ -207,12 +235,12 @@ async fn listed(console: &Console, org: &OrgId, asked: Asked) -> Answer {
     let store = console.host.store();
     console.host.organisation(org).await?;
     let page = asked.page();
-    let mut filter = asked.filter()?;
+    let now = console.host.clock().now();
+    let mut filter = asked.filter(now)?;
     filter.limit = Some(ROWS);
     filter.offset = (page - 1).saturating_mul(ROWS);
     let found = store.incidents(org, &filter).await?;
     let services = store.service_names(org, SERVICES).await?;
-    let now = console.host.clock().now();
     let pages = u32::try_from(found.total.div_ceil(ROWS.into())).unwrap_or(u32::MAX);
     let beyond = found.incidents.is_empty() && found.total > 0;
     let download = format!("{}.csv{}", address(org, Section::Incidents), with(&asked.query, "page", None));
@@ -335,7 +363,10 @@ fn table(org: &OrgId, asked: &Asked, incidents: &[Incident], now: Timestamp) -> 
                     td data-label="Status" { (phase(incident.phase, &incident.status)) }
                     td data-label="Services" { (few(incident.services.iter().map(|service| service.name.as_str()))) }
                     td data-label="Responders" { (few(incident.responders.iter().filter_map(who))) }
-                    td data-label="Created" { (when(incident.created_at)) }
+                    td data-label="Created" { @match incident.created_at {
+                        Some(at) => (when(at)),
+                        None => span.quiet title="the provider tells no time that can be read" { "–" },
+                    } }
                     td data-label="Resolved" { @match &incident.resolved_at {
                         Some(time) => (when(time.at)),
                         None => span.quiet { "–" },
@@ -373,13 +404,13 @@ fn few<'a>(names: impl Iterator<Item = &'a str>) -> Markup {
 
 /// How long it took; of one that is open, how long it has been, which runs.
 fn duration(incident: &Incident, now: Timestamp) -> Markup {
-    match (view::restored_seconds(incident), incident.phase) {
-        (Some(seconds), _) => html! { (view::duration(seconds)) },
-        (None, Phase::Triage | Phase::Active | Phase::Paused) => {
-            let seconds = now.saturating_sub(incident.created_at) as f64 / 1e6;
+    match (view::restored_seconds(incident), incident.phase, incident.created_at) {
+        (Some(seconds), _, _) => html! { (view::duration(seconds)) },
+        (None, Phase::Triage | Phase::Active | Phase::Paused, Some(created_at)) => {
+            let seconds = now.saturating_sub(created_at) as f64 / 1e6;
             html! { span.running title="open; still running" { (view::duration(seconds.floor())) } }
         }
-        (None, _) => html! { span.quiet title="nothing tells when it ended" { "–" } },
+        (None, _, _) => html! { span.quiet title="nothing tells how long it took" { "–" } },
     }
 }
 
@@ -416,7 +447,7 @@ pub(super) async fn csv(
 ) -> Answer<Response> {
     let org = named(&org)?;
     console.host.organisation(&org).await?;
-    let mut filter = Asked { query }.filter()?;
+    let mut filter = Asked { query }.filter(console.host.clock().now())?;
     filter.limit = Some(CSV_ROWS);
     let broken =
         |error: csv::Error| Trouble::invalid(format!("The rows cannot be written: {error}."), "Try again.");
@@ -436,7 +467,9 @@ pub(super) async fn csv(
         "started_at",
         "acknowledged_at",
         "resolved_at",
+        "first_resolved_at",
         "duration_seconds",
+        "paused_seconds",
         "services",
         "responders",
         "url",
@@ -461,11 +494,12 @@ pub(super) async fn csv(
         .into_response())
 }
 
-fn cells(incident: &Incident) -> [String; 18] {
+fn cells(incident: &Incident) -> [String; 20] {
     let time = |time: &Option<koalr_host::contract::DerivedTime>| {
         time.as_ref().map_or_else(String::new, |time| view::instant(time.at))
     };
     let names = |names: Vec<&str>| names.join("; ");
+    let seconds = |seconds: Option<f64>| seconds.map_or_else(String::new, |seconds| seconds.to_string());
     [
         incident.reference.clone().unwrap_or_default(),
         incident.key.id.clone(),
@@ -477,11 +511,13 @@ fn cells(incident: &Incident) -> [String; 18] {
         view::phase(incident.phase).to_owned(),
         view::mode(incident.mode).to_owned(),
         incident.private.to_string(),
-        view::instant(incident.created_at),
+        incident.created_at.map_or_else(String::new, view::instant),
         time(&incident.started_at),
         time(&incident.acknowledged_at),
         time(&incident.resolved_at),
-        view::restored_seconds(incident).map_or_else(String::new, |seconds| seconds.to_string()),
+        time(&incident.first_resolved_at),
+        seconds(view::restored_seconds(incident)),
+        seconds(view::paused_seconds(incident)),
         names(incident.services.iter().map(|service| service.name.as_str()).collect()),
         names(incident.responders.iter().filter_map(who).collect()),
         incident.permalink.clone().unwrap_or_default(),
@@ -533,7 +569,7 @@ async fn shown(console: &Console, org: &OrgId, reference: &str) -> Answer {
                 }
                 section.card {
                     h2 { "Time to restore" }
-                    p { (counts) }
+                    (counts)
                     h2 { "Services" }
                     (services(&incident))
                     h2 { "Responders" }
@@ -567,11 +603,14 @@ fn facts(incident: &Incident, now: Timestamp) -> Markup {
                 " → " (priority(incident.priority)) " " span.rule title="the rule that gave this priority" { (incident.priority_rule) }
             }
             dt { "Mode" } dd { (view::mode(incident.mode)) @if incident.private { ", private" } }
-            dt { "Created" } dd { (when(incident.created_at)) " UTC " span.quiet { (ago(incident.created_at, now)) } }
+            dt { "Created" } dd { @match incident.created_at {
+                Some(at) => { (when(at)) " UTC " span.quiet { (ago(at, now)) } }
+                None => span.quiet { "incident.io tells no time that can be read" },
+            } }
             dt { "Started" } dd { (derived(&incident.started_at)) }
             dt { "Acknowledged" } dd { (derived(&incident.acknowledged_at)) }
             dt { "Resolved" } dd { @if incident.resolved_at.is_none() && incident.phase.is_open() { span.quiet { "not yet" } } @else { (derived(&incident.resolved_at)) } }
-            dt { "Duration" } dd { (duration(incident, now)) }
+            dt { "Duration" } dd { @match view::restored_text(incident) { Some(told) => (told), None => (duration(incident, now)) } }
             @if let Some(into) = &incident.merged_into { dt { "Merged into" } dd { code { (into.id) } } }
             @if let Some(link) = incident.permalink.as_deref().filter(|link| link.starts_with("https://")) {
                 dt { "At the provider" } dd { a href=(link) rel="noreferrer" { "Open " (link) } }
@@ -632,31 +671,23 @@ fn entries(timeline: &[TimelineEvent]) -> Markup {
     }
 }
 
-/// Whether it counts, by the component's word, in the 90 days until now or in those around its end.
+/// Whether it counts, by the component's word, whenever it was.
 async fn counted(console: &Console, org: &OrgId, incident: &Incident) -> Markup {
-    let now = console.host.clock().now();
-    let last = incident.resolved_at.as_ref().map_or(incident.created_at, |time| time.at);
-    let day = |at: Timestamp| calendar::day_of(at, chrono_tz::UTC);
-    let span = day(last.min(now)).zip(day(now)).and_then(|(first, last)| {
-        let until = last.checked_add_days(Days::new(1))?;
-        Some((first.min(last.checked_sub_days(Days::new(90))?), until))
-    });
-    let edges =
-        span.and_then(|(since, until)| calendar::edges(since, until, BucketSize::Month, chrono_tz::UTC).ok());
-    let Some(edges) = edges else { return html! { "Its times are out of range." } };
-    let query = MttrQuery::new(edges);
+    let query = MttrQuery::new(vec![Timestamp::MIN, Timestamp::MAX]);
     match console.host.explain(org, &query, &incident.key).await {
         Ok(report) => {
-            let told = explain::explain(incident, &report, &query).verdict();
-            html! { (told) }
+            let told = explain::explain(incident, &report, &query);
+            html! { p { (told.verdict()) } @for note in told.notes() { p.quiet { (note) } } }
         }
-        Err(error) => html! { "It cannot be said now: " (error.to_string()) "." },
+        Err(error) => html! { p { "It cannot be said now: " (error.to_string()) "." } },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Timestamp = 1_790_000_000_000_000;
 
     fn asked(query: &[(&str, &str)]) -> Asked {
         Asked { query: query.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect() }
@@ -665,13 +696,13 @@ mod tests {
     #[test]
     fn an_address_says_what_is_shown_and_rubbish_is_told_of() {
         let filter = asked(&[("priority", "p1,P2"), ("status", "open"), ("sort", "-duration"), ("text", "")])
-            .filter()
+            .filter(NOW)
             .unwrap();
         assert_eq!(filter.priorities, [Priority::P1, Priority::P2]);
         assert_eq!(filter.phases, [Phase::Triage, Phase::Active, Phase::Paused]);
         assert_eq!((filter.order, filter.ascending, filter.text), (IncidentOrder::Duration, true, None));
         for bad in [[("since", "yesterday")], [("priority", "p9")], [("left-out", "nonsense")]] {
-            assert!(asked(&bad).filter().is_err(), "{bad:?}");
+            assert!(asked(&bad).filter(NOW).is_err(), "{bad:?}");
         }
         assert_eq!(asked(&[("page", "0")]).page(), 1);
         assert_eq!(asked(&[("page", "-3")]).page(), 1);
@@ -679,7 +710,7 @@ mod tests {
 
     #[test]
     fn a_day_that_is_named_as_the_last_counts() {
-        let filter = asked(&[("since", "2026-11-01"), ("until", "2026-11-01")]).filter().unwrap();
+        let filter = asked(&[("since", "2026-11-01"), ("until", "2026-11-01")]).filter(NOW).unwrap();
         assert_eq!(filter.until.unwrap() - filter.since.unwrap(), 86_400_000_000);
     }
 

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{Days, NaiveDate};
 use koalr_host::HostError;
 use koalr_host::calendar::{self, BucketSize};
-use koalr_host::contract::{Bucket, ClockStart, Phase, Slice, Statistics, Tier, Timestamp};
+use koalr_host::contract::{Bucket, ClockEnd, ClockStart, Phase, Slice, Statistics, Tier, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::port::{IncidentFilter, IncidentOrder};
 use maud::{Markup, html};
@@ -14,10 +14,10 @@ use maud::{Markup, html};
 use super::page::{Section, Trouble, address, ago, encoded, heading, live_slowly, select, svg, when};
 use super::{Answer, Console, incidents, named};
 use crate::chart;
-use crate::cli::ClockArg;
+use crate::cli::{ClockArg, ClockEndArg};
 use crate::verbs::mttr::{Question, ask};
 use crate::view;
-use crate::view::report::{Before, Report};
+use crate::view::report::{self, Before, Report};
 
 /// Services that are shown, those with the most incidents.
 const SERVICES: usize = 15;
@@ -74,6 +74,10 @@ fn question(query: &[(String, String)], now: Timestamp) -> Answer<Question> {
             ClockStart::Acknowledged => ClockArg::Acknowledged,
             ClockStart::Created => ClockArg::Created,
         },
+        clock_end: match incidents::clock_end(get(query, "clock-end")) {
+            ClockEnd::FirstResolution => ClockEndArg::FirstResolution,
+            _ => ClockEndArg::Resolved,
+        },
         priorities: match get(query, "priority") {
             "" => vec![],
             text => text.split(',').map(incidents::read_priority).collect::<Answer<_>>()?,
@@ -113,6 +117,7 @@ async fn shown(console: &Console, org: &OrgId, query: &[(String, String)]) -> An
         phases: vec![Phase::Active, Phase::Paused],
         modes: incidents::REAL.to_vec(),
         duplicate: Some(false),
+        not_visible: Some(false),
         priorities: question.priorities.clone(),
         service: question.services.first().cloned(),
         order: IncidentOrder::Created,
@@ -125,6 +130,7 @@ async fn shown(console: &Console, org: &OrgId, query: &[(String, String)]) -> An
         (heading("DORA MTTR", html! {}))
         (choices(query))
         (live_slowly("report", html! {
+            @if let Some(provisional) = report::provisional(&report.report) { p.alert role="status" { (provisional) } }
             (figure(&report))
             section.card { h2 { "Trend" } (svg("Trend", chart::svg(&report))) (numbers(&report)) }
             div.columns {
@@ -163,8 +169,13 @@ async fn shown(console: &Console, org: &OrgId, query: &[(String, String)]) -> An
                             th scope="row" { a href=(incidents::place(org, incident)) {
                                 span.reference { (incident.reference.as_deref().unwrap_or(&incident.key.id)) } " " span.title { (incident.title) }
                             } }
-                            td.wide-only { (when(incident.created_at)) " " span.quiet { (ago(incident.created_at, now)) } }
-                            td.number { (view::duration((now.saturating_sub(incident.created_at) as f64 / 1e6).floor())) }
+                            @match incident.created_at {
+                                Some(at) => {
+                                    td.wide-only { (when(at)) " " span.quiet { (ago(at, now)) } }
+                                    td.number { (view::duration((now.saturating_sub(at) as f64 / 1e6).floor())) }
+                                }
+                                None => { td.wide-only { span.quiet { "unknown" } } td.number { "–" } }
+                            }
                         } } }
                     }
                 }
@@ -194,6 +205,9 @@ fn choices(query: &[(String, String)]) -> Markup {
             (select("bucket", "Bucket", &or("bucket", "week"), [("day", "Day"), ("week", "Week"), ("month", "Month")]))
             (select("clock", "Clock starts at", &or("clock", "created"), [
                 ("created", "Creation"), ("started", "Start of impact"), ("acknowledged", "Acknowledgement"),
+            ]))
+            (select("clock-end", "Clock ends at", &or("clock-end", "resolved"), [
+                ("resolved", "Last resolution"), ("first-resolution", "First resolution"),
             ]))
             (select("priority", "Priority", get(query, "priority"), [
                 ("", "Any"), ("p1", "P1"), ("p2", "P2"), ("p1,p2", "P1 and P2"), ("p3", "P3"), ("p4", "P4"),
@@ -327,7 +341,7 @@ fn left_out(org: &OrgId, of: &Report<'_>, question: &[(String, String)]) -> Mark
                 thead { tr { th scope="col" { "Reason" } th.number scope="col" { "Incidents" } } }
                 tbody { @for excluded in &report.excluded { tr {
                     td {
-                        @match span.and_then(|span| incidents::left_out(org, &excluded.reason, span, question)) {
+                        @match span.and_then(|span| incidents::left_out(org, &excluded.reason, span, question, of.asked.now)) {
                             Some(link) => a href=(link) { (excluded.reason) },
                             None => (excluded.reason),
                         }
@@ -337,6 +351,7 @@ fn left_out(org: &OrgId, of: &Report<'_>, question: &[(String, String)]) -> Mark
                 } } }
             }
         }
+        @for told in report::alternatives(of) { p.quiet { (told) } }
     }
 }
 
@@ -351,8 +366,13 @@ fn meaning(reason: &str) -> &'static str {
         "duplicate" => "counted at another source",
         "priority" => "another priority than asked for, or none",
         "service" => "affects another service",
+        "not-visible" => "open, but not shown by incident.io for days",
         "open" => "not over yet",
         "unknown-phase" => "a status of a kind that is not known",
+        "implausible-time" => "a time that decides lies before 2005",
+        "ends-in-the-future" => "ends in the future",
+        "entered-later" => "written down afterwards, and only that moment tells the start or the end",
+        "no-creation-time" => "nothing tells when it was created",
         "no-resolution-time" => "nothing tells since when it is over",
         "no-start-time" => "nothing tells when the clock starts",
         "negative-duration" => "ended before the clock started",

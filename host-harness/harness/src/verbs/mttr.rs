@@ -14,8 +14,9 @@ use koalr_host::port::JobKind;
 
 use super::connect::priority;
 use crate::chart;
-use crate::cli::{self, BucketArg, ClockArg};
+use crate::cli::{self, BucketArg, ClockArg, ClockEndArg};
 use crate::open;
+use crate::view;
 use crate::view::report::{self, Asked, Before, Report};
 
 const DEFAULT_DAYS: u64 = 90;
@@ -35,6 +36,7 @@ pub(crate) struct Question {
     pub(crate) zone: Tz,
     pub(crate) bucket: BucketSize,
     pub(crate) clock: ClockArg,
+    pub(crate) clock_end: ClockEndArg,
     pub(crate) priorities: Vec<Priority>,
     pub(crate) services: Vec<String>,
     pub(crate) sources: Vec<String>,
@@ -63,7 +65,10 @@ impl Question {
                 ClockArg::Started => ClockStart::Started,
                 ClockArg::Acknowledged => ClockStart::Acknowledged,
             },
-            end: ClockEnd::Resolved,
+            end: match self.clock_end {
+                ClockEndArg::Resolved => ClockEnd::Resolved,
+                ClockEndArg::FirstResolution => ClockEnd::FirstResolution,
+            },
             priorities: self.priorities.clone(),
             services: self.services.clone(),
             sources: self.sources.clone(),
@@ -91,11 +96,8 @@ pub(crate) async fn ask<'a>(host: &Host, org: &'a OrgId, question: &Question) ->
             organisation: org.as_str(),
             zone: question.zone,
             bucket: question.bucket,
-            clock: match question.clock {
-                ClockArg::Created => "created",
-                ClockArg::Started => "started",
-                ClockArg::Acknowledged => "acknowledged",
-            },
+            clock: view::clock_start(query.start),
+            clock_end: view::clock_end(query.end),
             now,
             cut_over: host.cut_over(org).await?,
         },
@@ -114,6 +116,7 @@ pub(crate) async fn answer(host: &Host, options: &cli::Mttr) -> Result<String> {
             BucketArg::Month => BucketSize::Month,
         },
         clock: options.clock,
+        clock_end: options.clock_end,
         priorities: options.priority.iter().copied().map(priority).collect(),
         services: options.service.clone(),
         sources: options.source.clone(),

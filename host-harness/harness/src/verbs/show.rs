@@ -88,18 +88,25 @@ pub(crate) async fn incident(options: cli::Incident) -> Result<()> {
     let severity = record.severity.as_ref().map_or("none", |severity| severity.name.as_str());
     let priority = record.priority.map_or("none", view::priority);
     line("priority", format!("{priority} (severity {}, by {})", printable(severity), record.priority_rule));
-    line("created", format!("{} UTC", view::short_instant(record.created_at)));
+    let utc = |at| format!("{} UTC", view::short_instant(at));
+    line(
+        "created",
+        record.created_at.map_or_else(|| "the provider tells no time that can be read".into(), utc),
+    );
     for (name, time) in [
         ("started", &record.started_at),
         ("acknowledged", &record.acknowledged_at),
         ("resolved", &record.resolved_at),
     ] {
         if let Some(time) = time {
-            line(name, format!("{} UTC (by {})", view::short_instant(time.at), time.rule));
+            line(name, format!("{} (by {})", utc(time.at), time.rule));
         }
     }
-    if let Some(seconds) = view::restored_seconds(record) {
-        line("restored in", view::duration(seconds));
+    if let Some(restored) = view::restored_text(record) {
+        line("restored in", restored);
+    }
+    for told in view::course(record) {
+        line("", told);
     }
     if let Some(into) = &record.merged_into {
         line("merged into", printable(&into.id));

@@ -166,7 +166,8 @@ fn line(pair: &Pair) -> String {
     let there = pair.imported_reference.as_ref().unwrap_or(&pair.imported.id);
     let here = pair.known_reference.as_ref().unwrap_or(&pair.known.id);
     let title = printable(&pair.title);
-    format!("same,{},{}    {} {title}", printable(there), printable(here), short_instant(pair.created_at))
+    let created = pair.created_at.map_or_else(String::new, short_instant);
+    format!("same,{},{}    {created} {title}", printable(there), printable(here))
 }
 
 fn figure(of: Figure) -> String {

@@ -9,7 +9,7 @@ use koalr_host::calendar::{self, BucketSize};
 use koalr_host::contract::{Durations, MttrReport, Slice, Statistics, Timestamp};
 use serde::Serialize;
 
-use super::{duration, instant, printable, short_instant, table, tier};
+use super::{clock_start, duration, instant, printable, short_instant, table, tier};
 
 #[derive(Debug, Serialize)]
 struct FiguresView {
@@ -90,6 +90,7 @@ pub(crate) struct ReportView<'a> {
     time_zone: String,
     bucket: BucketSize,
     clock: &'static str,
+    clock_end: &'static str,
     overall: SliceView<'a>,
     /// Of the measured ones whose acknowledgement is known: from the start of the clock until then. Null if the clock
     /// starts there.
@@ -106,6 +107,18 @@ pub(crate) struct ReportView<'a> {
     population: u64,
     open: u64,
     oldest_open: Option<String>,
+    /// Timelines that are still to be read; until then the figures are provisional.
+    provisional: u64,
+    /// Incidents that the other end of the clock would change.
+    reopened: u64,
+    /// Clocks that would measure more incidents.
+    other_clocks: Vec<OtherClockView>,
+}
+
+#[derive(Debug, Serialize)]
+struct OtherClockView {
+    clock: &'static str,
+    more: u64,
 }
 
 /// What a report was asked with, for its reader.
@@ -115,6 +128,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) zone: Tz,
     pub(crate) bucket: BucketSize,
     pub(crate) clock: &'static str,
+    pub(crate) clock_end: &'static str,
     pub(crate) now: Timestamp,
     /// From when on incident.io is the record, where history of another tool was imported.
     pub(crate) cut_over: Option<Timestamp>,
@@ -200,6 +214,7 @@ pub(crate) fn document<'a>(of: &'a Report<'a>) -> ReportView<'a> {
         time_zone: asked.zone.to_string(),
         bucket: asked.bucket,
         clock: asked.clock,
+        clock_end: asked.clock_end,
         overall: slice(&report.overall),
         acknowledge: acknowledge.as_ref().map(figures),
         before: before(previous, &report.overall.statistics),
@@ -212,7 +227,42 @@ pub(crate) fn document<'a>(of: &'a Report<'a>) -> ReportView<'a> {
         population: report.population,
         open: report.open,
         oldest_open: report.oldest_open.map(instant),
+        provisional: report.provisional,
+        reopened: report.reopened,
+        other_clocks: report
+            .other_clocks
+            .iter()
+            .map(|other| OtherClockView { clock: clock_start(other.start), more: other.more })
+            .collect(),
     }
+}
+
+/// So many of them, in words.
+fn counted(count: u64, one: &str, more: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {more}") }
+}
+
+/// Says that the figures can still change, if they can.
+pub(crate) fn provisional(report: &MttrReport) -> Option<String> {
+    let waiting = counted(report.provisional, "timeline is", "timelines are");
+    (report.provisional > 0)
+        .then(|| format!("Provisional: {waiting} still to be read, so figures may change."))
+}
+
+/// What another clock would make of the incidents, in sentences.
+pub(crate) fn alternatives(of: &Report<'_>) -> Vec<String> {
+    let Report { report, asked, .. } = of;
+    let mut told = Vec::new();
+    if report.reopened > 0 {
+        let reopened = counted(report.reopened, "incident was", "incidents were");
+        let other = if asked.clock_end == "resolved" { "first-resolution" } else { "resolved" };
+        told.push(format!("{reopened} reopened: ending the clock at `{other}` changes the time of each."));
+    }
+    for other in &report.other_clocks {
+        let more = counted(other.more, "more incident", "more incidents");
+        told.push(format!("Starting the clock at `{}` would measure {more}.", clock_start(other.start)));
+    }
+    told
 }
 
 /// In the order of [`FIGURES`].
@@ -347,6 +397,16 @@ pub(crate) fn csv(of: &Report<'_>) -> anyhow::Result<String> {
             false,
         )?;
     }
+    let told = |count| Statistics { count, durations: None };
+    if report.provisional > 0 {
+        row("provisional", "timelines still to be read", nothing(), &told(report.provisional), false)?;
+    }
+    if report.reopened > 0 {
+        row("reopened", "changed by the other end of the clock", nothing(), &told(report.reopened), false)?;
+    }
+    for other in &report.other_clocks {
+        row("other-clock", clock_start(other.start), nothing(), &told(other.more), false)?;
+    }
     Ok(String::from_utf8(csv.into_inner().map_err(|error| error.into_error())?)?)
 }
 
@@ -383,9 +443,12 @@ pub(crate) fn text(of: &Report<'_>) -> String {
     };
     let (from, to) = (day(from), day(to.map(|at| at.saturating_sub(1))));
     text.push_str(&format!(
-        "Time to restore of {}, {from} to {to} ({}), clock from {} to resolved\n\n",
-        asked.organisation, asked.zone, asked.clock
+        "Time to restore of {}, {from} to {to} ({}), clock from {} to {}\n\n",
+        asked.organisation, asked.zone, asked.clock, asked.clock_end
     ));
+    if let Some(provisional) = provisional(report) {
+        text.push_str(&format!("  {provisional} `koalr-harness poll` reads them.\n"));
+    }
     match &overall.statistics.durations {
         Some(d) => text.push_str(&format!(
             "  median {}  ({}, n = {})      mean (MTTR) {}  ({})\n",
@@ -461,6 +524,9 @@ pub(crate) fn text(of: &Report<'_>) -> String {
         "\nOf {} incidents {} were measured; left out: {reasons}.\n",
         report.population, overall.statistics.count
     ));
+    for told in alternatives(of) {
+        text.push_str(&format!("{told}\n"));
+    }
     if let Some(oldest) = report.oldest_open {
         text.push_str(&format!(
             "{} not over and without a duration yet, which flatters the figure; the oldest has been open for {}, since {} \

@@ -42,11 +42,7 @@ const BEAT: Duration = Duration::from_secs(10);
 /// Attempts at a step that fails for a reason that passes.
 const ATTEMPTS: u32 = 6;
 
-fn rfc3339<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    maybe_rfc3339(&Some(*at), serializer)
-}
-
-fn maybe_rfc3339<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+fn rfc3339<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
     let time = at.and_then(chrono::DateTime::<chrono::Utc>::from_timestamp_micros);
     let text = time.map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true));
     serde::Serialize::serialize(&text, serializer)

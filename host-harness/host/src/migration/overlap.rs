@@ -24,7 +24,7 @@ pub struct Pair {
     pub title: String,
     /// When it was created there. Microseconds; as JSON, RFC 3339.
     #[serde(serialize_with = "super::rfc3339")]
-    pub created_at: Timestamp,
+    pub created_at: Option<Timestamp>,
     /// The one that stays.
     pub known: IncidentKey,
     /// What people call that one.
@@ -113,8 +113,9 @@ fn probable(imported: &[&Incident], known: &[&Incident]) -> Vec<Pair> {
 
 fn may_be_one(one: &Incident, other: &Incident) -> bool {
     let start =
-        |incident: &Incident| incident.started_at.as_ref().map_or(incident.created_at, |time| time.at);
-    let close = start(one).abs_diff(start(other)) <= APART.unsigned_abs();
+        |incident: &Incident| incident.started_at.as_ref().map(|time| time.at).or(incident.created_at);
+    let apart = start(one).zip(start(other)).map(|(one, other)| one.abs_diff(other));
+    let close = apart.is_some_and(|apart| apart <= APART.unsigned_abs());
     let services = |incident: &Incident| -> HashSet<String> {
         let names = incident.services.iter();
         names.flat_map(|s| [s.service_id.clone(), Some(crate::port::normalised(&s.name))]).flatten().collect()
@@ -228,10 +229,14 @@ mod tests {
             mode: Mode::Standard,
             private: false,
             withheld: false,
-            created_at,
+            not_visible: false,
+            created_at: Some(created_at),
             started_at: None,
             acknowledged_at: None,
             resolved_at: None,
+            first_resolved_at: None,
+            reopenings: Vec::new(),
+            pauses: Vec::new(),
             merged_into: None,
             responders: Vec::new(),
             services: Vec::new(),

@@ -58,7 +58,7 @@ pub struct Row {
     /// Its title.
     pub title: String,
     /// Microseconds; as JSON, RFC 3339.
-    #[serde(serialize_with = "super::maybe_rfc3339")]
+    #[serde(serialize_with = "super::rfc3339")]
     pub created_at: Option<Timestamp>,
     /// What becomes of it.
     pub state: State,
@@ -160,7 +160,7 @@ pub(super) fn plan(
             id: id.to_owned(),
             reference: incident.reference.clone(),
             title: incident.title.clone(),
-            created_at: Some(incident.created_at),
+            created_at: incident.created_at,
             state: if reasons.is_empty() { State::Ready } else { State::Warning },
             effect,
             reasons,

@@ -20,7 +20,9 @@ pub use inbox::{
 pub use jobs::{BackfillWindow, Job, JobKind, JobLease, Jobs, Progress, Release};
 pub use migrations::{Alias, AliasKind, Census, Migration, Migrations, Removed, UnderWay};
 pub use organisations::{Organisation, OrganisationState, Organisations, OriginMapping, Sealed};
-pub use records::{IncidentFilter, IncidentOrder, IncidentPage, Records, Unmeasured};
+pub use records::{
+    IncidentFilter, IncidentOrder, IncidentPage, Population, Records, Unmeasurable, Unmeasured,
+};
 pub use report::{Ended, Reports, SyncReport, Unmatched};
 
 use crate::contract::Timestamp;

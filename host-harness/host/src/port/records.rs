@@ -2,8 +2,8 @@
 
 use super::{Lease, StoreError};
 use crate::contract::{
-    Applied, Change, ClockStart, Incident, IncidentKey, KeyPage, Mode, Phase, Priority, RevisitPage,
-    SamplePage, StoredIncident, TimelineEvent, Timestamp,
+    Applied, Change, ClockEnd, ClockStart, Incident, IncidentKey, KeyPage, Mode, Phase, Priority,
+    RevisitPage, SamplePage, StoredIncident, TimelineEvent, Timestamp,
 };
 use crate::id::OrgId;
 
@@ -32,11 +32,12 @@ pub struct IncidentFilter {
     pub not_priorities: Vec<Priority>,
     /// No affected service of this name, compared like `service`.
     pub not_service: Option<String>,
+    /// Whether an open one is taken for deleted, because the provider has not shown it for long.
+    pub not_visible: Option<bool>,
     /// Without a time to restore for this reason.
     pub unmeasured: Option<Unmeasured>,
-    /// In the population that time to restore looks at from the first of these until before the second; see
-    /// `scan-samples` in the contract.
-    pub population: Option<(Timestamp, Timestamp)>,
+    /// In the population that time to restore looks at.
+    pub population: Option<Population>,
     /// What the list is ordered by.
     pub order: IncidentOrder,
     /// From the smallest, oldest, shortest on.
@@ -47,15 +48,47 @@ pub struct IncidentFilter {
     pub offset: u32,
 }
 
-/// Why an incident that is over has no time to restore; by the same rules as the component's.
+/// Which incidents time to restore looks at; see `scan-samples` in the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unmeasured {
+pub struct Population {
+    /// From here on...
+    pub since: Timestamp,
+    /// ...until before this.
+    pub until: Timestamp,
+    /// What is later is not believed.
+    pub now: Timestamp,
+}
+
+/// Why an incident that is over has no time to restore, by the same rules as the component's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unmeasured {
+    /// The first reason that applies.
+    pub reason: Unmeasurable,
+    /// Where the clock starts.
+    pub start: ClockStart,
+    /// Where it ends.
+    pub end: ClockEnd,
+    /// What is later is not believed.
+    pub now: Timestamp,
+}
+
+/// A reason against a time to restore, in the order in which they are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unmeasurable {
+    /// A time that decides is a mistake: it lies before 2005.
+    ImplausibleTime,
+    /// It ends later than now.
+    EndsInTheFuture,
+    /// It was written down afterwards, and nothing but that moment tells its start or its end.
+    EnteredLater,
+    /// The clock starts at its creation, which is not known.
+    NoCreationTime,
     /// Nothing tells since when it is over.
-    NoResolution,
-    /// Nothing tells when this clock starts.
-    NoStart(ClockStart),
-    /// It ended before this clock started.
-    Negative(ClockStart),
+    NoResolutionTime,
+    /// Nothing tells when the clock starts.
+    NoStartTime,
+    /// It ended before the clock started.
+    NegativeDuration,
 }
 
 /// What a list of incidents is ordered by; equals are ordered by creation.
@@ -114,18 +147,16 @@ pub trait Records: Send + Sync {
     async fn scan_samples(
         &self,
         org: &OrgId,
-        since: Timestamp,
-        until: Timestamp,
+        population: Population,
         after: Option<&str>,
     ) -> Result<SamplePage, StoreError>;
     /// What [`Records::scan_samples`] answers of one incident alone: one sample, or none if it is not in the
-    /// population of that time.
+    /// population.
     async fn sample(
         &self,
         org: &OrgId,
         key: &IncidentKey,
-        since: Timestamp,
-        until: Timestamp,
+        population: Population,
     ) -> Result<SamplePage, StoreError>;
 
     /// A part of the incident list. Withheld incidents are not on it.

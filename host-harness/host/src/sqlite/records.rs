@@ -11,10 +11,9 @@ use super::coding::{from_json, unsigned};
 use super::fault::{Fault, Outcome, Result};
 use crate::contract::{
     Applied, Change, Incident, IncidentKey, KeyPage, RevisitPage, SamplePage, StoredIncident, TimelineEvent,
-    Timestamp,
 };
 use crate::id::OrgId;
-use crate::port::{IncidentFilter, IncidentPage, Lease, Records};
+use crate::port::{IncidentFilter, IncidentPage, Lease, Population, Records};
 
 /// Keys that are looked up where the caller is; more are read on another thread.
 pub(super) const FEW: usize = 32;
@@ -101,26 +100,19 @@ impl Records for SqliteStore {
     async fn scan_samples(
         &self,
         org: &OrgId,
-        since: Timestamp,
-        until: Timestamp,
+        population: Population,
         after: Option<&str>,
     ) -> Result<SamplePage> {
         let (org, after) = (org.clone(), after.map(str::to_owned));
         self.read(move |connection| {
-            scan::page(connection, &org, since..until, after.as_deref(), scan::SAMPLES_PER_PAGE)
+            scan::page(connection, &org, population, after.as_deref(), scan::SAMPLES_PER_PAGE)
         })
         .await
     }
 
-    async fn sample(
-        &self,
-        org: &OrgId,
-        key: &IncidentKey,
-        since: Timestamp,
-        until: Timestamp,
-    ) -> Result<SamplePage> {
+    async fn sample(&self, org: &OrgId, key: &IncidentKey, population: Population) -> Result<SamplePage> {
         let (org, key) = (org.clone(), key.clone());
-        self.read(move |connection| scan::one(connection, &org, &key, since..until)).await
+        self.read(move |connection| scan::one(connection, &org, &key, population)).await
     }
 
     async fn incidents(&self, org: &OrgId, filter: &IncidentFilter) -> Result<IncidentPage> {

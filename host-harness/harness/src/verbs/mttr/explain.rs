@@ -1,9 +1,9 @@
 //! Why one incident counts for time to restore, or does not. The component judges; this only says it in words.
 
-use koalr_host::contract::{DerivedTime, Incident, MttrQuery, MttrReport, Timestamp};
+use koalr_host::contract::{ClockEnd, DerivedTime, Incident, MttrQuery, MttrReport};
 use serde::Serialize;
 
-use crate::view::{self, printable};
+use crate::view::{self, IntervalView, printable};
 
 /// One incident in one report.
 #[derive(Debug, Serialize)]
@@ -24,12 +24,34 @@ pub(crate) struct Explained {
     /// Why it is not measured.
     reason: Option<String>,
     seconds: Option<f64>,
+    /// How many of the seconds nobody worked on it.
+    paused_seconds: Option<f64>,
+    /// Whether its timeline is still to be read: its times may change.
+    provisional: bool,
     /// Where the clock started, if it was measured.
     clock_started: Option<Time>,
-    created: Time,
+    /// Where the clock ended, if it was measured.
+    clock_ended: Option<Time>,
+    created: Option<Time>,
     started: Option<Time>,
     acknowledged: Option<Time>,
     resolved: Option<Time>,
+    first_resolved: Option<Time>,
+    reopenings: Vec<Reopened>,
+    pauses: Vec<IntervalView>,
+    /// The same in sentences.
+    #[serde(skip)]
+    course: Vec<String>,
+    /// What the clock ended at.
+    #[serde(skip)]
+    end: &'static str,
+}
+
+/// It was over, and then open again.
+#[derive(Debug, Serialize)]
+struct Reopened {
+    at: String,
+    passed_over: Option<Time>,
 }
 
 /// An instant and the rule that gave it.
@@ -47,15 +69,16 @@ fn time(of: &DerivedTime) -> Time {
 pub(crate) fn explain(record: &Incident, report: &MttrReport, query: &MttrQuery) -> Explained {
     let seconds = report.overall.statistics.durations.as_ref().map(|durations| durations.mean);
     let reason = report.excluded.first().map(|excluded| excluded.reason.clone());
-    let created = DerivedTime { at: record.created_at, rule: "created-at".into() };
-    // The end is known, and so is how long it took.
-    let start = record
-        .resolved_at
-        .as_ref()
-        .zip(seconds)
-        .map(|(end, seconds)| end.at - (seconds * 1e6).round() as Timestamp);
-    let known = [Some(&created), record.started_at.as_ref(), record.acknowledged_at.as_ref()];
-    let clock_started = start.and_then(|start| known.into_iter().flatten().find(|known| known.at == start));
+    let clock_started = view::started_by(record, query.start).filter(|_| seconds.is_some());
+    let (clock_ended, end) = match query.end {
+        ClockEnd::FirstResolution => {
+            (record.first_resolved_at.as_ref().or(record.resolved_at.as_ref()), "its first resolution")
+        }
+        ClockEnd::Resolved => (record.resolved_at.as_ref(), "its resolution"),
+        ClockEnd::Acknowledged => (record.acknowledged_at.as_ref(), "its acknowledgement"),
+    };
+    let clock_ended = clock_ended.filter(|_| seconds.is_some());
+    let span = clock_started.as_ref().zip(clock_ended);
     Explained {
         id: record.key.id.clone(),
         reference: record.reference.clone(),
@@ -71,11 +94,26 @@ pub(crate) fn explain(record: &Incident, report: &MttrReport, query: &MttrQuery)
         measured: seconds.is_some(),
         reason,
         seconds,
-        clock_started: clock_started.map(time),
-        created: time(&created),
+        paused_seconds: span.map(|(start, end)| view::paused_between(record, start.at, end.at)),
+        provisional: report.provisional > 0,
+        clock_started: clock_started.as_ref().map(time),
+        clock_ended: clock_ended.map(time),
+        created: view::created(record).as_ref().map(time),
         started: record.started_at.as_ref().map(time),
         acknowledged: record.acknowledged_at.as_ref().map(time),
         resolved: record.resolved_at.as_ref().map(time),
+        first_resolved: record.first_resolved_at.as_ref().map(time),
+        reopenings: record
+            .reopenings
+            .iter()
+            .map(|reopening| Reopened {
+                at: view::instant(reopening.at),
+                passed_over: reopening.passed_over.as_ref().map(time),
+            })
+            .collect(),
+        pauses: record.pauses.iter().map(view::interval).collect(),
+        course: view::course(record),
+        end,
     }
 }
 
@@ -93,8 +131,20 @@ fn because(of: &Explained, reason: &str) -> String {
             None => "it has no priority, and only some priorities were asked for".into(),
         },
         "service" => "it affects none of the services asked for".into(),
+        "not-visible" => {
+            "it is open, and incident.io has not shown it for days: it may have been deleted".into()
+        }
         "open" => format!("it is not over: it is {}", of.phase),
         "unknown-phase" => "the provider gives it a status of a kind that is not known".into(),
+        "implausible-time" => "a time that decides lies before 2005, which must be a mistake".into(),
+        "ends-in-the-future" => "it ends in the future, which must be a mistake".into(),
+        "entered-later" => {
+            "it was written down afterwards, and nothing but the moment of that tells when it began or ended"
+                .into()
+        }
+        "no-creation-time" => {
+            "the clock starts at its creation, and the provider tells none that can be read".into()
+        }
         "no-resolution-time" => "it is over, and nothing tells since when".into(),
         "no-start-time" => "it has no time at which the clock that was asked for starts".into(),
         "negative-duration" => "it ended before the clock started".into(),
@@ -108,17 +158,15 @@ impl Explained {
         let day = |at: &Option<String>| at.as_deref().map_or_else(String::new, view::to_the_minute);
         match (&self.reason, self.seconds) {
             (_, Some(seconds)) => {
-                let restored = format!("counts: restored in {}", view::duration(seconds));
-                match &self.clock_started {
-                    Some(start) => {
-                        format!(
-                            "{restored}, from {} UTC ({}) to its resolution",
-                            view::to_the_minute(&start.at),
-                            start.rule
-                        )
-                    }
-                    None => restored,
+                let mut told = format!("counts: restored in {}", view::duration(seconds));
+                if let Some(paused) = self.paused_seconds.filter(|paused| *paused > 0.0) {
+                    told.push_str(&format!(", of which {} paused", view::duration(paused)));
                 }
+                if let Some(start) = &self.clock_started {
+                    let at = view::to_the_minute(&start.at);
+                    told.push_str(&format!(", from {at} UTC ({}) to {}", start.rule, self.end));
+                }
+                told
             }
             (Some(reason), None) => format!("does not count ({reason}): {}", because(self, reason)),
             (None, None) => format!(
@@ -129,24 +177,36 @@ impl Explained {
         }
     }
 
+    /// What else is to be known of its times, in sentences.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let mut notes = self.course.clone();
+        if self.provisional {
+            notes.push("Provisional: its timeline is still to be read, so its times may change.".into());
+        }
+        notes
+    }
+
     pub(super) fn text(&self) -> String {
         let name = printable(self.reference.as_deref().unwrap_or(&self.id));
         let mut lines = vec![format!("{name}  {}", printable(&self.title))];
         lines.push(self.verdict());
+        lines.extend(self.notes());
         lines.push(String::new());
         let times = [
-            ("created", Some(&self.created)),
+            ("created", self.created.as_ref()),
             ("started", self.started.as_ref()),
             ("acknowledged", self.acknowledged.as_ref()),
             ("resolved", self.resolved.as_ref()),
+            ("first resolved", self.first_resolved.as_ref()),
             ("clock starts", self.clock_started.as_ref()),
+            ("clock ends", self.clock_ended.as_ref()),
         ];
         for (what, time) in times {
             let said = time.map_or_else(
                 || "-".to_string(),
                 |time| format!("{} UTC, by the rule {}", view::to_the_minute(&time.at), time.rule),
             );
-            lines.push(format!("  {what:<13} {said}"));
+            lines.push(format!("  {what:<14} {said}"));
         }
         let services: Vec<String> = self.services.iter().map(|service| printable(service)).collect();
         let services = if services.is_empty() { "-".into() } else { services.join(", ") };
@@ -156,7 +216,7 @@ impl Explained {
             ("priority", self.priority.unwrap_or("-").to_string()),
             ("services", services),
         ] {
-            lines.push(format!("  {what:<13} {said}"));
+            lines.push(format!("  {what:<14} {said}"));
         }
         lines.push(String::new());
         lines.join("\n")

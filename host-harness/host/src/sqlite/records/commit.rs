@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::number;
-use super::scan::{decode_labels, encode_labels, place};
+use super::scan::{Place, decode_labels, encode_labels, place};
 use crate::contract::{
-    AffectedService, Applied, Change, IncidentKey, IncidentWrite, Timeline, TimelineEvent, Timestamp,
+    AffectedService, Applied, Change, IncidentKey, IncidentWrite, Timeline, TimelineEvent,
 };
 use crate::id::OrgId;
 use crate::port::Lease;
@@ -130,8 +130,8 @@ impl<'a> Commit<'a> {
     fn stored(&self, write: &IncidentWrite, row: &Row) -> Outcome<Option<Stored>> {
         let select = "SELECT n, revision, updated_at, labels, record = ?4 AND facts = ?5 AND revisit = ?6,
                 (created_at, started_at, acknowledged_at, resolved_at, priority, phase, mode, private, reference,
-                    branch, scan_at, revisit, withheld, search)
-                    IS (?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?6, ?18, ?19)
+                    branch, scan_at, revisit, withheld, search, undated, first_resolved_at, not_visible)
+                    IS (?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?6, ?18, ?19, ?20, ?21, ?22)
             FROM incident WHERE org = ?1 AND id = ?2 AND source = ?3";
         let incident = &write.incident;
         let values = params![
@@ -141,7 +141,7 @@ impl<'a> Commit<'a> {
             row.record,
             write.facts,
             write.revisit,
-            incident.created_at,
+            row.place.created_at,
             incident.started_at.as_ref().map(|time| time.at),
             incident.acknowledged_at.as_ref().map(|time| time.at),
             incident.resolved_at.as_ref().map(|time| time.at),
@@ -150,10 +150,13 @@ impl<'a> Commit<'a> {
             encode_mode(incident.mode),
             incident.private,
             row.reference,
-            row.branch,
-            row.scan_at,
+            row.place.branch,
+            row.place.scan_at,
             incident.withheld,
             row.search,
+            incident.created_at.is_none(),
+            incident.first_resolved_at.as_ref().map(|time| time.at),
+            incident.not_visible,
         ];
         let stored = self.connection.prepare_cached(select)?.query_row(values, |row| {
             Ok(Stored {
@@ -186,19 +189,20 @@ impl<'a> Commit<'a> {
         let incident = &write.incident;
         let insert = "INSERT INTO incident (revision, updated_at, created_at, started_at, acknowledged_at,
                 resolved_at, priority, phase, mode, private, reference, search, labels, branch, scan_at, revisit,
-                record, facts, org, id, source, withheld)
+                record, facts, org, id, source, withheld, undated, first_resolved_at, not_visible)
             VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-                ?21)";
+                ?21, ?22, ?23, ?24)";
         let update =
             "UPDATE incident SET revision = revision + 1, updated_at = ?1, created_at = ?2, started_at = ?3,
                 acknowledged_at = ?4, resolved_at = ?5, priority = ?6, phase = ?7, mode = ?8, private = ?9,
                 reference = ?10, search = ?11, labels = ?12, branch = ?13, scan_at = ?14, revisit = ?15,
-                record = ?16, facts = ?17, withheld = ?21
+                record = ?16, facts = ?17, withheld = ?21, undated = ?22, first_resolved_at = ?23,
+                not_visible = ?24
             WHERE org = ?18 AND id = ?19 AND source = ?20";
         let statement = if stored.is_some() { update } else { insert };
         self.connection.prepare_cached(statement)?.execute(params![
             incident.updated_at,
-            incident.created_at,
+            row.place.created_at,
             incident.started_at.as_ref().map(|time| time.at),
             incident.acknowledged_at.as_ref().map(|time| time.at),
             incident.resolved_at.as_ref().map(|time| time.at),
@@ -209,8 +213,8 @@ impl<'a> Commit<'a> {
             row.reference,
             row.search,
             labels,
-            row.branch,
-            row.scan_at,
+            row.place.branch,
+            row.place.scan_at,
             write.revisit,
             row.record,
             write.facts,
@@ -218,6 +222,9 @@ impl<'a> Commit<'a> {
             incident.key.id,
             incident.key.source,
             incident.withheld,
+            incident.created_at.is_none(),
+            incident.first_resolved_at.as_ref().map(|time| time.at),
+            incident.not_visible,
         ])?;
         if let Some(stored) = stored {
             self.applied.updated += 1;
@@ -349,17 +356,15 @@ pub(super) struct Row {
     reference: Option<String>,
     /// What a search by text looks at.
     search: String,
-    branch: i64,
-    scan_at: Timestamp,
+    place: Place,
 }
 
 impl Row {
     fn of(write: &IncidentWrite) -> Outcome<Row> {
         let incident = &write.incident;
-        let (branch, scan_at) = place(incident);
         let reference = incident.reference.as_ref().map(|reference| reference.to_lowercase());
         let title = incident.title.to_lowercase();
         let search = format!("{}\n{title}", reference.as_deref().unwrap_or_default());
-        Ok(Row { record: to_json(incident)?, reference, search, branch, scan_at })
+        Ok(Row { record: to_json(incident)?, reference, search, place: place(incident) })
     }
 }

@@ -3,11 +3,12 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use crate::contract::{ClockStart, Incident};
+use crate::contract::{ClockEnd, ClockStart, Incident};
 use crate::id::OrgId;
-use crate::port::{IncidentFilter, IncidentOrder, IncidentPage, Unmeasured};
+use crate::port::{IncidentFilter, IncidentOrder, IncidentPage, Population, Unmeasurable, Unmeasured};
 use crate::sqlite::coding::{encode_mode, encode_phase, encode_priority, from_json, unsigned};
 use crate::sqlite::fault::Outcome;
+use crate::sqlite::records::scan::{self, PLAUSIBLE};
 
 pub(super) fn incidents(
     connection: &Connection,
@@ -47,13 +48,48 @@ fn order(filter: &IncidentFilter) -> String {
     format!("{first} {way} NULLS LAST, created_at DESC, n DESC")
 }
 
-/// When this clock starts, like time to restore: what was declared after the fact began at its start.
+/// When this clock starts, like time to restore: what was written down afterwards began at its start.
 fn start(clock: ClockStart) -> &'static str {
     match clock {
-        ClockStart::Created => "iif(mode = 1, coalesce(started_at, created_at), created_at)",
-        ClockStart::Started => "coalesce(started_at, created_at)",
+        ClockStart::Created => "iif(mode = 1, started_at, iif(undated, NULL, created_at))",
+        ClockStart::Started => "coalesce(started_at, iif(mode = 1 OR undated, NULL, created_at))",
         ClockStart::Acknowledged => "acknowledged_at",
     }
+}
+
+/// The number of the first [`Unmeasurable`] that applies, in the order and by the rules of the component; none for what
+/// is measured.
+fn unmeasurable(of: &Unmeasured, now: &str) -> String {
+    let start = start(of.start);
+    let end = match of.end {
+        ClockEnd::Resolved => "resolved_at",
+        ClockEnd::FirstResolution => "coalesce(first_resolved_at, resolved_at)",
+        ClockEnd::Acknowledged => "acknowledged_at",
+    };
+    let needs_creation = format!("({start} IS NULL AND {})", i64::from(of.start != ClockStart::Acknowledged));
+    let cases = [
+        (
+            Unmeasurable::ImplausibleTime,
+            format!(
+                "min(ifnull({start}, {now}), ifnull(resolved_at, {now}), ifnull({end}, {now})) < {PLAUSIBLE}"
+            ),
+        ),
+        (
+            Unmeasurable::EndsInTheFuture,
+            format!("max(ifnull(resolved_at, {now}), ifnull({end}, {now})) > {now}"),
+        ),
+        (Unmeasurable::EnteredLater, format!("mode = 1 AND ({needs_creation} OR resolved_at IS NULL)")),
+        (Unmeasurable::NoCreationTime, needs_creation),
+        (Unmeasurable::NoResolutionTime, "resolved_at IS NULL".to_owned()),
+        (Unmeasurable::NoStartTime, format!("{start} IS NULL")),
+        (Unmeasurable::NegativeDuration, format!("{end} < {start}")),
+    ];
+    let cases = cases.map(|(reason, applies)| format!("WHEN {applies} THEN {} ", number(reason)));
+    format!("CASE {}END", cases.concat())
+}
+
+fn number(reason: Unmeasurable) -> i64 {
+    reason as i64
 }
 
 /// What a row must satisfy. Everything that comes from outside is a bound value, never text of the statement.
@@ -80,9 +116,11 @@ fn condition(org: &OrgId, filter: &IncidentFilter) -> (String, Vec<Value>) {
     if let Some(until) = filter.until {
         terms.push(format!("created_at < {}", bind(until.into())));
     }
-    if let Some((since, until)) = filter.population {
-        let (since, until) = (bind(since.into()), bind(until.into()));
-        terms.push(super::scan::population(&since, &until));
+    if let Some(Population { since, until, now }) = filter.population {
+        terms.push(scan::population(&bind(since.into()), &bind(until.into()), &bind(now.into())));
+    }
+    if let Some(not_visible) = filter.not_visible {
+        terms.push(format!("not_visible = {}", i64::from(not_visible)));
     }
     if let Some(duplicate) = filter.duplicate {
         terms.push(format!("duplicate = {}", i64::from(duplicate)));
@@ -92,13 +130,9 @@ fn condition(org: &OrgId, filter: &IncidentFilter) -> (String, Vec<Value>) {
             filter.not_priorities.iter().map(|p| bind(encode_priority(*p).into())).collect();
         terms.push(format!("ifnull(priority NOT IN ({}), 1)", places.join(", ")));
     }
-    match filter.unmeasured {
-        None => {}
-        Some(Unmeasured::NoResolution) => terms.push("resolved_at IS NULL".to_owned()),
-        Some(Unmeasured::NoStart(clock)) => {
-            terms.push(format!("resolved_at IS NOT NULL AND {} IS NULL", start(clock)));
-        }
-        Some(Unmeasured::Negative(clock)) => terms.push(format!("resolved_at < {}", start(clock))),
+    if let Some(unmeasured) = &filter.unmeasured {
+        let now = bind(unmeasured.now.into());
+        terms.push(format!("{} = {}", unmeasurable(unmeasured, &now), number(unmeasured.reason)));
     }
     if let Some(text) = &filter.text {
         terms.push(format!("instr(search, {}) > 0", bind(text.to_lowercase().into())));

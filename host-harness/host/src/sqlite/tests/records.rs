@@ -1,6 +1,7 @@
 use super::*;
-use crate::contract::{ClockStart, RevisitPage, Timeline};
-use crate::port::{IncidentFilter, StoreError, Unmeasured};
+use crate::contract::{ClockEnd, ClockStart, Mode, RevisitPage, Timeline};
+use crate::port::{IncidentFilter, IncidentOrder, Population, StoreError, Unmeasurable, Unmeasured};
+use crate::sqlite::records::scan::PLAUSIBLE;
 
 #[tokio::test]
 async fn a_write_is_counted_as_what_it_did() {
@@ -147,7 +148,7 @@ async fn what_waits_for_a_revisit_is_listed_newest_first() {
     let store = fixture().await;
     let acme = org("acme");
     let write = |id: &str, created_at, revisit, base| {
-        let incident = Incident { created_at, ..incident(id) };
+        let incident = Incident { created_at: Some(created_at), ..incident(id) };
         Change::PutIncident(IncidentWrite { incident, facts: Vec::new(), revisit, base })
     };
     let changes = vec![write("old", 1, true, None), write("new", 3, true, None), write("mid", 2, true, None)];
@@ -169,10 +170,12 @@ async fn the_list_shows_what_its_filter_admits() {
     let mut services = vec![host_service("svc_1", "Checkout")];
     services[0].aliases = vec!["shop".into()];
     crate::port::Directory::import_services(&store.store, &acme, services).await.unwrap();
-    let mut first = Incident { created_at: 1, priority: Some(Priority::P1), ..incident("1") };
+    let mut first = Incident { created_at: Some(1), priority: Some(Priority::P1), ..incident("1") };
     first.services = vec![service("Zahlung Öffentlich", None), service("shop-frontend", Some("svc_1"))];
-    let second = Incident { created_at: 2, priority: None, ..over(incident("2"), Phase::Closed, Some(9)) };
-    let mut third = Incident { created_at: 3, title: "Größere 100% Störung".into(), ..incident("3") };
+    let second =
+        Incident { created_at: Some(2), priority: None, ..over(incident("2"), Phase::Closed, Some(9)) };
+    let mut third =
+        Incident { created_at: Some(3), title: "Größere 100% Störung".into(), ..incident("3") };
     third.key.source = "opsgenie".into();
     let all = [first, second, third].map(|incident| put(incident, None));
     store.commit(&acme, all.to_vec(), None).await.unwrap();
@@ -194,13 +197,8 @@ async fn the_list_shows_what_its_filter_admits() {
         (IncidentFilter { since: Some(2), until: Some(3), ..none() }, vec!["2"]),
         (IncidentFilter { not_priorities: vec![Priority::P1], ..none() }, vec!["3", "2"]),
         (IncidentFilter { not_service: Some("checkout".into()), ..none() }, vec!["3", "2"]),
-        (IncidentFilter { unmeasured: Some(Unmeasured::NoResolution), ..none() }, vec!["3", "1"]),
-        (
-            IncidentFilter { unmeasured: Some(Unmeasured::NoStart(ClockStart::Acknowledged)), ..none() },
-            vec!["2"],
-        ),
-        (IncidentFilter { unmeasured: Some(Unmeasured::NoStart(ClockStart::Created)), ..none() }, vec![]),
-        (IncidentFilter { unmeasured: Some(Unmeasured::Negative(ClockStart::Created)), ..none() }, vec![]),
+        (IncidentFilter { not_visible: Some(true), ..none() }, vec![]),
+        (IncidentFilter { not_visible: Some(false), ..none() }, vec!["3", "2", "1"]),
     ] {
         let page = store.incidents(&acme, &filter).await.unwrap();
         let ids: Vec<&str> = page.incidents.iter().map(|incident| incident.key.id.as_str()).collect();
@@ -209,6 +207,68 @@ async fn the_list_shows_what_its_filter_admits() {
     let part = IncidentFilter { limit: Some(1), offset: 1, ..none() };
     let page = store.incidents(&acme, &part).await.unwrap();
     assert_eq!((page.incidents[0].key.id.as_str(), page.incidents.len(), page.total), ("2", 1, 3));
+}
+
+/// By the component's rules; `tests/it/mttr.rs` holds these against the component itself.
+#[tokio::test]
+async fn the_list_shows_what_has_no_time_to_restore_for_each_reason() {
+    const YEAR: Timestamp = 365 * 86_400_000_000;
+    let (t0, now) = (PLAUSIBLE + 15 * YEAR, PLAUSIBLE + 16 * YEAR);
+    let store = fixture().await;
+    let acme = org("acme");
+    let time = |at| Some(DerivedTime { at, rule: "r".into() });
+    let dated = |id: &str, created_at, resolved_at| Incident {
+        created_at,
+        ..over(incident(id), Phase::Closed, resolved_at)
+    };
+    let mut late = dated("late", Some(t0 + 9), Some(t0 + 3));
+    (late.mode, late.started_at) = (Mode::Retrospective, None);
+    let mut undated = dated("undated", None, Some(t0 + 3));
+    undated.started_at = time(t0);
+    let mut reopened = dated("reopened", Some(t0), Some(t0 + 9));
+    (reopened.acknowledged_at, reopened.first_resolved_at) = (time(t0 + 5), time(t0 + 4));
+    let all = [
+        dated("measured", Some(t0), Some(t0 + 1)),
+        dated("year one", Some(t0), Some(-PLAUSIBLE)),
+        dated("next year", Some(t0), Some(now + 1)),
+        late,
+        undated,
+        dated("endless", Some(t0), None),
+        dated("backwards", Some(t0 + 1), Some(t0)),
+        reopened,
+    ];
+    store.commit(&acme, all.map(|incident| put(incident, None)).to_vec(), None).await.unwrap();
+    let listed = async |reason, start, end| {
+        let filter = IncidentFilter {
+            unmeasured: Some(Unmeasured { reason, start, end, now }),
+            order: IncidentOrder::Priority,
+            ..IncidentFilter::default()
+        };
+        let page = store.incidents(&acme, &filter).await.unwrap();
+        let mut ids: Vec<String> = page.incidents.into_iter().map(|incident| incident.key.id).collect();
+        ids.sort();
+        ids.join(", ")
+    };
+    for (reason, by_creation, by_start, by_acknowledgement) in [
+        (Unmeasurable::ImplausibleTime, "year one", "year one", "year one"),
+        (Unmeasurable::EndsInTheFuture, "next year", "next year", "next year"),
+        (Unmeasurable::EnteredLater, "late", "late", ""),
+        (Unmeasurable::NoCreationTime, "undated", "", ""),
+        (Unmeasurable::NoResolutionTime, "endless", "endless", "endless"),
+        (Unmeasurable::NoStartTime, "", "", "backwards, late, measured, undated"),
+        (Unmeasurable::NegativeDuration, "backwards", "backwards", ""),
+    ] {
+        for (start, expected) in [
+            (ClockStart::Created, by_creation),
+            (ClockStart::Started, by_start),
+            (ClockStart::Acknowledged, by_acknowledgement),
+        ] {
+            assert_eq!(listed(reason, start, ClockEnd::Resolved).await, expected, "{reason:?} by {start:?}");
+        }
+    }
+    let negative =
+        listed(Unmeasurable::NegativeDuration, ClockStart::Acknowledged, ClockEnd::FirstResolution);
+    assert_eq!(negative.await, "reopened");
 }
 
 #[tokio::test]
@@ -248,7 +308,9 @@ async fn organisations_see_nothing_of_each_other() {
     assert_eq!(store.incidents_by_key(&beta, &[key("1")]).await.unwrap(), [None]);
     assert_eq!(store.state(&beta, "cursor").await.unwrap(), None);
     assert_eq!(store.to_revisit(&beta, "incidentio", 9).await.unwrap().total, 0);
-    assert!(store.scan_samples(&beta, 0, 9_999, None).await.unwrap().samples.is_empty());
+    let all = Population { since: Timestamp::MIN, until: Timestamp::MAX, now: 0 };
+    assert_eq!(store.scan_samples(&acme, all, None).await.unwrap().samples.len(), 1);
+    assert!(store.scan_samples(&beta, all, None).await.unwrap().samples.is_empty());
     assert_eq!(store.incidents(&beta, &IncidentFilter::default()).await.unwrap().total, 0);
     assert!(store.find_incident(&beta, "INC-1").await.unwrap().is_none());
     assert!(store.find_incident(&beta, "1").await.unwrap().is_none());

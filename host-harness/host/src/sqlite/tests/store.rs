@@ -1,5 +1,5 @@
 use super::*;
-use crate::port::{Accepted, StoreError};
+use crate::port::{Accepted, Population, StoreError};
 use crate::sqlite::fault::Fault;
 
 #[tokio::test]
@@ -21,7 +21,9 @@ async fn a_database_of_the_first_version_keeps_its_records() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("old.db");
     let mut record = serde_json::to_value(incident("1")).unwrap();
-    record.as_object_mut().unwrap().remove("withheld");
+    for later in ["withheld", "not_visible", "first_resolved_at", "reopenings", "pauses"] {
+        record.as_object_mut().unwrap().remove(later);
+    }
     let old = rusqlite::Connection::open(&path).unwrap();
     let versions =
         "CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT;
@@ -35,7 +37,13 @@ async fn a_database_of_the_first_version_keeps_its_records() {
     old.execute(insert, [record.to_string()]).unwrap();
     drop(old);
     let store = SqliteStore::open(&path).unwrap();
-    assert_eq!(store.find_incident(&org("acme"), "1").await.unwrap().unwrap(), incident("1"));
+    let acme = org("acme");
+    assert_eq!(store.find_incident(&acme, "1").await.unwrap().unwrap(), incident("1"));
+    let rederive = crate::port::Jobs::job(&store, &acme, crate::port::JobKind::Rederive).await.unwrap();
+    assert_eq!(rederive.unwrap().run_at, Some(0), "the rules of its times are other ones now");
+    let now = Population { since: 10, until: 20, now: 15 };
+    let page = store.scan_samples(&acme, now, None).await.unwrap();
+    assert_eq!(page.samples.len(), 1, "what has no time that can be believed is in no other population");
 }
 
 #[tokio::test]
