@@ -46,7 +46,7 @@ async fn polls(programs: &Programs, organisations: usize, seconds: f64) -> Vec<F
         let due = now + INTERVAL * number as i64 / organisations as i64;
         all.spawn(async move {
             let org = format!("org-{number}").parse().unwrap();
-            store.put_job(&org, JobKind::Poll, due, None).await.unwrap();
+            store.put_job(&org, JobKind::Poll, due, None, now).await.unwrap();
         });
     }
     all.join_all().await;

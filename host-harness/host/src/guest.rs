@@ -159,7 +159,9 @@ impl From<StoreError> for StorageError {
     fn from(error: StoreError) -> Self {
         let text = error.to_string();
         match error {
-            StoreError::Unavailable(_) | StoreError::Corrupt(_) => StorageError::Unavailable(text),
+            StoreError::Unavailable(_) | StoreError::Corrupt(_) | StoreError::Gone(_) => {
+                StorageError::Unavailable(text)
+            }
             StoreError::Full(_) => StorageError::QuotaExceeded(text),
             StoreError::Invalid(_) => StorageError::Invalid(text),
             StoreError::Conflict => StorageError::Conflict,

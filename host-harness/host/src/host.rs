@@ -421,6 +421,18 @@ impl Host {
         self.usage.read()
     }
 
+    /// Whether a webhook could be stored now: the database is the one that was opened, and takes a write that is synced
+    /// to the disk. For a readiness probe; ask at most once a second.
+    pub async fn check_store(&self) -> Result<(), StoreError> {
+        self.store.try_write().await
+    }
+
+    /// Waits until the database was moved, deleted, replaced or overwritten while in use, and answers
+    /// [`StoreError::Gone`]. Nothing is acknowledged any more then; end the process, and show what the error says.
+    pub async fn store_gone(&self) -> StoreError {
+        self.store.gone().await
+    }
+
     /// Wakes the worker when a delivery arrives in this process.
     pub(crate) fn arrivals(&self) -> &tokio::sync::Notify {
         &self.arrivals
@@ -509,7 +521,7 @@ impl Host {
             self.schedule_backfill(org, history_days).await?;
         }
         if self.store.job(org, JobKind::Poll).await?.is_none() {
-            self.store.put_job(org, JobKind::Poll, now, None).await?;
+            self.store.put_job(org, JobKind::Poll, now, None, now).await?;
         }
         Ok(connection)
     }
@@ -536,12 +548,13 @@ impl Host {
             since: now.saturating_sub(DAY.saturating_mul(days.into())),
             until: now,
         };
-        Ok(self.store.put_job(org, JobKind::Backfill, now, Some(window)).await?)
+        Ok(self.store.put_job(org, JobKind::Backfill, now, Some(window), now).await?)
     }
 
     /// Has stored incidents derived anew, soon: what they are derived from has changed.
     pub async fn schedule_rederive(&self, org: &OrgId) -> Result<(), HostError> {
-        Ok(self.store.put_job(org, JobKind::Rederive, self.clock.now(), None).await?)
+        let now = self.clock.now();
+        Ok(self.store.put_job(org, JobKind::Rederive, now, None, now).await?)
     }
 
     /// Adds users of the host, or replaces those of the same id; stored incidents are linked anew.
@@ -737,7 +750,7 @@ impl Host {
     /// Has a delivery that is done or was given up applied again. False if there is none of this id.
     pub async fn replay(&self, org: &OrgId, delivery: &DeliveryId) -> Result<bool, HostError> {
         self.connected(org).await?;
-        let due = self.store.replay(org, delivery, self.clock.now()).await?;
+        let due = self.store.replay(org, delivery).await?;
         self.arrivals.notify_one();
         Ok(due)
     }
@@ -745,7 +758,7 @@ impl Host {
     /// Has everything applied again that was given up. Answers how many deliveries that are.
     pub async fn replay_dead(&self, org: &OrgId) -> Result<u64, HostError> {
         self.connected(org).await?;
-        let due = self.store.replay_dead(org, self.clock.now()).await?;
+        let due = self.store.replay_dead(org).await?;
         self.arrivals.notify_one();
         Ok(due)
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::contract::{BackfillRequest, BackfillSource, GuestError, Rederived, Step, Timestamp};
 use crate::host::{Host, HostError};
 use crate::id::OrgId;
-use crate::port::{Job, JobKind, JobLease, Progress, Release, StoreError};
+use crate::port::{Job, JobKind, JobLease, Keep, Progress, Release, StoreError};
 
 /// How long the job of a killed runner waits for the next; two renewals may fail before.
 const LEASE: Duration = Duration::from_secs(30);
@@ -24,14 +24,16 @@ const PATIENCE_MS: u64 = 30_000;
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long deliveries are kept: a message that comes again within that time is known, which is longer than any provider
-/// repeats one.
-const KEEP_DONE: Duration = Duration::from_secs(7 * 86_400);
-/// The same of those that were given up, for a person to look at.
-const KEEP_DEAD: Duration = Duration::from_secs(30 * 86_400);
+/// repeats one. Those that were given up are kept longer, for a person to look at.
+const KEEP: Keep = Keep { done: Duration::from_secs(7 * 86_400), dead: Duration::from_secs(30 * 86_400) };
 /// How often old deliveries are looked for.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 /// A wait that is longer is looked at in between.
 const LONGEST_WAIT: Duration = Duration::from_secs(12 * 3_600);
+/// A poll comes no sooner after the last, whatever the plugin asks for: without an interval it would never end.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(10);
+/// The shortest wait after an answer that says that the rate of requests is limited.
+const SHORTEST_WAIT_MS: u64 = 100;
 const BACKOFF_FIRST: Duration = Duration::from_secs(5);
 const BACKOFF_MOST: Duration = Duration::from_secs(900);
 
@@ -75,6 +77,14 @@ pub enum Event {
     },
     /// The run waits, because the provider or the plugin asks for it.
     Waiting(Duration),
+}
+
+/// How a run passed that did not fail.
+enum Passed {
+    /// To its end.
+    Through,
+    /// The provider asks for a wait that is longer than a runner waits.
+    Waits(Duration),
 }
 
 /// Told of every [`Event`] of a run.
@@ -138,7 +148,12 @@ impl Scheduler {
                 tracing::warn!("the schedule cannot be read: {error}");
                 Vec::new()
             });
-            let idle = due.is_empty();
+            let mut wait = Duration::ZERO;
+            if due.is_empty() {
+                let next = self.host.store().next_due().await.ok().flatten();
+                wait = next.map_or(LOOK_AGAIN, |at| between(self.host.clock().now(), at));
+                wait = wait.clamp(Duration::from_millis(50), LOOK_AGAIN);
+            }
             for (lease, job) in due {
                 let scheduler = self.clone();
                 let permit = Arc::clone(&slots).acquire_owned().await;
@@ -154,27 +169,23 @@ impl Scheduler {
                     }
                 });
             }
-            if idle {
-                let next = self.host.store().next_due().await.ok().flatten();
-                let wait = next.map_or(LOOK_AGAIN, |at| between(self.host.clock().now(), at)).min(LOOK_AGAIN);
-                tokio::select! {
-                    () = tokio::time::sleep(wait.max(Duration::from_millis(50))) => {}
-                    () = stop.as_mut() => break,
-                }
+            // Also when there is always more to do.
+            tokio::select! {
+                biased;
+                () = stop.as_mut() => break,
+                () = tokio::time::sleep(wait) => {}
             }
         }
         stopping.send_replace(true);
         while running.join_next().await.is_some() {}
     }
 
-    /// Forgets deliveries that were done seven days ago or given up thirty days ago, a slice at a time, so that others
-    /// write in between.
+    /// Forgets old deliveries, a slice at a time, so that others write in between.
     async fn prune(&self, stopped: impl Fn() -> bool) -> Result<(), StoreError> {
-        let now = self.host.clock().now();
-        let before = |kept: Duration| now.saturating_sub(i64::try_from(kept.as_micros()).unwrap_or(i64::MAX));
-        let (done, dead) = (before(KEEP_DONE), before(KEEP_DEAD));
+        let (store, now) = (self.host.store(), self.host.clock().now());
+        store.grow_older(now).await?;
         let mut after = 0;
-        while let Some(next) = self.host.store().prune(done, dead, after).await? {
+        while let Some(next) = store.prune(KEEP, now, after).await? {
             if stopped() {
                 break;
             }
@@ -214,37 +225,38 @@ impl Scheduler {
         let mut cursor = None;
         // What fails here fails in the step as well, and is told there.
         let connected_at = self.host.connected_at(&job.org).await.unwrap_or_default();
-        let ended = loop {
+        // Whatever goes wrong from here on, the lease is given back, with a wait where something failed.
+        let ended: Result<Passed, RunError> = loop {
             let step = tokio::select! {
                 step = self.holding(lease, progress, self.step(&job, &mut cursor)) => step,
                 () = stop.as_mut() => break Err(RunError::Stopped),
             };
             let wait_ms = match step {
                 Ok(step) => {
-                    if step.rederive {
-                        self.host.schedule_rederive(&job.org).await?;
+                    // What the plugin asks for it asks for again, until it is done.
+                    if step.rederive
+                        && let Err(error) = self.host.schedule_rederive(&job.org).await
+                    {
+                        break Err(error.into());
                     }
                     totals.add(&step);
                     progress = Progress { done: step.done, total: step.total, requests: totals.requests };
                     observer(&Event::Step { progress, totals });
                     if !step.more {
-                        break Ok(());
+                        break Ok(Passed::Through);
                     }
                     step.wait_ms
                 }
-                Err(HostError::Plugin(GuestError::RateLimited(ms))) => ms.max(1),
+                Err(HostError::Plugin(GuestError::RateLimited(ms))) => ms.max(SHORTEST_WAIT_MS),
                 Err(error) => break Err(error.into()),
             };
             if yields && wait_ms > PATIENCE_MS {
-                let run_at = Some(later(self.host.clock().now(), Duration::from_millis(wait_ms)));
-                let error = Some("waits for as long as the provider asks".into());
-                let release = Release { run_at, error, failed: false, progress };
-                let released = self.host.store().release(lease, release, self.host.clock().now()).await;
-                released.map_err(HostError::from)?;
-                return Ok(totals);
+                break Ok(Passed::Waits(Duration::from_millis(wait_ms)));
             }
             let extended = self.host.store().extend(lease, progress, LEASE, self.host.clock().now()).await;
-            extended.map_err(HostError::from)?;
+            if let Err(error) = extended {
+                break Err(HostError::from(error).into());
+            }
             if wait_ms > 0 {
                 let wait = Duration::from_millis(wait_ms);
                 observer(&Event::Waiting(wait));
@@ -254,29 +266,39 @@ impl Scheduler {
                 }
             }
         };
+        // It reads all of both tools' incidents, which may take longer than the lease.
         if totals.created + totals.updated > 0
-            && let Err(error) = self.host.resettle_overlap(&job.org).await
+            && let Err(error) = self.holding(lease, progress, self.host.resettle_overlap(&job.org)).await
         {
             tracing::warn!(org = %job.org, "what an earlier tool knows too was not compared: {error}");
         }
         let now = self.host.clock().now();
         let release = match &ended {
-            Ok(()) => Release { run_at: self.next_run(&job, now), error: None, failed: false, progress },
+            Ok(Passed::Through) => {
+                Release { run_at: self.next_run(&job, now), error: None, failed: false, progress }
+            }
+            Ok(Passed::Waits(wait)) => {
+                let error = Some("waits for as long as the provider asks".into());
+                Release { run_at: Some(later(now, *wait)), error, failed: false, progress }
+            }
             Err(RunError::Stopped) => Release { run_at: Some(now), error: None, failed: false, progress },
             Err(error) => {
                 let run_at = Some(later(now, backoff(job.attempts, fastrand::f64())));
                 Release { run_at, error: Some(error.to_string()), failed: true, progress }
             }
         };
-        if let Err(RunError::Failed(HostError::Plugin(GuestError::Unauthorized(_)))) = &ended {
-            self.host.mark_refused(&job.org, connected_at).await?;
+        if let Err(RunError::Failed(HostError::Plugin(GuestError::Unauthorized(_)))) = &ended
+            && let Err(error) = self.host.mark_refused(&job.org, connected_at).await
+        {
+            // The next run is refused as well, and notes it.
+            tracing::warn!(org = %job.org, "that the credential is refused was not noted: {error}");
         }
         match self.host.store().release(lease, release, now).await {
             // Somebody put the job anew meanwhile: theirs counts.
             Ok(()) | Err(StoreError::Conflict) => {}
             Err(error) => return Err(HostError::from(error).into()),
         }
-        ended.map(|()| totals)
+        ended.map(|_| totals)
     }
 
     /// Renews the lease for as long as something takes.
@@ -333,12 +355,17 @@ impl Scheduler {
 
     /// An import ends; a poll recurs, a little off its interval so that organisations spread out.
     fn next_run(&self, job: &Job, now: Timestamp) -> Option<Timestamp> {
-        let interval = Duration::from_secs(self.host.plugin().descriptor().poll_interval_seconds.into());
+        let interval = interval(self.host.plugin().descriptor().poll_interval_seconds);
         match job.kind {
             JobKind::Backfill | JobKind::Rederive => None,
             JobKind::Poll => Some(later(now, interval.mul_f64(0.95 + 0.1 * fastrand::f64()))),
         }
     }
+}
+
+/// How long after a poll the next one comes.
+fn interval(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into()).max(SHORTEST_INTERVAL)
 }
 
 /// Doubles from the first wait to the longest; `chance`, from 0 to 1, takes up to half of it away, so that what
@@ -348,8 +375,7 @@ pub(crate) fn backoff(attempts: u32, chance: f64) -> Duration {
     doubled.min(BACKOFF_MOST).mul_f64(1.0 - chance / 2.0)
 }
 
-/// When a wait is over. Whatever a provider or a plugin asks for, it is looked at again within [`LONGEST_WAIT`]: what is
-/// due much later than that counts as noted by a wrong clock.
+/// When a wait is over. Whatever a provider or a plugin asks for, it is looked at again within [`LONGEST_WAIT`].
 pub(crate) fn later(now: Timestamp, wait: Duration) -> Timestamp {
     now.saturating_add(i64::try_from(wait.min(LONGEST_WAIT).as_micros()).unwrap_or(i64::MAX))
 }
@@ -366,6 +392,14 @@ mod tests {
     fn a_wait_without_an_end_is_looked_at_in_between() {
         assert_eq!(later(5, Duration::from_micros(7)), 12);
         assert_eq!(later(0, Duration::MAX), 12 * 3_600 * 1_000_000);
+    }
+
+    #[test]
+    fn a_poll_without_an_interval_is_no_hot_loop() {
+        assert_eq!(
+            [0, 1, 300].map(interval),
+            [SHORTEST_INTERVAL, SHORTEST_INTERVAL, Duration::from_secs(300)]
+        );
     }
 
     #[test]

@@ -4,16 +4,17 @@
 //! is set aside, where the store's port lists and replays it. Nothing is dropped.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 
 use crate::call::Slot;
-use crate::contract::{GuestError, Outcome};
+use crate::contract::{GuestError, Outcome, Timestamp};
 use crate::host::{Host, HostError};
 use crate::id::OrgId;
-use crate::port::{Hands, Lease, LeasedDelivery, StoreError};
+use crate::port::{Hands, LONGEST_RETRY, Lease, LeasedDelivery, Store, StoreError};
 use crate::scheduler::{backoff, later};
 
 /// How long the deliveries of a killed worker wait for the next; two renewals may fail before.
@@ -105,6 +106,7 @@ struct InHand {
     lines: HashMap<Line, VecDeque<LeasedDelivery>>,
     busy: HashMap<OrgId, u32>,
     renew_at: Instant,
+    renewing: JoinSet<()>,
 }
 
 /// One that is being applied.
@@ -146,6 +148,7 @@ impl InHand {
             lines: HashMap::new(),
             busy: HashMap::new(),
             renew_at: Instant::now() + BEAT,
+            renewing: JoinSet::new(),
         }
     }
 
@@ -163,6 +166,20 @@ impl InHand {
         self.noting.spawn(async move {
             let (store, now) = (worker.host.store(), worker.host.clock().now());
             store.finish(ended, now).await
+        });
+    }
+
+    /// Lets the leases of what is in hand run from now. A task of its own, because whoever waits for the next that ends
+    /// is cut off often: a renewal that waits for room among the writes would go with it, under the very load that
+    /// makes it wait.
+    fn renew(&mut self, store: &Arc<dyn Store>, now: Timestamp) {
+        self.renew_at = Instant::now() + BEAT;
+        while self.renewing.try_join_next().is_some() {}
+        let (store, held) = (Arc::clone(store), self.held());
+        self.renewing.spawn(async move {
+            if let Err(error) = store.renew(held, LEASE, now).await {
+                tracing::warn!("the leases of deliveries in hand were not renewed: {error}");
+            }
         });
     }
 
@@ -270,11 +287,7 @@ impl InHand {
                 }
                 () = tokio::time::sleep_until(self.kept.over_at().unwrap_or(self.renew_at)) => self.kept.sweep(),
                 () = tokio::time::sleep_until(self.renew_at) => {
-                    self.renew_at = Instant::now() + BEAT;
-                    let (store, now) = (worker.host.store(), worker.host.clock().now());
-                    if let Err(error) = store.renew(self.held(), LEASE, now).await {
-                        tracing::warn!("the leases of deliveries in hand were not renewed: {error}");
-                    }
+                    self.renew(worker.host.store(), worker.host.clock().now());
                 }
             }
         };
@@ -371,10 +384,11 @@ impl InboxWorker {
             }
             // One that takes long must not keep the others waiting.
             tokio::select! {
+                biased;
+                () = stop.as_mut() => break,
                 Some(ended) = in_hand.next(self) => complain(ended),
                 () = self.host.arrivals().notified(), if waits.is_zero() => {}
                 () = tokio::time::sleep(if waits.is_zero() { LOOK_AGAIN } else { waits }) => {}
-                () = stop.as_mut() => break,
             }
         }
         let unfinished = in_hand.end(self, grace).await;
@@ -460,7 +474,7 @@ impl InboxWorker {
                     _ => Duration::ZERO,
                 };
                 let wait = backoff(delivery.attempt.saturating_sub(1), fastrand::f64()).max(asked);
-                store.retry(lease, &text, later(now, wait)).await
+                store.retry(lease, &text, later(now, wait.min(LONGEST_RETRY))).await
             }
             Verdict::Bury => store.bury(lease, &text, now).await,
             Verdict::Leave => Ok(()),
@@ -500,6 +514,9 @@ pub fn describe(outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::{Delivery, Settings};
+    use crate::port::{NewDelivery, Organisation, OrganisationState};
+    use crate::sqlite::SqliteStore;
 
     #[test]
     fn arrivals_come_before_what_waits_and_some_of_that_is_applied_all_the_same() {
@@ -529,6 +546,58 @@ mod tests {
         assert_eq!(in_hand.hands(160, true).free, PRESSED);
         assert!(in_hand.is_low(160, true));
         assert_eq!(in_hand.hands(160, false).free, 120 - PRESSED);
+    }
+
+    /// The writes that wait for the database are bounded; under load a renewal waits until there is room.
+    #[tokio::test]
+    async fn a_renewal_is_not_lost_when_who_waits_for_the_next_delivery_is_cut_off() {
+        let directory = tempfile::tempdir().unwrap();
+        let sqlite = Arc::new(SqliteStore::open(directory.path().join("koalr.db")).unwrap());
+        let store: Arc<dyn Store> = sqlite;
+        let acme: OrgId = "acme".parse().unwrap();
+        let organisation = Organisation {
+            id: acme.clone(),
+            state: OrganisationState::Live,
+            connection: None,
+            settings: Settings::default(),
+            origin_map: Vec::new(),
+            created_at: 0,
+            connected_at: None,
+        };
+        store.put_organisation(&organisation).await.unwrap();
+        let new = NewDelivery {
+            id: "msg_1".parse().unwrap(),
+            event_type: "incident.updated".into(),
+            incident: None,
+            received_at: 0,
+            delivery: Delivery { headers: Vec::new(), body: b"{}".to_vec() },
+        };
+        store.accept(&acme, new).await.unwrap();
+        let hands = || Hands { free: 1, each: 1, attempts: 9, ..Hands::default() };
+        let held = store.claim(hands(), LEASE, 0).await.unwrap().pop().unwrap();
+        let mut in_hand = InHand::new();
+        let task = in_hand.applying.spawn(std::future::pending());
+        in_hand.leases.insert(task.id(), Held { lease: held.lease, line: None, since: Instant::now() });
+
+        // Another process holds the lock, and more writes wait than the queue takes.
+        let other = rusqlite::Connection::open(directory.path().join("koalr.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut waiting = JoinSet::new();
+        for _ in 0..2_000 {
+            let store = Arc::clone(&store);
+            waiting.spawn(async move { store.renew(Vec::new(), LEASE, 0).await });
+        }
+        tokio::task::yield_now().await;
+        let a_moment_before_it_ends = 29_000_000;
+        in_hand.renew(&store, a_moment_before_it_ends);
+        // Who waited for the next delivery is cut off here, and does something else.
+        assert!(in_hand.renewing.try_join_next().is_none(), "it waits for room");
+        other.execute_batch("ROLLBACK").unwrap();
+        assert!(waiting.join_all().await.iter().all(Result::is_ok));
+        in_hand.renewing.join_next().await.unwrap().unwrap();
+        let when_the_first_would_have_ended = 31_000_000;
+        let claimed = store.claim(hands(), LEASE, when_the_first_would_have_ended).await.unwrap();
+        assert!(claimed.is_empty(), "the lease was not renewed");
     }
 
     #[test]

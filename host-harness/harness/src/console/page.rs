@@ -326,6 +326,7 @@ impl From<StoreError> for Trouble {
             StoreError::Unavailable(_) => "It usually passes: try again in a moment.",
             StoreError::Full(_) => "Make room on the disk, then try again.",
             StoreError::Corrupt(_) => "Stop the program and restore the database from a backup.",
+            StoreError::Gone(_) => "The program ends now; do what this says before you start it again.",
             StoreError::Invalid(_) | StoreError::Conflict => "Load the page again, then repeat what you did.",
         };
         Trouble::new(StatusCode::SERVICE_UNAVAILABLE, text, advice)

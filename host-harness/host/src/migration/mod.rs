@@ -39,6 +39,11 @@ const DAY: Timestamp = 86_400_000_000;
 const LEASE: Timestamp = 30_000_000;
 /// How often a living one renews that.
 const BEAT: Duration = Duration::from_secs(10);
+/// A provider's wait up to this is slept through. A longer one ends the run, which goes on from there when it is started
+/// again: nobody else can run or undo the migration meanwhile.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// The shortest wait after an answer that says that the rate of requests is limited.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 /// Attempts at a step that fails for a reason that passes.
 const ATTEMPTS: u32 = 6;
 
@@ -107,12 +112,15 @@ impl Hold {
         }
     }
 
-    /// Gives it back. What fails here passes by itself, when the lease runs out.
-    async fn release(&self) {
-        let given_back = self.store.renew_migration(&self.org, IMPORTER, self.token, Timestamp::MIN).await;
-        if let Err(error) = given_back {
-            tracing::warn!("the migration's lease was not given back: {error}");
+    /// Gives it back. What fails here passes by itself, when the lease runs out; but if the database is gone, that is
+    /// why whatever came before failed.
+    async fn release(&self) -> Result<(), HostError> {
+        match self.store.renew_migration(&self.org, IMPORTER, self.token, Timestamp::MIN).await {
+            Ok(()) => {}
+            Err(gone @ StoreError::Gone(_)) => return Err(gone.into()),
+            Err(error) => tracing::warn!("the migration's lease was not given back: {error}"),
         }
+        Ok(())
     }
 }
 
@@ -229,7 +237,7 @@ impl Host {
             done = self.import_all(org, history, told) => done,
             lost = hold.keep() => Err(lost),
         };
-        hold.release().await;
+        hold.release().await?;
         done
     }
 
@@ -373,7 +381,7 @@ impl Host {
         self.organisation(org).await?;
         let hold = self.hold_migration(org).await?;
         let removed = self.store().remove_migration(org, IMPORTER, &SOURCES, &[KEY]).await;
-        hold.release().await;
+        hold.release().await?;
         Ok(removed?)
     }
 
@@ -426,8 +434,8 @@ impl Host {
         let step = loop {
             match self.backfill_into(org, request, trial).await {
                 Ok(step) => break step,
-                Err(HostError::Plugin(GuestError::RateLimited(ms))) => {
-                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                Err(HostError::Plugin(GuestError::RateLimited(ms))) if pause(ms) <= PATIENCE => {
+                    tokio::time::sleep(pause(ms)).await;
                 }
                 Err(HostError::Plugin(GuestError::Unavailable(why))) if attempt + 1 < ATTEMPTS => {
                     tracing::warn!(org = org.as_str(), "{why}; trying again");
@@ -444,7 +452,7 @@ impl Host {
         problems.extend(step.problems.iter().cloned());
         told(&step);
         if step.more && step.wait_ms > 0 {
-            tokio::time::sleep(Duration::from_millis(step.wait_ms)).await;
+            tokio::time::sleep(pause(step.wait_ms).min(PATIENCE)).await;
         }
         Ok(step.more)
     }
@@ -455,4 +463,9 @@ impl Host {
         let mut references = known.iter().flat_map(|incident| &incident.references);
         Ok(references.any(|reference| reference.contains("opsgenie")))
     }
+}
+
+/// How long a provider asks to wait.
+fn pause(ms: u64) -> Duration {
+    Duration::from_millis(ms).max(SHORTEST_WAIT)
 }

@@ -109,6 +109,23 @@ pub struct DeliveryRow {
     pub finished_at: Option<Timestamp>,
 }
 
+/// Whatever a provider asks for, a failed delivery is due again within this time. What is due later was noted while the
+/// clock was ahead, and is due now.
+pub const LONGEST_RETRY: Duration = Duration::from_secs(3_600);
+
+/// Deliveries of an organisation that were given up and are kept however old they are: what was never applied is not
+/// forgotten for its age alone.
+pub const KEPT_DEAD: u32 = 10_000;
+
+/// How long deliveries are kept at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Those that were applied or ignored.
+    pub done: Duration,
+    /// Those that were given up.
+    pub dead: Duration,
+}
+
 /// Which deliveries a list shows, newest arrival first.
 #[derive(Debug, Clone, Default)]
 pub struct DeliveryFilter {
@@ -147,7 +164,7 @@ pub trait Inbox: Send + Sync {
     /// Done, with what each led to. After a commit that completed a delivery this adds the outcome. Those whose lease
     /// was lost meanwhile are passed over; answers how many were not.
     async fn finish(&self, ended: Vec<(Lease, String)>, now: Timestamp) -> Result<u64, StoreError>;
-    /// Failed; due again at `run_at`.
+    /// Failed; due again at `run_at`, [`LONGEST_RETRY`] from now at most.
     async fn retry(&self, lease: &Lease, error: &str, run_at: Timestamp) -> Result<(), StoreError>;
     /// Lets these leases run from now. Those lost meanwhile are passed over.
     async fn renew(&self, leases: Vec<Lease>, lease_for: Duration, now: Timestamp) -> Result<(), StoreError>;
@@ -157,9 +174,9 @@ pub trait Inbox: Send + Sync {
     async fn bury(&self, lease: &Lease, error: &str, now: Timestamp) -> Result<(), StoreError>;
     /// Makes a dead or done delivery of a connected organisation due again, its attempts counted anew. False if there
     /// is none.
-    async fn replay(&self, org: &OrgId, delivery: &DeliveryId, now: Timestamp) -> Result<bool, StoreError>;
+    async fn replay(&self, org: &OrgId, delivery: &DeliveryId) -> Result<bool, StoreError>;
     /// The same of everything of the organisation that was given up. Answers how many deliveries that are.
-    async fn replay_dead(&self, org: &OrgId, now: Timestamp) -> Result<u64, StoreError>;
+    async fn replay_dead(&self, org: &OrgId) -> Result<u64, StoreError>;
     /// A list for people.
     async fn deliveries(&self, org: &OrgId, filter: &DeliveryFilter) -> Result<Vec<DeliveryRow>, StoreError>;
     /// One delivery with its headers and body.
@@ -170,10 +187,14 @@ pub trait Inbox: Send + Sync {
     ) -> Result<Option<(DeliveryRow, Delivery)>, StoreError>;
     /// Organisations of which so many deliveries wait, or more.
     async fn crowding(&self, most: u64) -> Result<Vec<OrgId>, StoreError>;
-    /// Forgets deliveries that arrived before these times and are done or dead: one slice of them, those that arrived
-    /// first, from the one after `after` (0 to begin). An organisation's last one stays. Answers where to go on; none when
-    /// there is nothing as old.
-    async fn prune(&self, done: Timestamp, dead: Timestamp, after: i64) -> Result<Option<i64>, StoreError>;
+    /// Notes that time passes. The store counts the time since the last note, two hours of it at most, so that a clock
+    /// that jumps makes nothing old; to be called every hour or so.
+    async fn grow_older(&self, now: Timestamp) -> Result<(), StoreError>;
+    /// Forgets old deliveries: one slice of them, those that arrived first, from the one after `after` (0 to begin). Old
+    /// is what is so by the clock and by the time that the store has counted since. An organisation's last delivery
+    /// stays, and so do the newest [`KEPT_DEAD`] that it gave up. Answers where to go on; none when there is nothing as
+    /// old.
+    async fn prune(&self, keep: Keep, now: Timestamp, after: i64) -> Result<Option<i64>, StoreError>;
     /// How much waits.
     async fn depth(&self) -> Result<InboxDepth, StoreError>;
 }

@@ -1,4 +1,7 @@
 //! The schedule: one row per organisation and kind of work, leased while it runs.
+//!
+//! With each instant the store keeps when it was noted. What was noted later than now was noted while the clock was
+//! ahead, and holds nothing up: such a job is due, and such a lease has run out.
 
 use std::time::Duration;
 
@@ -95,6 +98,7 @@ pub trait Jobs: Send + Sync {
         kind: JobKind,
         run_at: Timestamp,
         window: Option<BackfillWindow>,
+        now: Timestamp,
     ) -> Result<(), StoreError>;
     /// The job, if it was ever put.
     async fn job(&self, org: &OrgId, kind: JobKind) -> Result<Option<Job>, StoreError>;

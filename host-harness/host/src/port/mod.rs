@@ -5,6 +5,7 @@
 //! Every method is scoped by [`OrgId`](crate::id::OrgId) where a row belongs to an organisation.
 
 mod directory;
+mod health;
 mod inbox;
 mod jobs;
 mod migrations;
@@ -13,9 +14,10 @@ mod records;
 mod report;
 
 pub use directory::{Directory, HostService, HostUser, Imported, normalised};
+pub use health::Health;
 pub use inbox::{
-    Accepted, DeliveryFilter, DeliveryRow, DeliveryState, Hands, Inbox, InboxDepth, Lease, LeasedDelivery,
-    NewDelivery,
+    Accepted, DeliveryFilter, DeliveryRow, DeliveryState, Hands, Inbox, InboxDepth, KEPT_DEAD, Keep,
+    LONGEST_RETRY, Lease, LeasedDelivery, NewDelivery,
 };
 pub use jobs::{BackfillWindow, Job, JobKind, JobLease, Jobs, Progress, Release};
 pub use migrations::{Alias, AliasKind, Census, Migration, Migrations, Removed, UnderWay};
@@ -42,14 +44,18 @@ pub enum StoreError {
     /// The request breaks a rule of the store.
     #[error("storage refused the request: {0}")]
     Invalid(String),
+    /// The database was moved, deleted, replaced or overwritten while it was in use. Of what was written since nothing was
+    /// acknowledged, and the store takes no more: the process must end.
+    #[error("{0}")]
+    Gone(String),
     /// Somebody else wrote the row since it was read, or holds its lease now.
     #[error("the row was changed by somebody else")]
     Conflict,
 }
 
 /// Everything that the host needs of one database.
-pub trait Store: Organisations + Records + Reports + Directory + Inbox + Jobs + Migrations {}
-impl<T: Organisations + Records + Reports + Directory + Inbox + Jobs + Migrations> Store for T {}
+pub trait Store: Organisations + Records + Reports + Directory + Inbox + Jobs + Migrations + Health {}
+impl<T: Organisations + Records + Reports + Directory + Inbox + Jobs + Migrations + Health> Store for T {}
 
 /// Where time comes from, so that tests and replays can hold it still.
 pub trait Clock: Send + Sync {

@@ -8,6 +8,9 @@
 //! | done | applied, or ignored | none |
 //! | dead | given up | none |
 //!
+//! No instant is trusted: what is due later than any lease or wait lasts was noted while the clock was ahead, and is due
+//! now; and deliveries grow old by the time that the database has seen pass, besides the clock's.
+//!
 //! A claim first makes ready what has come due, then lets organisations take turns, from the one after the
 //! organisation that was served last. Either step reads an index of exactly the rows that it is after, so a
 //! long history or many failures cost a claim nothing. The token grows with every claim and replay: whoever
@@ -24,12 +27,16 @@ use super::fault::{Fault, Outcome, Result};
 use crate::contract::{Delivery, Timestamp};
 use crate::id::{DeliveryId, OrgId};
 use crate::port::{
-    Accepted, DeliveryFilter, DeliveryRow, DeliveryState, Hands, Inbox, InboxDepth, Lease, LeasedDelivery,
-    NewDelivery,
+    Accepted, DeliveryFilter, DeliveryRow, DeliveryState, Hands, Inbox, InboxDepth, KEPT_DEAD, Keep,
+    LONGEST_RETRY, Lease, LeasedDelivery, NewDelivery,
 };
 
-/// Microseconds that no lease and no wait lasts: what is due later than that was noted while the clock was wrong.
-pub(super) const FAR: i64 = 86_400_000_000;
+/// Microseconds that no wait of a delivery lasts.
+const LONGEST_WAIT: i64 = LONGEST_RETRY.as_micros() as i64 + SLACK;
+/// Microseconds by which a clock may be set back without a word: two processes, or a correction over the network.
+pub(super) const SLACK: i64 = 5_000_000;
+/// What is counted of the time between two notes at most. Microseconds.
+const COUNTED: i64 = 2 * 3_600_000_000;
 
 // Of many that wait, these read an index and no more rows than they answer.
 pub(super) const DEPTH: &str = "SELECT (SELECT count(*) FROM delivery WHERE state = 0)
@@ -47,6 +54,11 @@ pub(super) const OLDEST_BUT: &str = "SELECT n, id, event_type, token, attempts, 
         WHERE org = ?1 AND state = 0 ORDER BY received_at, n LIMIT 1000)
     WHERE incident IS NULL OR incident NOT IN (SELECT value FROM json_each(?2))
     ORDER BY received_at, n LIMIT 1";
+
+pub(super) const ANY_DUE: &str =
+    "SELECT 1 FROM delivery INDEXED BY delivery_due WHERE state = ?1 AND due_at BETWEEN ?2 AND ?3 LIMIT 1";
+pub(super) const COME_DUE: &str = "UPDATE delivery INDEXED BY delivery_due SET state = 0, due_at = NULL
+    WHERE state = ?1 AND due_at BETWEEN ?2 AND ?3";
 
 const READY: i64 = 0;
 const LEASED: i64 = 1;
@@ -67,10 +79,11 @@ impl Inbox for SqliteStore {
 
     async fn claim(&self, hands: Hands, lease_for: Duration, now: Timestamp) -> Result<Vec<LeasedDelivery>> {
         // An idle worker asks often; a look at two indexes spares the file a write.
-        if !self.glance(|connection| any_due(connection, now))? {
+        let due = due(lease_for, now);
+        if !self.glance(|connection| any_due(connection, &due))? {
             return Ok(Vec::new());
         }
-        self.note(move |connection| claim(connection, &hands, lease_end(now, lease_for), now)).await
+        self.note(move |connection| claim(connection, &hands, &due, lease_end(now, lease_for), now)).await
     }
 
     async fn finish(&self, ended: Vec<(Lease, String)>, now: Timestamp) -> Result<u64> {
@@ -138,19 +151,18 @@ impl Inbox for SqliteStore {
         .await
     }
 
-    async fn replay(&self, org: &OrgId, delivery: &DeliveryId, now: Timestamp) -> Result<bool> {
+    async fn replay(&self, org: &OrgId, delivery: &DeliveryId) -> Result<bool> {
         let (org, delivery) = (org.clone(), delivery.clone());
         self.write(move |connection| {
-            let these = params![org.as_str(), now, delivery.as_str()];
-            Ok(again(connection, "id = ?3 AND state IN (3, 4)", these)? > 0)
+            let these = params![org.as_str(), delivery.as_str()];
+            Ok(again(connection, "id = ?2 AND state IN (3, 4)", these)? > 0)
         })
         .await
     }
 
-    async fn replay_dead(&self, org: &OrgId, now: Timestamp) -> Result<u64> {
+    async fn replay_dead(&self, org: &OrgId) -> Result<u64> {
         let org = org.clone();
-        self.write(move |connection| Ok(again(connection, "state = 4", params![org.as_str(), now])? as u64))
-            .await
+        self.write(move |connection| Ok(again(connection, "state = 4", params![org.as_str()])? as u64)).await
     }
 
     async fn deliveries(&self, org: &OrgId, filter: &DeliveryFilter) -> Result<Vec<DeliveryRow>> {
@@ -192,17 +204,20 @@ impl Inbox for SqliteStore {
         .await
     }
 
-    async fn prune(&self, done: Timestamp, dead: Timestamp, after: i64) -> Result<Option<i64>> {
-        self.write(move |connection| prune(connection, done, dead, after)).await
+    async fn grow_older(&self, now: Timestamp) -> Result<()> {
+        self.write(move |connection| grow_older(connection, now)).await
+    }
+
+    async fn prune(&self, keep: Keep, now: Timestamp, after: i64) -> Result<Option<i64>> {
+        self.write(move |connection| prune(connection, keep, now, after)).await
     }
 }
 
-/// Makes deliveries of a connected organisation due again, as if they had not been tried: those of the first value that
-/// this term admits, at the second value. Answers how many.
+/// Makes deliveries of a connected organisation ready again, as if they had not been tried: those of the first value
+/// that this term admits. Answers how many.
 fn again(connection: &Connection, these: &str, values: &[&dyn ToSql]) -> Outcome<usize> {
-    // Waiting until now, rather than ready: then it is due by the caller's clock, like everything else.
     let update = format!(
-        "UPDATE delivery SET state = 2, due_at = ?2, token = token + 1, attempts = 0, outcome = NULL, error = NULL,
+        "UPDATE delivery SET state = 0, due_at = NULL, token = token + 1, attempts = 0, outcome = NULL, error = NULL,
             finished_at = NULL
         WHERE org = ?1 AND {these} AND EXISTS (SELECT 1 FROM organisation WHERE id = ?1 AND state <> 3)"
     );
@@ -212,7 +227,41 @@ fn again(connection: &Connection, these: &str, values: &[&dyn ToSql]) -> Outcome
 /// Deliveries that are looked at in one write.
 const SLICE: i64 = 500;
 
-fn prune(connection: &Connection, done: Timestamp, dead: Timestamp, after: i64) -> Outcome<Option<i64>> {
+fn grow_older(connection: &Connection, now: Timestamp) -> Outcome<()> {
+    // Set back, the clock counts from there.
+    let count =
+        "UPDATE age SET passed = passed + max(0, min(?1 - seen_at, ?2)), seen_at = ?1 RETURNING passed";
+    let passed: i64 = connection.prepare_cached(count)?.query_row([now, COUNTED], |row| row.get(0))?;
+    let note = "INSERT INTO arrived SELECT ?1, coalesce(max(n), 0) FROM delivery WHERE true
+        ON CONFLICT (passed) DO UPDATE SET newest = excluded.newest";
+    connection.prepare_cached(note)?.execute([passed])?;
+    Ok(())
+}
+
+/// What is old: what arrived before this time, and not after this delivery.
+struct Old {
+    before: Timestamp,
+    newest: i64,
+}
+
+impl Old {
+    fn after(connection: &Connection, kept: Duration, now: Timestamp) -> Outcome<Old> {
+        let kept = i64::try_from(kept.as_micros()).unwrap_or(i64::MAX);
+        let select = "SELECT coalesce(max(newest), 0) FROM arrived
+            WHERE passed <= (SELECT passed FROM age) - ?1";
+        let newest = connection.prepare_cached(select)?.query_row([kept], |row| row.get(0))?;
+        Ok(Old { before: now.saturating_sub(kept), newest })
+    }
+}
+
+fn prune(connection: &Connection, keep: Keep, now: Timestamp, after: i64) -> Outcome<Option<i64>> {
+    let (done, dead) = (Old::after(connection, keep.done, now)?, Old::after(connection, keep.dead, now)?);
+    // Of the notes, the newest that is old enough stays, and those after it.
+    let longest = i64::try_from(keep.done.max(keep.dead).as_micros()).unwrap_or(i64::MAX);
+    let forget = "DELETE FROM arrived WHERE passed < (SELECT max(passed) FROM arrived
+        WHERE passed <= (SELECT passed FROM age) - ?1)";
+    connection.prepare_cached(forget)?.execute([longest])?;
+
     // In the order of their arrival, so that no index is needed for it.
     let slice = "SELECT max(n), min(received_at), count(*) FROM
         (SELECT n, received_at FROM delivery WHERE n > ?1 ORDER BY n LIMIT ?2)";
@@ -220,12 +269,23 @@ fn prune(connection: &Connection, done: Timestamp, dead: Timestamp, after: i64) 
     let (last, oldest, seen): (Option<i64>, Option<Timestamp>, i64) =
         connection.prepare_cached(slice)?.query_row([after, SLICE], read)?;
     let (Some(last), Some(oldest)) = (last, oldest) else { return Ok(None) };
-    let delete = "DELETE FROM delivery WHERE n > ?1 AND n <= ?2
-        AND ((state = 3 AND received_at < ?3) OR (state = 4 AND received_at < ?4))
+    let delete =
+        "DELETE FROM delivery WHERE n > ?1 AND n <= ?2 AND state = 3 AND received_at < ?3 AND n <= ?4
         AND EXISTS (SELECT 1 FROM delivery AS newer
             WHERE newer.org = delivery.org AND newer.received_at > delivery.received_at)";
-    connection.prepare_cached(delete)?.execute([after, last, done, dead])?;
-    Ok((seen == SLICE && oldest < done.max(dead)).then_some(last))
+    connection.prepare_cached(delete)?.execute([after, last, done.before, done.newest])?;
+    let orgs = "SELECT DISTINCT org FROM delivery WHERE n > ?1 AND n <= ?2 AND state = 4 AND received_at < ?3 AND n <= ?4";
+    let mut orgs = connection.prepare_cached(orgs)?;
+    let orgs = orgs.query_map([after, last, dead.before, dead.newest], |row| row.get(0))?;
+    for org in orgs.collect::<rusqlite::Result<Vec<String>>>()? {
+        let delete =
+            "DELETE FROM delivery WHERE n > ?1 AND n <= ?2 AND state = 4 AND received_at < ?3 AND n <= ?4
+            AND org = ?5 AND received_at < (SELECT received_at FROM delivery AS kept
+                WHERE kept.org = ?5 AND kept.state = 4 ORDER BY received_at DESC LIMIT 1 OFFSET ?6)";
+        let values = params![after, last, dead.before, dead.newest, org, KEPT_DEAD.saturating_sub(1)];
+        connection.prepare_cached(delete)?.execute(values)?;
+    }
+    Ok((seen == SLICE && oldest < done.before.max(dead.before)).then_some(last))
 }
 
 /// A body, and its length if it takes less room compressed.
@@ -292,21 +352,46 @@ fn accept(
     Ok(Accepted::New)
 }
 
-fn any_due(connection: &Connection, now: Timestamp) -> Outcome<bool> {
+/// What has come due: of each state, from this to that time.
+type Due = [(i64, Timestamp, Timestamp); 4];
+
+fn due(lease_for: Duration, now: Timestamp) -> Due {
+    // Twice, so that a clock that is set back by a little ends no lease.
+    let leased = lease_end(lease_end(now, lease_for), lease_for);
+    let waiting = now.saturating_add(LONGEST_WAIT);
+    [
+        (LEASED, Timestamp::MIN, now),
+        (LEASED, leased.saturating_add(1), Timestamp::MAX),
+        (WAITING, Timestamp::MIN, now),
+        (WAITING, waiting.saturating_add(1), Timestamp::MAX),
+    ]
+}
+
+fn any_due(connection: &Connection, due: &Due) -> Outcome<bool> {
     let ready = "SELECT 1 FROM delivery WHERE state = 0 LIMIT 1";
-    let due = "SELECT 1 FROM delivery WHERE due_at <= ?1 OR due_at > ?2 LIMIT 1";
-    let far = now.saturating_add(FAR);
-    Ok(connection.prepare_cached(ready)?.exists([])? || connection.prepare_cached(due)?.exists([now, far])?)
+    if connection.prepare_cached(ready)?.exists([])? {
+        return Ok(true);
+    }
+    let mut any = connection.prepare_cached(ANY_DUE)?;
+    for &(state, from, to) in due {
+        if any.exists([state, from, to])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn claim(
     connection: &Connection,
     hands: &Hands,
+    due: &Due,
     until: Timestamp,
     now: Timestamp,
 ) -> Outcome<Vec<LeasedDelivery>> {
-    let ready = "UPDATE delivery SET state = 0, due_at = NULL WHERE due_at <= ?1 OR due_at > ?2";
-    connection.prepare_cached(ready)?.execute([now, now.saturating_add(FAR)])?;
+    let mut ready = connection.prepare_cached(COME_DUE)?;
+    for &(state, from, to) in due {
+        ready.execute([state, from, to])?;
+    }
 
     let limit = usize::try_from(hands.free).unwrap_or(usize::MAX);
     let mut leased = Vec::new();

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::SqliteStore;
 use super::coding::{signed, unsigned};
 use super::fault::{Fault, Outcome, Result};
-use super::inbox::{FAR, lease_end};
+use super::inbox::{SLACK, lease_end};
 use crate::contract::Timestamp;
 use crate::id::OrgId;
 use crate::port::{BackfillWindow, Job, JobKind, JobLease, Jobs, Progress, Release};
@@ -20,16 +20,19 @@ impl Jobs for SqliteStore {
         kind: JobKind,
         run_at: Timestamp,
         window: Option<BackfillWindow>,
+        now: Timestamp,
     ) -> Result<()> {
         let org = org.clone();
         self.write(move |connection| {
-            let upsert = "INSERT INTO job (org, kind, run_at, attempts, since, until, done, requests, token)
-                VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, 0, 0)
+            let upsert =
+                "INSERT INTO job (org, kind, run_at, attempts, since, until, done, requests, token, noted_at)
+                VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, 0, 0, ?6)
                 ON CONFLICT (org, kind) DO UPDATE SET run_at = excluded.run_at, attempts = 0,
                     since = excluded.since, until = excluded.until, done = 0, total = NULL, requests = 0,
-                    succeeded_at = NULL, error = NULL, token = token + 1, leased_until = NULL";
+                    succeeded_at = NULL, error = NULL, token = token + 1, leased_until = NULL,
+                    noted_at = excluded.noted_at";
             let (since, until) = window.map(|window| (window.since, window.until)).unzip();
-            let values = params![org.as_str(), encode_kind(kind), run_at, since, until];
+            let values = params![org.as_str(), encode_kind(kind), run_at, since, until, now];
             connection.prepare_cached(upsert)?.execute(values)?;
             Ok(())
         })
@@ -50,19 +53,19 @@ impl Jobs for SqliteStore {
         self.note(move |connection| {
             let select =
                 "SELECT job.org, job.kind FROM job CROSS JOIN organisation ON organisation.id = job.org
-                WHERE (job.run_at <= ?1 OR job.run_at > ?3)
-                    AND (job.leased_until IS NULL OR job.leased_until <= ?1 OR job.leased_until > ?3)
+                WHERE job.run_at IS NOT NULL AND (job.run_at <= ?1 OR job.noted_at > ?3)
+                    AND (job.leased_until IS NULL OR job.leased_until <= ?1 OR job.noted_at > ?3)
                     AND organisation.state = 1
                 ORDER BY job.run_at, job.org, job.kind LIMIT ?2";
             let mut statement = connection.prepare_cached(select)?;
-            let values = params![now, limit, now.saturating_add(FAR)];
+            let values = params![now, limit, now.saturating_add(SLACK)];
             let due = statement.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
             let due: Vec<(String, i64)> = due.collect::<rusqlite::Result<_>>()?;
             let mut leased = Vec::with_capacity(due.len());
             for (org, kind) in due {
                 let org: OrgId = org.parse().map_err(|_| Fault::damaged("an organisation"))?;
                 let kind = decode_kind(kind).ok_or_else(|| Fault::damaged("a job"))?;
-                leased.extend(lease(connection, &org, kind, lease_end(now, lease_for))?);
+                leased.extend(lease(connection, &org, kind, lease_end(now, lease_for), now)?);
             }
             Ok(leased)
         })
@@ -79,12 +82,12 @@ impl Jobs for SqliteStore {
         let org = org.clone();
         self.note(move |connection| {
             let select =
-                "SELECT 1 FROM job WHERE org = ?1 AND kind = ?2 AND leased_until > ?3 AND leased_until <= ?4";
-            let values = params![org.as_str(), encode_kind(kind), now, now.saturating_add(FAR)];
+                "SELECT 1 FROM job WHERE org = ?1 AND kind = ?2 AND leased_until > ?3 AND noted_at <= ?4";
+            let values = params![org.as_str(), encode_kind(kind), now, now.saturating_add(SLACK)];
             if connection.prepare_cached(select)?.exists(values)? {
                 return Ok(None);
             }
-            lease(connection, &org, kind, lease_end(now, lease_for))
+            lease(connection, &org, kind, lease_end(now, lease_for), now)
         })
         .await
     }
@@ -98,7 +101,9 @@ impl Jobs for SqliteStore {
     ) -> Result<()> {
         let lease = lease.clone();
         self.note(move |connection| {
-            let update = "UPDATE job SET leased_until = ?4, done = ?5, total = ?6, requests = ?7
+            let update =
+                "UPDATE job SET leased_until = ?4, done = ?5, total = ?6, requests = ?7, noted_at = ?8,
+                    run_at = CASE WHEN noted_at > ?9 THEN min(run_at, ?8) ELSE run_at END
                 WHERE org = ?1 AND kind = ?2 AND token = ?3 AND leased_until IS NOT NULL";
             held(connection.prepare_cached(update)?.execute(params![
                 lease.org.as_str(),
@@ -108,6 +113,8 @@ impl Jobs for SqliteStore {
                 signed(progress.done),
                 progress.total.map(signed),
                 signed(progress.requests),
+                now,
+                now.saturating_add(SLACK),
             ])?)
         })
         .await
@@ -117,7 +124,7 @@ impl Jobs for SqliteStore {
         let lease = lease.clone();
         self.write(move |connection| {
             let update = "UPDATE job SET leased_until = NULL, run_at = ?4, error = ?5, done = ?6, total = ?7,
-                    requests = ?8,
+                    requests = ?8, noted_at = ?10,
                     attempts = CASE WHEN ?9 THEN attempts + 1 WHEN ?5 IS NULL THEN 0 ELSE attempts END,
                     succeeded_at = CASE WHEN ?9 OR ?5 IS NOT NULL THEN succeeded_at ELSE ?10 END
                 WHERE org = ?1 AND kind = ?2 AND token = ?3 AND leased_until IS NOT NULL";
@@ -160,10 +167,15 @@ fn lease(
     connection: &Connection,
     org: &OrgId,
     kind: JobKind,
-    until: i64,
+    until: Timestamp,
+    now: Timestamp,
 ) -> Outcome<Option<(JobLease, Job)>> {
-    let update = "UPDATE job SET leased_until = ?3, token = token + 1 WHERE org = ?1 AND kind = ?2";
-    connection.prepare_cached(update)?.execute(params![org.as_str(), encode_kind(kind), until])?;
+    // Before it is forgotten that a wrong clock noted when it is to run.
+    let update = "UPDATE job SET leased_until = ?3, token = token + 1, noted_at = ?4,
+            run_at = CASE WHEN noted_at > ?5 THEN min(run_at, ?4) ELSE run_at END
+        WHERE org = ?1 AND kind = ?2";
+    let values = params![org.as_str(), encode_kind(kind), until, now, now.saturating_add(SLACK)];
+    connection.prepare_cached(update)?.execute(values)?;
     let stored = stored(connection, org, kind)?;
     Ok(stored.map(|(token, job)| (JobLease { org: org.clone(), kind, token }, job)))
 }

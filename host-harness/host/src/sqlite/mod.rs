@@ -9,6 +9,9 @@
 //! - **Shared.** Leases are rows with a fencing token, and nothing else guards them: several processes may have the
 //!   same file open. A process that finds the file locked waits for some seconds, then answers `Unavailable`.
 //! - **Apart.** Every statement that touches an organisation's rows names the organisation.
+//! - **The same file.** After each commit, and before it is answered, the writer looks whether the file at the path still
+//!   is the database that was opened. If it was deleted, replaced or overwritten, the store is gone for good: see
+//!   [`Health::gone`](crate::port::Health::gone).
 //! - **Private.** The file is readable by its owner only.
 //! - **Versioned.** Migrations run when the file is opened, each in a transaction; a file that a newer version has
 //!   migrated is refused untouched.
@@ -29,6 +32,8 @@ mod checkpoint;
 mod coding;
 mod directory;
 mod fault;
+mod health;
+mod identity;
 mod inbox;
 mod jobs;
 mod migration;
@@ -63,6 +68,7 @@ pub struct SqliteStore {
     writer: writer::Writer,
     readers: Arc<readers::Readers>,
     watcher: Arc<readers::Watcher>,
+    identity: Arc<identity::Identity>,
 }
 
 impl SqliteStore {
@@ -75,14 +81,19 @@ impl SqliteStore {
             let hint = "check that the directory exists and may be written to";
             StoreError::Unavailable(format!("cannot open {}: {error}; {hint}", path.display()))
         })?;
+        let descriptor = identity::Identity::hold(&path).map_err(|error| {
+            StoreError::Unavailable(format!("cannot open {}: {error}; check its permissions", path.display()))
+        })?;
         let mut connection = connect(&path).map_err(|error| fault::judge(&path, &error))?;
         prepare(&connection).map_err(|error| fault::judge(&path, &error))?;
         migrations::run(&mut connection, &path)?;
-        checkpoint::watch(&mut connection, &path)?;
-        let writer = writer::Writer::start(connection, Arc::clone(&path))?;
+        let identity = Arc::new(identity::Identity::of(&mut connection, &path, descriptor)?);
+        let log = checkpoint::watch(&mut connection, &identity)?;
+        let writer = writer::Writer::start(connection, Arc::clone(&identity), log)?;
         Ok(SqliteStore {
-            readers: Arc::new(readers::Readers::new(Arc::clone(&path))),
-            watcher: Arc::new(readers::Watcher::new(Arc::clone(&path))),
+            readers: Arc::new(readers::Readers::new(Arc::clone(&identity))),
+            watcher: Arc::new(readers::Watcher::new(Arc::clone(&identity))),
+            identity,
             path,
             writer,
         })
@@ -114,9 +125,17 @@ impl SqliteStore {
     /// Copies the log into the database and empties it, so that what was overwritten or deleted is in neither. Readers
     /// that are at work can keep it from that; then the next copy does it.
     async fn forget_former_pages(&self) {
-        let path = Arc::clone(&self.path);
+        if let Err(error) = self.note(|connection| Ok(identity::advance(connection)?)).await {
+            tracing::warn!("the log of {} was not emptied: {error}", self.path.display());
+            return;
+        }
+        let identity = Arc::clone(&self.identity);
         let emptied = tokio::task::spawn_blocking(move || {
-            connect(&path)?.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
+            let log = connect(identity.path())?;
+            let emptied = log.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+            // What the file shows now is what it must not fall behind. Whether it does the writer says.
+            let _ = identity.check();
+            emptied
         });
         match emptied.await {
             Ok(Ok(false)) => {}

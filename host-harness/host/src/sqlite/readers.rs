@@ -1,33 +1,34 @@
 //! Connections for reading: a few, opened when they are first needed.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use super::fault::{Outcome, Result, judge};
+use super::identity::Identity;
 use crate::port::StoreError;
 
 /// Reads at a time.
 const READERS: usize = 4;
 
 pub(super) struct Readers {
-    path: Arc<Path>,
     idle: Mutex<Vec<Connection>>,
     slots: Semaphore,
+    identity: Arc<Identity>,
 }
 
 impl Readers {
-    pub(super) fn new(path: Arc<Path>) -> Readers {
-        Readers { path, idle: Mutex::new(Vec::new()), slots: Semaphore::new(READERS) }
+    pub(super) fn new(identity: Arc<Identity>) -> Readers {
+        Readers { idle: Mutex::new(Vec::new()), slots: Semaphore::new(READERS), identity }
     }
 
     fn take(&self) -> Result<Connection> {
+        self.identity.known()?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match idle {
             Some(connection) => Ok(connection),
-            None => open(&self.path).map_err(|error| judge(&self.path, &error)),
+            None => open(&self.identity),
         }
     }
 
@@ -38,13 +39,13 @@ impl Readers {
 
 /// One connection of its own, for what is counted by connection.
 pub(super) struct Watcher {
-    path: Arc<Path>,
     connection: Mutex<Option<Connection>>,
+    identity: Arc<Identity>,
 }
 
 impl Watcher {
-    pub(super) fn new(path: Arc<Path>) -> Watcher {
-        Watcher { path, connection: Mutex::new(None) }
+    pub(super) fn new(identity: Arc<Identity>) -> Watcher {
+        Watcher { connection: Mutex::new(None), identity }
     }
 
     /// Runs the work where the caller is: for what takes no time.
@@ -52,9 +53,9 @@ impl Watcher {
         let mut kept = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let connection = match kept.take() {
             Some(connection) => connection,
-            None => open(&self.path).map_err(|error| judge(&self.path, &error))?,
+            None => open(&self.identity)?,
         };
-        work(kept.insert(connection)).map_err(|fault| fault.explain(&self.path))
+        work(kept.insert(connection)).map_err(|fault| fault.explain(self.identity.path()))
     }
 }
 
@@ -69,7 +70,7 @@ where
     let at_work = Arc::clone(&readers);
     let done = tokio::task::spawn_blocking(move || {
         let connection = at_work.take()?;
-        let result = view(&connection, work).map_err(|fault| fault.explain(&at_work.path));
+        let result = view(&connection, work).map_err(|fault| fault.explain(at_work.identity.path()));
         at_work.give_back(connection);
         result
     });
@@ -80,7 +81,7 @@ where
 /// less time than a change of threads, or than a transaction around them.
 pub(super) fn glance<T>(readers: &Readers, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
     let connection = readers.take()?;
-    let result = work(&connection).map_err(|fault| fault.explain(&readers.path));
+    let result = work(&connection).map_err(|fault| fault.explain(readers.identity.path()));
     readers.give_back(connection);
     result
 }
@@ -94,8 +95,14 @@ fn view<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Outcome<T>
     result
 }
 
-fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = super::connect(path)?;
-    connection.pragma_update(None, "query_only", true)?;
+fn open(identity: &Identity) -> Result<Connection> {
+    let open = || {
+        let connection = super::connect(identity.path())?;
+        connection.pragma_update(None, "query_only", true)?;
+        Ok(connection)
+    };
+    let connection = open().map_err(|error| judge(identity.path(), &error))?;
+    // Not of the file that somebody put in the place of the one that all others have open.
+    identity.check()?;
     Ok(connection)
 }

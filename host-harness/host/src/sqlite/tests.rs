@@ -1,6 +1,8 @@
 //! The ports' promises, kept on a real file.
 
+mod clock;
 mod directory;
+mod identity;
 mod inbox;
 mod jobs;
 mod organisations;

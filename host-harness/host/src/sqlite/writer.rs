@@ -1,7 +1,8 @@
 //! The one thread that writes, and its group commit.
 //!
 //! Everything that waits when the thread is free goes into one transaction with one sync, and is answered after the
-//! commit, so that no answer precedes durability. Where a piece of work fails, the transaction is done again with each
+//! commit, so that no answer precedes durability, and after a look whether the file still is the database that was
+//! opened. Where a piece of work fails, the transaction is done again with each
 //! piece in a savepoint of its own, and the next groups are done so from the start: a savepoint costs a copy of each
 //! page that is written in it, which most groups need not pay.
 
@@ -12,7 +13,9 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::checkpoint::Log;
 use super::fault::{Fault, Outcome, Result, judge};
+use super::identity::{Identity, advance};
 use crate::port::StoreError;
 
 /// Pieces of work that share a transaction at most, which bounds how long the first of them waits.
@@ -38,10 +41,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, path: Arc<Path>) -> Result<Writer> {
+    pub(super) fn start(connection: Connection, identity: Arc<Identity>, log: Log) -> Result<Writer> {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new().name("sqlite-writer".into());
-        let writing = move || write_all(&connection, &path, waiting);
+        let writing = move || write_all(connection, &identity, &log, waiting);
         let unstarted = |error| StoreError::Unavailable(format!("no thread for the database: {error}"));
         thread.spawn(writing).map_err(unstarted)?;
         Ok(Writer { queue })
@@ -99,6 +102,7 @@ where
 
     fn answer(self: Box<Self>, ended: &Result<()>) {
         let result = match (self.result, ended) {
+            (_, Err(error @ StoreError::Gone(_))) => Err(error.clone()),
             (Some(Err(error)), _) => Err(error),
             (_, Err(error)) => Err(error.clone()),
             (Some(Ok(value)), Ok(())) => Ok(value),
@@ -109,23 +113,52 @@ where
     }
 }
 
-fn write_all(connection: &Connection, path: &Path, mut waiting: mpsc::Receiver<Box<dyn Task>>) {
+fn write_all(
+    connection: Connection,
+    identity: &Identity,
+    log: &Log,
+    mut waiting: mpsc::Receiver<Box<dyn Task>>,
+) {
+    let path = identity.path();
     let mut group = Vec::with_capacity(GROUP);
     let (mut promised, mut wary) = (None, 0);
     while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
         let wanted = group.iter().map(|task| task.durability()).max();
-        let ended = promise(connection, &mut promised, wanted)
-            .map_err(|error| judge(path, &error))
-            .and_then(|()| write_group(connection, path, &mut group, &mut wary));
+        let mut ended = identity.known().and_then(|()| {
+            promise(&connection, &mut promised, wanted).map_err(|error| judge(path, &error))?;
+            write_group(&connection, path, &mut group, &mut wary)
+        });
         if !connection.is_autocommit()
             && let Err(error) = connection.execute_batch("ROLLBACK")
         {
             tracing::error!("a transaction on {} could not be rolled back: {error}", path.display());
         }
+        // What was committed into a file that nobody finds again is not durable. A file that was overwritten fails in
+        // many ways, of which this is the cause.
+        if let Err(error) = identity.check() {
+            ended = Err(error);
+        }
         for task in group.drain(..) {
             task.answer(&ended);
         }
+        if log.has_grown() {
+            if let Err(error) = raise(&connection) {
+                tracing::warn!("the generation of {} was not raised: {error}", path.display());
+            }
+            log.copy();
+        }
     }
+    if identity.known().is_err() {
+        // The last connection that is closed would copy the log, which would go into a file that is not ours.
+        std::mem::forget(connection);
+    }
+}
+
+fn raise(connection: &Connection) -> rusqlite::Result<()> {
+    execute(connection, "BEGIN IMMEDIATE")?;
+    let raised = advance(connection);
+    execute(connection, if raised.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    raised
 }
 
 /// Sets what the next commit guarantees, if the last one was of another kind.

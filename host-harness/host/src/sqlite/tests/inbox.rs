@@ -1,5 +1,5 @@
 use super::*;
-use crate::port::{Accepted, DeliveryFilter, DeliveryState, InboxDepth, StoreError};
+use crate::port::{Accepted, DeliveryFilter, DeliveryState, InboxDepth, Keep, StoreError};
 
 async fn claimed(store: &SqliteStore, limit: u32, now: Timestamp) -> Vec<String> {
     let claimed = store.claim(hands(limit), LEASE, now).await.unwrap();
@@ -69,7 +69,7 @@ async fn nothing_arrives_or_is_due_again_for_whom_is_disconnected() {
     let held = leased(&store, "msg_1", 1).await;
     store.disconnect_organisation(&org("acme"), 5).await.unwrap();
     assert_eq!(store.accept(&org("acme"), delivery("msg_2", 6)).await.unwrap(), Accepted::Unknown);
-    assert!(!store.replay(&org("acme"), &held.lease.delivery, 7).await.unwrap());
+    assert!(!store.replay(&org("acme"), &held.lease.delivery).await.unwrap());
     assert!(store.claim(hands(9), LEASE, 9_000).await.unwrap().is_empty());
     assert_eq!(store.depth().await.unwrap(), InboxDepth { pending: 0, dead: 1 });
 }
@@ -102,18 +102,19 @@ async fn old_deliveries_go_in_slices_and_what_waits_stays() {
             _ => assert_eq!(finish(&store, &held.lease, "updated", 5_000).await, 1),
         }
     }
+    store.grow_older(5_000).await.unwrap();
     store.accept(&org("acme"), delivery("fresh", now)).await.unwrap();
+    store.grow_older(104_000).await.unwrap();
+    let old = Duration::from_micros(99_000);
+    let keep = Keep { done: old, dead: old };
     let (mut after, mut slices) = (0, 0);
-    while let Some(next) = store.prune(1_000, 0, after).await.unwrap() {
+    while let Some(next) = store.prune(keep, now, after).await.unwrap() {
         (after, slices) = (next, slices + 1);
     }
     assert!(slices >= 2, "{slices}");
     let left = store.deliveries(&org("acme"), &DeliveryFilter::default()).await.unwrap();
     // Those that are not old enough, the one that waits, the dead one.
     assert_eq!(left.len(), 200 + 1 + 2);
-    assert_eq!(store.prune(1_000, 1_000, 0).await.unwrap(), None);
-    let left = store.deliveries(&org("acme"), &DeliveryFilter::default()).await.unwrap();
-    assert_eq!(left.len(), 200 + 1 + 1, "{:?}", left.last());
     assert_eq!(store.accept(&org("acme"), delivery("d5", now)).await.unwrap(), Accepted::New);
 }
 
@@ -220,19 +221,19 @@ async fn a_dead_delivery_can_be_replayed() {
     let store = fixture().await;
     let acme = org("acme");
     let held = leased(&store, "msg_1", 10).await;
-    assert!(!store.replay(&acme, &held.lease.delivery, 11).await.unwrap(), "it is being worked on");
+    assert!(!store.replay(&acme, &held.lease.delivery).await.unwrap(), "it is being worked on");
     store.bury(&held.lease, "malformed", 12).await.unwrap();
     assert_eq!(states(&store).await, [(DeliveryState::Dead, Some("malformed".into()))]);
     assert_eq!(store.depth().await.unwrap(), InboxDepth { pending: 0, dead: 1 });
     assert!(store.claim(hands(1), LEASE, 9_999).await.unwrap().is_empty());
 
-    assert!(!store.replay(&org("beta"), &held.lease.delivery, 20).await.unwrap());
-    assert!(store.replay(&acme, &held.lease.delivery, 20).await.unwrap());
+    assert!(!store.replay(&org("beta"), &held.lease.delivery).await.unwrap());
+    assert!(store.replay(&acme, &held.lease.delivery).await.unwrap());
     assert_eq!(finish(&store, &held.lease, "late", 21).await, 0);
     let again = store.claim(hands(1), LEASE, 20).await.unwrap().pop().unwrap();
     assert_eq!(again.attempt, 1);
     assert_eq!(finish(&store, &again.lease, "updated", 22).await, 1);
-    assert!(store.replay(&acme, &held.lease.delivery, 30).await.unwrap(), "one that is done, too");
+    assert!(store.replay(&acme, &held.lease.delivery).await.unwrap(), "one that is done, too");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ async fn a_job_comes_back_as_it_was_put() {
     let acme = org("acme");
     assert_eq!(store.job(&acme, JobKind::Backfill).await.unwrap(), None);
     let window = BackfillWindow { since: 1, until: 2 };
-    store.put_job(&acme, JobKind::Backfill, 10, Some(window)).await.unwrap();
+    store.put_job(&acme, JobKind::Backfill, 10, Some(window), 0).await.unwrap();
     let job = store.job(&acme, JobKind::Backfill).await.unwrap().unwrap();
     assert_eq!((job.run_at, job.window, job.running), (Some(10), Some(window), false));
     assert_eq!(store.job(&org("beta"), JobKind::Backfill).await.unwrap(), None);
@@ -30,7 +30,7 @@ async fn due_jobs_of_live_organisations_are_leased_longest_due_first() {
         ("beta", JobKind::Poll, 10),
         ("acme", JobKind::Backfill, 31),
     ] {
-        store.put_job(&org(id), kind, run_at, None).await.unwrap();
+        store.put_job(&org(id), kind, run_at, None, 0).await.unwrap();
     }
     assert_eq!(store.next_due().await.unwrap(), Some(10));
     let due = store.claim_due(9, LEASE, 30).await.unwrap();
@@ -47,7 +47,7 @@ async fn one_job_is_leased_to_one_worker() {
     let store = fixture().await;
     let acme = org("acme");
     assert!(store.claim_job(&acme, JobKind::Poll, LEASE, 5).await.unwrap().is_none());
-    store.put_job(&acme, JobKind::Poll, 1_000, None).await.unwrap();
+    store.put_job(&acme, JobKind::Poll, 1_000, None, 0).await.unwrap();
     let (first, _) = store.claim_job(&acme, JobKind::Poll, LEASE, 5).await.unwrap().unwrap();
     assert!(store.claim_job(&acme, JobKind::Poll, LEASE, 104).await.unwrap().is_none());
     store.extend(&first, PROGRESS, LEASE, 50).await.unwrap();
@@ -66,7 +66,7 @@ async fn one_job_is_leased_to_one_worker() {
 async fn a_release_says_how_the_run_ended() {
     let store = fixture().await;
     let acme = org("acme");
-    store.put_job(&acme, JobKind::Poll, 10, None).await.unwrap();
+    store.put_job(&acme, JobKind::Poll, 10, None, 0).await.unwrap();
     let ended =
         |succeeded_at, attempts, error: Option<&str>| (succeeded_at, attempts, error.map(str::to_owned));
     for (release, expected) in [
@@ -92,9 +92,9 @@ async fn a_release_says_how_the_run_ended() {
 async fn putting_a_job_anew_takes_it_from_its_holder() {
     let store = fixture().await;
     let acme = org("acme");
-    store.put_job(&acme, JobKind::Poll, 10, None).await.unwrap();
+    store.put_job(&acme, JobKind::Poll, 10, None, 0).await.unwrap();
     let (lease, _) = store.claim_job(&acme, JobKind::Poll, LEASE, 10).await.unwrap().unwrap();
-    store.put_job(&acme, JobKind::Poll, 20, None).await.unwrap();
+    store.put_job(&acme, JobKind::Poll, 20, None, 0).await.unwrap();
     assert!(matches!(store.extend(&lease, PROGRESS, LEASE, 11).await, Err(StoreError::Conflict)));
     let (next, job) = store.claim_due(1, LEASE, 20).await.unwrap().pop().unwrap();
     assert!(next.token > lease.token);

@@ -169,7 +169,7 @@ async fn a_damaged_database_is_named_and_never_taken_for_an_empty_one() {
 async fn a_clock_that_was_wrong_holds_nothing_up() {
     const YEAR: i64 = 365 * 86_400_000_000;
     let store = fixture().await;
-    store.put_job(&org("acme"), JobKind::Poll, 10, None).await.unwrap();
+    store.put_job(&org("acme"), JobKind::Poll, 10, None, 0).await.unwrap();
     // Claimed a year ahead by a process that is gone, and noted to be tried again then.
     let held = leased(&store, "msg_1", 10 + YEAR).await;
     let waiting = leased(&store, "msg_2", 10 + YEAR).await;

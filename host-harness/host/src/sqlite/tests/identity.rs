@@ -1,0 +1,146 @@
+//! What somebody does to the file while it is open. Each is found before anything more is acknowledged.
+
+use super::*;
+use crate::port::{DeliveryFilter, Health, JobKind, Jobs, StoreError};
+
+async fn offer(store: &SqliteStore, number: i64) -> Result<crate::port::Accepted, StoreError> {
+    store.accept(&org("acme"), delivery(&format!("msg_{number}"), number)).await
+}
+
+/// From now on every write and every read says this, and whoever waits for it hears of it.
+async fn is_gone(store: &SqliteStore, said: &str) {
+    let job = store.put_job(&org("acme"), JobKind::Poll, 1, None, 1).await.map(drop);
+    let list = store.deliveries(&org("acme"), &DeliveryFilter::default()).await.map(drop);
+    let record = store.commit(&org("acme"), vec![put(incident("1"), None)], None).await.map(drop);
+    for (what, answer) in
+        [("job", job), ("list", list), ("record", record), ("probe", store.try_write().await)]
+    {
+        assert!(matches!(&answer, Err(StoreError::Gone(text)) if text.contains(said)), "{what}: {answer:?}");
+    }
+    assert!(matches!(store.gone().await, StoreError::Gone(text) if text.contains(said)));
+}
+
+/// A copy of the database as it is now.
+fn backup(store: &SqliteStore, name: &str) -> std::path::PathBuf {
+    let path = store.path().with_file_name(name);
+    let into = format!("VACUUM INTO '{}'", path.display());
+    rusqlite::Connection::open(store.path()).unwrap().execute_batch(&into).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn a_deleted_database_file_is_not_acknowledged_into() {
+    let store = fixture().await;
+    offer(&store, 1).await.unwrap();
+    std::fs::remove_file(store.path()).unwrap();
+    assert!(matches!(offer(&store, 2).await, Err(StoreError::Gone(_))));
+    is_gone(&store, "was moved or deleted").await;
+    assert!(!store.path().exists(), "no other is made in its place");
+}
+
+#[tokio::test]
+async fn a_database_file_that_is_moved_away_and_back_has_all_that_was_acknowledged() {
+    let store = fixture().await;
+    offer(&store, 1).await.unwrap();
+    let away = store.path().with_file_name("away.db");
+    std::fs::rename(store.path(), &away).unwrap();
+    assert!(matches!(offer(&store, 2).await, Err(StoreError::Gone(_))));
+    std::fs::rename(&away, store.path()).unwrap();
+    is_gone(&store, "was moved or deleted").await;
+    let again = SqliteStore::open(store.path()).unwrap();
+    let rows = again.deliveries(&org("acme"), &DeliveryFilter::default()).await.unwrap();
+    assert!(rows.iter().any(|row| row.id.as_str() == "msg_1"));
+}
+
+#[tokio::test]
+async fn a_replaced_database_file_is_not_acknowledged_into() {
+    let store = fixture().await;
+    offer(&store, 1).await.unwrap();
+    let backup = backup(&store, "backup.db");
+    let bytes = std::fs::read(&backup).unwrap();
+    offer(&store, 2).await.unwrap();
+    std::fs::rename(&backup, store.path()).unwrap();
+    assert!(matches!(offer(&store, 3).await, Err(StoreError::Gone(_))));
+    is_gone(&store, "was replaced").await;
+    assert_eq!(std::fs::read(store.path()).unwrap(), bytes, "nothing was written into the other file");
+}
+
+/// Whatever it is overwritten with, a backup of its own past among it, and however that was made.
+#[tokio::test]
+async fn a_database_file_that_is_overwritten_in_place_is_not_acknowledged_into() {
+    for with in ["nothing", "text", "another database", "a backup", "a copy of the file"] {
+        let store = fixture().await;
+        offer(&store, 1).await.unwrap();
+        let bytes = match with {
+            "nothing" => Vec::new(),
+            "text" => b"these are notes, not a database; ".repeat(1_000),
+            "another database" => {
+                let other = fixture().await;
+                std::fs::read(backup(&other, "other.db")).unwrap()
+            }
+            "a backup" => std::fs::read(backup(&store, "backup.db")).unwrap(),
+            _ => std::fs::read(store.path()).unwrap(),
+        };
+        offer(&store, 2).await.unwrap();
+        // What was acknowledged meanwhile reached the file.
+        store.forget_former_pages().await;
+        // Written into the same file, as `cp` does it.
+        std::fs::write(store.path(), &bytes).unwrap();
+        let answer = offer(&store, 3).await;
+        assert!(matches!(answer, Err(StoreError::Gone(_))), "{with}: {answer:?}");
+        is_gone(&store, "was overwritten").await;
+    }
+}
+
+#[tokio::test]
+async fn copies_of_the_log_and_other_processes_are_not_taken_for_a_replacement() {
+    let store = fixture().await;
+    let other = SqliteStore::open(store.path()).unwrap();
+    for number in 0..50 {
+        offer(if number % 2 == 0 { &store } else { &other }, number).await.unwrap();
+        if number % 10 == 0 {
+            store.forget_former_pages().await;
+        }
+        if number % 7 == 0 {
+            drop(SqliteStore::open(store.path()).unwrap());
+        }
+    }
+    // Far more than the log holds before it is copied.
+    let value = crate::contract::Change::SetState(("large".into(), Some(vec![7; 900_000])));
+    for _ in 0..100 {
+        store.commit(&org("acme"), vec![value.clone()], None).await.unwrap();
+    }
+    store.try_write().await.unwrap();
+    other.try_write().await.unwrap();
+}
+
+/// A read that opens its connection late must not open what was put in the place of the file.
+#[tokio::test]
+async fn a_replaced_database_file_is_not_read_either() {
+    let store = fixture().await;
+    let backup = backup(&store, "backup.db");
+    std::fs::rename(&backup, store.path()).unwrap();
+    let list = store.deliveries(&org("acme"), &DeliveryFilter::default()).await;
+    assert!(matches!(list, Err(StoreError::Gone(_))), "{list:?}");
+}
+
+#[tokio::test]
+async fn whether_a_delivery_could_be_stored_is_found_out_by_writing() {
+    let store = fixture().await;
+    let limit = |pages: i64| {
+        move |connection: &rusqlite::Connection| {
+            let used: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            Ok(connection.pragma_update(None, "max_page_count", used + pages)?)
+        }
+    };
+    // A disk without room for what comes.
+    store.note(limit(0)).await.unwrap();
+    let error = store.try_write().await.unwrap_err();
+    assert!(matches!(&error, StoreError::Full(text) if text.contains("free space")), "{error}");
+    store.note(limit(100)).await.unwrap();
+    store.try_write().await.unwrap();
+    let rows = |connection: &rusqlite::Connection| {
+        Ok(connection.query_row("SELECT count(*) FROM trial", [], |row| row.get::<_, i64>(0))?)
+    };
+    assert_eq!(store.read(rows).await.unwrap(), 0, "nothing of it stays");
+}
