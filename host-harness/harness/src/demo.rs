@@ -9,6 +9,7 @@ use koalr_host::cache::ModuleCache;
 use koalr_host::contract::Settings;
 use koalr_host::id::OrgId;
 use koalr_host::port::{DeliveryFilter, HostService, HostUser, IncidentFilter, JobKind, OriginMapping};
+use koalr_host::scheduler::Totals;
 use koalr_host::sqlite::SqliteStore;
 use koalr_host::vault::{SealingKey, Secret};
 use koalr_host::{Connect, Host};
@@ -16,6 +17,7 @@ use koalr_simulator::{Change, Mode, NewIncident, Options, Simulator, WebhookTarg
 
 use crate::cli::{BucketArg, ClockArg, ClockEndArg, Database, Demo, Json, Mttr, OneOrg};
 use crate::console::Setup;
+use crate::shutdown::Shutdown;
 use crate::verbs::{connect, mttr, serve, sync};
 use crate::{open, view};
 
@@ -24,6 +26,7 @@ const API_KEY: &str = "inc_simulated_key";
 const WEBHOOK_SECRET: &str = "whsec_c2ltdWxhdGVkLXdlYmhvb2stc2lnbmluZy1rZXk=";
 
 pub(crate) async fn run(options: Demo) -> Result<()> {
+    let shutdown = Shutdown::listen()?;
     let org: OrgId = "acme".parse()?;
     let directory = tempfile::tempdir().context("no place for the demo's database")?;
     let database = Database {
@@ -73,13 +76,14 @@ pub(crate) async fn run(options: Demo) -> Result<()> {
                 std::future::pending::<()>().await;
             }
         };
-        tokio::spawn(serve::serve(host.clone(), listener, scheduled, setup))
+        let (host, shutdown) = (host.clone(), shutdown.clone());
+        tokio::spawn(async move { serve::serve(host, listener, scheduled, setup, &shutdown).await })
     };
 
     heading("4. Import 90 days, then read the timelines");
-    let totals = run_job(&host, &org, JobKind::Backfill).await?;
+    let totals = run_job(&host, &org, JobKind::Backfill, &shutdown).await?;
     println!("{}", sync::describe(JobKind::Backfill, &totals));
-    let totals = run_job(&host, &org, JobKind::Poll).await?;
+    let totals = run_job(&host, &org, JobKind::Poll, &shutdown).await?;
     println!("{}", sync::describe(JobKind::Poll, &totals));
 
     heading("5. One incident, followed by signed webhooks");
@@ -156,8 +160,8 @@ async fn import_directory(host: &Host, org: &OrgId, simulator: &Simulator) -> Re
     Ok(())
 }
 
-async fn run_job(host: &Host, org: &OrgId, kind: JobKind) -> Result<koalr_host::scheduler::Totals> {
-    sync::with_progress(host, org, kind, false).await
+async fn run_job(host: &Host, org: &OrgId, kind: JobKind, shutdown: &Shutdown) -> Result<Totals> {
+    sync::with_progress(host, org, kind, false, shutdown).await
 }
 
 /// From declaration to closure; each move is told by a webhook, and what the store holds is printed after it.

@@ -15,6 +15,7 @@ mod open;
 mod progress;
 mod secrets;
 mod server;
+mod shutdown;
 mod verbs;
 mod view;
 
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use koalr_host::contract::GuestError;
+use koalr_host::port::StoreError;
 use koalr_host::scheduler::RunError;
 use koalr_host::{CallError, HostError};
 use tracing_subscriber::EnvFilter;
@@ -93,7 +95,7 @@ async fn run(verb: Verb) -> anyhow::Result<()> {
     }
 }
 
-/// See the help: 3 for a refused credential, 4 for what passes.
+/// See the help: 3 for a refused credential, 4 for what passes, 5 for a database that is gone.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     let host = match error.downcast_ref::<RunError>() {
         Some(RunError::Failed(host)) => Some(host),
@@ -104,6 +106,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         Some(HostError::Plugin(GuestError::Unauthorized(_) | GuestError::Forbidden(_))) => ExitCode::from(3),
         Some(HostError::Plugin(GuestError::RateLimited(_) | GuestError::Unavailable(_))) => ExitCode::from(4),
         Some(HostError::MigrationBusy) => ExitCode::from(4),
+        Some(HostError::Store(StoreError::Gone(_))) => ExitCode::from(5),
         Some(HostError::Call(CallError::Saturated(_) | CallError::TimedOut(_))) => ExitCode::from(4),
         _ => ExitCode::FAILURE,
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::print_json;
 use super::sync::derive_anew;
 use crate::cli::{self, PriorityArg};
+use crate::shutdown::Shutdown;
 use crate::{open, secrets, view};
 
 /// The credential and the secret that the incident.io component asks for.
@@ -52,7 +53,7 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
         },
     };
     let connection = host.connect(&target.org, connect).await?;
-    let rederived = derive_anew(&host, &target.org).await?;
+    let rederived = derive_anew(&host, &target.org, &Shutdown::listen()?).await?;
     let descriptor = host.plugin().descriptor();
     let webhook_path = format!("/webhooks/{}/{}", descriptor.name, target.org);
     if target.json.json {

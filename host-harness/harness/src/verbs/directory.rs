@@ -10,6 +10,7 @@ use super::print_json;
 use super::sync::derive_anew;
 use crate::cli::{Import, OneOrg};
 use crate::open;
+use crate::shutdown::Shutdown;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -39,7 +40,7 @@ pub(crate) async fn services(options: Import) -> Result<()> {
 }
 
 async fn report(host: &Host, kind: &'static str, target: &OneOrg, imported: Imported) -> Result<()> {
-    let incidents_updated = derive_anew(host, &target.org).await?.unwrap_or(0);
+    let incidents_updated = derive_anew(host, &target.org, &Shutdown::listen()?).await?.unwrap_or(0);
     if target.json.json {
         let organisation = target.org.as_str();
         return print_json(&Document { organisation, kind, imported, incidents_updated });

@@ -15,6 +15,7 @@ use super::sync::derive_anew;
 use super::{print_json, read};
 use crate::cli::{self, OneOrg, RegionArg};
 use crate::progress::Progress;
+use crate::shutdown::Shutdown;
 use crate::view::migration as view;
 use crate::{aliases, open, secrets};
 
@@ -115,7 +116,7 @@ pub(crate) async fn run(options: cli::MigrateRun) -> Result<()> {
     let done = host.run_migration(&target.org, history, &mut |step: &Step| progress.step(step)).await;
     progress.finish();
     let summary = done?;
-    derive_anew(&host, &target.org).await?;
+    derive_anew(&host, &target.org, &Shutdown::listen()?).await?;
     let (before, after) = figures(&host, &target.org).await?;
     if target.json.json {
         let organisation = target.org.as_str();

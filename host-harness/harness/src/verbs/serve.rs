@@ -5,18 +5,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use koalr_host::Host;
 use koalr_host::scheduler::Scheduler;
 use koalr_host::worker::InboxWorker;
+use koalr_host::{Host, HostError};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::cli::Serve;
 use crate::console::{self, Refusals, Setup};
+use crate::shutdown::Shutdown;
 use crate::{open, secrets, server};
 
 pub(crate) async fn run(options: Serve) -> Result<()> {
+    // Before anything that takes time: a signal that comes meanwhile counts.
+    let shutdown = Shutdown::listen()?;
     let token = options.console_token_env.as_deref().map(secrets::from_variable).transpose()?;
-    let host = open::new_host(&options.database).await?;
+    let database = options.database.clone();
+    let opening = tokio::spawn(async move { open::new_host(&database).await });
+    let host = tokio::select! {
+        biased;
+        () = shutdown.asked() => return Ok(()),
+        opened = opening => opened.context("opening was cut off")??,
+    };
     let (listener, address) = listen(options.listen).await?;
     eprintln!("Serving on http://{address}: webhooks, /healthz, /metrics. Ctrl-C stops.");
     match (console::is_served(address, token.is_some(), options.public_url.is_some()), &token) {
@@ -38,7 +48,8 @@ pub(crate) async fn run(options: Serve) -> Result<()> {
         eprintln!("  no organisation is connected yet; `connect` may run while this serves");
     }
     let Serve { public_url, map_origin: origin_map, .. } = options;
-    serve(host, listener, std::future::ready(()), Setup { address, token, public_url, origin_map }).await
+    let setup = Setup { address, token, public_url, origin_map };
+    serve(host, listener, std::future::ready(()), setup, &shutdown).await
 }
 
 /// Organisations that are named when it starts.
@@ -56,12 +67,13 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAd
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves until the process is asked to stop; requests in hand are answered before, and work in hand is finished or
-/// given back. Scheduled work begins after `scheduled`.
+/// given back. Scheduled work begins after `scheduled`. Ends with an error once the database is gone.
 pub(crate) async fn serve(
     host: Host,
     listener: TcpListener,
     scheduled: impl Future<Output = ()> + Send + 'static,
     setup: Setup,
+    shutdown: &Shutdown,
 ) -> Result<()> {
     let refusals = Arc::new(Refusals::default());
     let routes = server::router(host.clone(), Arc::clone(&refusals)).merge(console::router(
@@ -69,49 +81,68 @@ pub(crate) async fn serve(
         setup,
         refusals,
     )?);
-    let worker = InboxWorker::new(host.clone());
-    let worker = tokio::spawn(async move { worker.run(asked_to_stop(), GRACE).await });
-    let scheduler = Scheduler::new(host.clone());
-    let schedule = tokio::spawn(async move {
+    let mut parts = JoinSet::new();
+    let (worker, asked) = (InboxWorker::new(host.clone()), shutdown.asked());
+    parts.spawn(async move { worker.run(asked, GRACE).await });
+    let (scheduler, asked, early) = (Scheduler::new(host.clone()), shutdown.asked(), shutdown.asked());
+    parts.spawn(async move {
         tokio::select! {
-            () = scheduled => scheduler.run(asked_to_stop()).await,
-            () = asked_to_stop() => {}
+            () = scheduled => scheduler.run(asked).await,
+            () = early => {}
         }
     });
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(asked_to_stop());
+    let serving = axum::serve(listener, routes).with_graceful_shutdown(shutdown.asked());
+    let (asked, gone) = (shutdown.asked(), shutdown.clone());
+    let gone = async {
+        let error = host.store_gone().await;
+        // Requests in hand hear of it, and nothing is begun.
+        gone.ask();
+        error
+    };
+    let mut gone = std::pin::pin!(gone);
     let overdue = async {
-        asked_to_stop().await;
+        asked.await;
+        eprintln!(
+            "Stopping: what is in hand has {} s to end. Another signal ends it at once.",
+            GRACE.as_secs()
+        );
         tokio::time::sleep(GRACE).await;
     };
-    // Without these, webhooks would be acknowledged and never applied. Who is asked to stop is gone before that.
-    let ended = async {
-        while !worker.is_finished() && !schedule.is_finished() {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut lost = None;
+    let served = {
+        let mut serving = std::pin::pin!(async {
+            tokio::select! {
+                served = async { serving.await } => served.context("the server stopped"),
+                () = overdue => Ok(()),
+                error = failed(&mut parts, shutdown) => Err(error),
+            }
+        });
+        loop {
+            tokio::select! {
+                served = serving.as_mut() => break served,
+                error = gone.as_mut(), if lost.is_none() => lost = Some(error),
+            }
         }
-        tokio::time::sleep(2 * GRACE).await;
     };
-    let served = tokio::select! {
-        served = serving => served,
-        () = overdue => Ok(()),
-        () = ended => Err(std::io::Error::other("what works in the background has ended; see its log")),
-    };
-    served.context("the server stopped")?;
-    worker.await.context("the inbox's worker failed")?;
-    schedule.await.context("the schedule failed")
+    if let Some(error) = lost {
+        return Err(HostError::from(error).into());
+    }
+    served?;
+    while let Some(ended) = parts.join_next().await {
+        ended.context("what works in the background failed")?;
+    }
+    Ok(())
 }
 
-/// Ctrl-C, or the signal that service managers send.
-pub(crate) async fn asked_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+/// Ends when something that works in the background does without having been asked to: webhooks would be acknowledged
+/// and never applied.
+async fn failed(parts: &mut JoinSet<()>, shutdown: &Shutdown) -> anyhow::Error {
+    while let Some(ended) = parts.join_next().await {
+        if !shutdown.is_asked() {
+            let cause =
+                ended.err().map_or_else(|| "it came to its end".to_owned(), |error| error.to_string());
+            return anyhow::anyhow!("what works in the background has ended ({cause}); see its log");
         }
     }
-    let _ = tokio::signal::ctrl_c().await;
+    std::future::pending().await
 }

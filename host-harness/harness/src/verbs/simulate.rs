@@ -9,8 +9,10 @@ use koalr_simulator::{Change, Keys, Mode, NewIncident, Options, RateLimits, Simu
 
 use crate::cli::Simulate;
 use crate::secrets;
+use crate::shutdown::Shutdown;
 
 pub(crate) async fn run(options: Simulate) -> Result<()> {
+    let shutdown = Shutdown::listen()?;
     let mut simulated = Options::new(options.incidents, options.seed, Utc::now());
     simulated.listen = options.listen;
     simulated.updates = options.updates;
@@ -50,10 +52,10 @@ pub(crate) async fn run(options: Simulate) -> Result<()> {
         println!("  an incident moves every {} s, and a signed webhook tells of it", every.as_secs());
         tokio::select! {
             moved = keep_moving(&simulator, every, options.seed) => moved?,
-            stopped = tokio::signal::ctrl_c() => stopped?,
+            () = shutdown.asked() => {}
         }
     } else {
-        tokio::signal::ctrl_c().await?;
+        shutdown.asked().await;
     }
     if let Some(opsgenie) = opsgenie {
         opsgenie.stop();

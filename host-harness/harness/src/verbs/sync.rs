@@ -7,10 +7,11 @@ use koalr_host::port::JobKind;
 use koalr_host::scheduler::{RunError, Scheduler, Totals};
 use serde::Serialize;
 
-use super::{print_json, serve::asked_to_stop};
+use super::print_json;
 use crate::cli::{self, OneOrg};
 use crate::open;
 use crate::progress::Progress;
+use crate::shutdown::Shutdown;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -22,22 +23,24 @@ struct Document<'a> {
 }
 
 pub(crate) async fn backfill(options: cli::Backfill) -> Result<()> {
+    let shutdown = Shutdown::listen()?;
     let host = open::host(&options.target.database).await?;
     if let Some(days) = options.days {
         host.organisation(&options.target.org).await?;
         host.schedule_backfill(&options.target.org, days).await?;
     }
-    run(&host, &options.target, JobKind::Backfill).await
+    run(&host, &options.target, JobKind::Backfill, &shutdown).await
 }
 
 pub(crate) async fn poll(options: OneOrg) -> Result<()> {
+    let shutdown = Shutdown::listen()?;
     let host = open::host(&options.database).await?;
-    run(&host, &options, JobKind::Poll).await
+    run(&host, &options, JobKind::Poll, &shutdown).await
 }
 
-async fn run(host: &Host, options: &OneOrg, kind: JobKind) -> Result<()> {
-    let totals = with_progress(host, &options.org, kind, options.json.json).await?;
-    derive_anew(host, &options.org).await?;
+async fn run(host: &Host, options: &OneOrg, kind: JobKind, shutdown: &Shutdown) -> Result<()> {
+    let totals = with_progress(host, &options.org, kind, options.json.json, shutdown).await?;
+    derive_anew(host, &options.org, shutdown).await?;
     let source = &host.plugin().descriptor().name;
     let waiting = host.store().to_revisit(&options.org, source, 0).await?.total;
     if options.json.json {
@@ -55,21 +58,27 @@ async fn run(host: &Host, options: &OneOrg, kind: JobKind) -> Result<()> {
 }
 
 /// Runs the job with a progress bar, or plain lines where there is no terminal.
-pub(crate) async fn with_progress(host: &Host, org: &OrgId, kind: JobKind, silent: bool) -> Result<Totals> {
+pub(crate) async fn with_progress(
+    host: &Host,
+    org: &OrgId,
+    kind: JobKind,
+    silent: bool,
+    shutdown: &Shutdown,
+) -> Result<Totals> {
     let progress = Progress::new(name(kind), silent);
     let observe = |event: &_| progress.observe(event);
-    let result = Scheduler::new(host.clone()).run_now(org, kind, &observe, asked_to_stop()).await;
+    let result = Scheduler::new(host.clone()).run_now(org, kind, &observe, shutdown.asked()).await;
     progress.finish();
     Ok(result?)
 }
 
 /// Derives stored incidents anew if that is due; answers how many are other ones now.
-pub(crate) async fn derive_anew(host: &Host, org: &OrgId) -> Result<Option<u64>> {
+pub(crate) async fn derive_anew(host: &Host, org: &OrgId, shutdown: &Shutdown) -> Result<Option<u64>> {
     let job = host.store().job(org, JobKind::Rederive).await?;
     if job.is_none_or(|job| job.run_at.is_none()) {
         return Ok(None);
     }
-    match Scheduler::new(host.clone()).run_now(org, JobKind::Rederive, &|_| {}, asked_to_stop()).await {
+    match Scheduler::new(host.clone()).run_now(org, JobKind::Rederive, &|_| {}, shutdown.asked()).await {
         Ok(totals) => Ok(Some(totals.updated)),
         // A server on the same database was quicker.
         Err(RunError::Busy) => Ok(None),
