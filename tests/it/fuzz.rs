@@ -10,7 +10,7 @@ use koalr_entries::{ENTRIES, seeds};
 use crate::support::root;
 
 /// Damaged copies of each fixture.
-const COPIES: usize = 150;
+const COPIES: usize = 20;
 
 #[test]
 fn whatever_comes_in_every_entry_comes_to_its_end() {

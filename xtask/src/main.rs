@@ -80,6 +80,10 @@ fn test() -> Result<()> {
     succeed(cargo(&["clippy"]).args(wasm).args(deny))?;
     succeed(cargo(&["clippy"]).args(wasm).args(["--features", "incidentio/opsgenie"]).args(deny))?;
     succeed(cargo(&["clippy", "--workspace", "--all-targets"]).args(deny))?;
+    fuzz_lock()?;
+    // Nothing is linked, so nobody needs libFuzzer, which its crate compiles unless it is told where one is.
+    let mut check = cargo(&["clippy", "--manifest-path", "fuzz/Cargo.toml"]);
+    succeed(check.args(deny).env("CUSTOM_LIBFUZZER_PATH", target().join("no-libfuzzer.a")))?;
     // Not with --all-targets: that makes examples into tests of nothing, and the tests run the one there is.
     succeed(&mut cargo(&["test", "--workspace"]))
 }
@@ -104,6 +108,13 @@ fn fuzz_targets() -> Result<Vec<String>> {
     Ok(targets)
 }
 
+/// Gives the fuzz targets the versions that everything else is built with.
+fn fuzz_lock() -> Result<()> {
+    std::fs::copy(root().join("Cargo.lock"), root().join("fuzz/Cargo.lock"))
+        .context("cannot write fuzz/Cargo.lock")?;
+    Ok(())
+}
+
 /// Feeds a target, beginning with the fixtures and with what earlier runs found worth keeping.
 fn fuzz(target: &str, bounds: &[&str]) -> Result<()> {
     let targets = fuzz_targets()?;
@@ -116,6 +127,7 @@ fn fuzz(target: &str, bounds: &[&str]) -> Result<()> {
         let path = seeds.join(number.to_string());
         std::fs::write(&path, seed).with_context(|| format!("cannot write {}", path.display()))?;
     }
+    fuzz_lock()?;
     let mut run = cargo(&["fuzz", "run"]);
     // What is fed has no unsafe code for a sanitizer to watch, and without one twice as many inputs are tried.
     run.args(["--sanitizer", "none", target]).args([&corpus, &seeds]).arg("--");
