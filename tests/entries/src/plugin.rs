@@ -64,6 +64,7 @@ pub(crate) fn opsgenie_page(data: &[u8]) {
 /// Notes as the store gives them back; instants, too, because they are as short.
 pub(crate) fn stored_notes(data: &[u8]) {
     kept(Facts::from_bytes(data));
+    crate::provider::odd_state(data);
     if let Ok(text) = std::str::from_utf8(data) {
         if let Some(at) = time::parse_rfc3339(text) {
             let _ = time::day(at);
