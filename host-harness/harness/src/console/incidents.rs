@@ -46,7 +46,7 @@ const ORDERS: [(&str, IncidentOrder); 4] = [
 
 /// What an address asks for.
 pub(super) struct Asked {
-    query: Vec<(String, String)>,
+    pub(super) query: Vec<(String, String)>,
 }
 
 impl Asked {
@@ -55,7 +55,7 @@ impl Asked {
         found.map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
-    fn page(&self) -> u32 {
+    pub(super) fn page(&self) -> u32 {
         self.get("page").parse().unwrap_or(1).clamp(1, 1_000_000)
     }
 
@@ -69,7 +69,7 @@ impl Asked {
     }
 
     /// As the store understands it.
-    fn filter(&self, now: Timestamp) -> Answer<IncidentFilter> {
+    pub(super) fn filter(&self, now: Timestamp) -> Answer<IncidentFilter> {
         let some = |name: &str| Some(self.get(name)).filter(|text| !text.is_empty()).map(str::to_owned);
         let priorities = match self.get("priority") {
             "" => vec![],

@@ -364,6 +364,9 @@ fn named(org: &str) -> Answer<OrgId> {
 }
 
 #[cfg(test)]
+mod addresses;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -29,7 +29,7 @@ fn get<'a>(query: &'a [(String, String)], name: &str) -> &'a str {
 }
 
 /// What an address asks.
-fn question(query: &[(String, String)], now: Timestamp) -> Answer<Question> {
+pub(super) fn question(query: &[(String, String)], now: Timestamp) -> Answer<Question> {
     let zone: chrono_tz::Tz = match get(query, "zone") {
         "" => chrono_tz::UTC,
         name => name.parse().map_err(|_| {

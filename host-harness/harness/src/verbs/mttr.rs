@@ -56,7 +56,7 @@ impl Question {
         Ok((since, until))
     }
 
-    fn query(&self, now: Timestamp) -> Result<MttrQuery> {
+    pub(crate) fn query(&self, now: Timestamp) -> Result<MttrQuery> {
         let (since, until) = self.days(now)?;
         Ok(MttrQuery {
             edges: calendar::edges(since, until, self.bucket, self.zone)?,
