@@ -28,12 +28,14 @@ impl Request {
 }
 
 /// The headers of an answer that the plugin reads.
-pub const HEADERS: [&str; 5] = [
+pub const HEADERS: [&str; 7] = [
     "retry-after",
     "x-ratelimit-limit",
     "x-ratelimit-remaining",
     "x-ratelimit-period-in-sec",
     "x-ratelimit-state",
+    "content-type",
+    "content-encoding",
 ];
 
 /// What came back, whatever the status.
@@ -60,8 +62,11 @@ impl Response {
 pub enum Failure {
     /// The host does not let the plugin make this request.
     Refused(String),
-    /// No connection, no answer in time, or an answer that broke off.
+    /// No connection, no answer in time, or an answer that broke off. This passes.
     Broken(String),
+    /// No connection until somebody changes something, such as a certificate that is not trusted. This does not pass by
+    /// itself.
+    Cut(String),
     /// The answer is larger than the plugin accepts.
     TooLarge,
     /// The request was held back: an answer before it said that the allowance is spent.

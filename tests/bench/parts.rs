@@ -72,8 +72,8 @@ impl Intake for Less {
         Utc::now().timestamp_micros()
     }
 
-    async fn is_connected(&self, _: &OrgId) -> bool {
-        true
+    async fn is_connected(&self, _: &OrgId) -> Option<bool> {
+        Some(true)
     }
 
     async fn receive(&self, org: &OrgId, delivery: Delivery) -> Result<Received, ReceiveError> {

@@ -85,6 +85,25 @@ pub(crate) struct Database {
     /// Origin that such a component may call, beside those of the built-in ones: `https://host[:port]`. Repeatable.
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+}
+
+/// How requests to providers leave this machine.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct NetworkArgs {
+    /// Certificate authorities to trust, as PEM, besides those that the system trusts or SSL_CERT_FILE names. Repeatable.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Vec<PathBuf>,
+    /// Proxy for requests to providers: `http://host:port` or `https://host:port`. Default: what HTTPS_PROXY says, which
+    /// may hold a user and a password. Hosts in NO_PROXY are reached without it, and so are mapped origins.
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Option<String>,
+    /// Hand names to the proxy, for networks whose DNS knows no outside names. It is then the proxy's duty that none of
+    /// them leads to your own network.
+    #[arg(long)]
+    pub(crate) proxy_resolves: bool,
 }
 
 /// Machine-readable output.

@@ -15,7 +15,7 @@ use koalr_host::vault::{SealingKey, Secret};
 use koalr_host::{Connect, Host};
 use koalr_simulator::{Change, Mode, NewIncident, Options, Simulator, WebhookTarget};
 
-use crate::cli::{BucketArg, ClockArg, ClockEndArg, Database, Demo, Json, Mttr, OneOrg};
+use crate::cli::{BucketArg, ClockArg, ClockEndArg, Database, Demo, Json, Mttr, NetworkArgs, OneOrg};
 use crate::console::Setup;
 use crate::shutdown::Shutdown;
 use crate::verbs::{connect, mttr, serve, sync};
@@ -34,6 +34,7 @@ pub(crate) async fn run(options: Demo) -> Result<()> {
         key_file: None,
         plugin: None,
         allow_origin: Vec::new(),
+        network: NetworkArgs::default(),
     };
     // A fixed address first, so that what is printed can be copied; any free one if it is taken.
     let (listener, address) = match serve::listen(options.listen).await {
@@ -108,7 +109,7 @@ pub(crate) async fn run(options: Demo) -> Result<()> {
     let db = database.db.display();
     println!("  console    http://{address}/");
     println!("  webhooks   {target}");
-    println!("  health     http://{address}/healthz");
+    println!("  health     http://{address}/healthz, http://{address}/readyz");
     println!("  metrics    http://{address}/metrics");
     println!("  look around with: koalr-harness incidents --db {db} --org {org}");
     println!("Ctrl-C stops, and removes the demo's database.");

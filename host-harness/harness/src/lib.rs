@@ -5,6 +5,7 @@
 //!
 //! It is a library so that the benchmarks can put something else behind its webhook server; hosts embed `koalr-host`.
 
+mod accept;
 mod aliases;
 mod chart;
 mod cli;
@@ -14,10 +15,12 @@ mod door;
 mod open;
 mod progress;
 mod secrets;
+mod seldom;
 mod server;
 mod shutdown;
 mod verbs;
 mod view;
+mod webhook_path;
 
 use std::process::ExitCode;
 

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
-use koalr_host::Host;
+use anyhow::{Context, Result, bail, ensure};
 use koalr_host::cache::ModuleCache;
 use koalr_host::sqlite::SqliteStore;
 use koalr_host::vault::Keyring;
+use koalr_host::{Host, Network, Proxy};
 
-use crate::cli::Database;
+use crate::cli::{Database, NetworkArgs};
 
 /// The component that was built with this program.
 pub(crate) const BUILT_IN: &[u8] = include_bytes!(env!("KOALR_PLUGIN"));
@@ -53,11 +53,44 @@ async fn with_component(database: &Database, store: SqliteStore) -> Result<Host>
     };
     let keys = Keyring::load_or_create(&database.key_file.clone().unwrap_or_else(beside))?;
     let builder = Host::builder(Arc::new(store), keys).importer(IMPORTER.to_vec());
-    let mut builder = builder.allow(ORIGINS).allow(&database.allow_origin);
+    let mut builder =
+        builder.allow(ORIGINS).allow(&database.allow_origin).network(network(&database.network)?);
     if let Some(directory) = cache_directory() {
         builder = builder.cache(ModuleCache::new(directory));
     }
     Ok(builder.load(&component(database.plugin.as_deref())?).await?)
+}
+
+/// How requests leave, by the options and the variables that other programs know too.
+fn network(options: &NetworkArgs) -> Result<Network> {
+    let mut network = Network::new().trust_system()?;
+    for file in &options.ca_file {
+        let named = || format!("--ca-file {}", file.display());
+        network = network.trust(&std::fs::read(file).with_context(named)?).with_context(named)?;
+    }
+    let set = |names: [&str; 2]| {
+        names.into_iter().find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()))
+    };
+    // An argument can be read by every process on the machine, an environment by its owner only.
+    let (address, from) = match &options.proxy {
+        Some(given) if given.contains('@') => {
+            bail!(
+                "--proxy holds a user or a password, which others can read; set the variable HTTPS_PROXY instead"
+            )
+        }
+        Some(given) => (Some(given.clone()), "--proxy"),
+        None => (set(["HTTPS_PROXY", "https_proxy"]), "HTTPS_PROXY"),
+    };
+    let Some(address) = address else {
+        ensure!(
+            !options.proxy_resolves,
+            "--proxy-resolves needs a proxy: --proxy or the variable HTTPS_PROXY"
+        );
+        return Ok(network);
+    };
+    let except = set(["NO_PROXY", "no_proxy"]).unwrap_or_default();
+    let proxy = Proxy::new(&address, &except).context(from)?;
+    Ok(network.by(if options.proxy_resolves { proxy.resolves() } else { proxy }))
 }
 
 /// What the components that this program carries may call.

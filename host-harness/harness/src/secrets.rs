@@ -6,6 +6,8 @@ use std::env::VarError;
 use std::io::{BufRead, IsTerminal};
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use koalr_host::vault::Secret;
 
 /// The secret in this variable; outer white space is not part of it.
@@ -42,5 +44,43 @@ pub(crate) fn required(variable: Option<&str>, question: &str) -> Result<Secret>
                 bail!("no secret was given; type it, pipe it, or name an environment variable that holds it")
             }
         },
+    }
+}
+
+/// Bytes of the shortest signing key that Standard Webhooks allows.
+const SHORTEST: usize = 24;
+
+/// What to tell a person about signing secrets that can be used and should not be. What is no secret at all is refused
+/// when it is saved.
+pub(crate) fn warning(secrets: &[Secret]) -> Option<String> {
+    let lengths = secrets.iter().filter_map(|secret| {
+        let text = secret.expose();
+        let key = STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text)).ok()?;
+        Some(zeroize::Zeroizing::new(key).len())
+    });
+    let shortest = lengths.min().filter(|length| *length < SHORTEST)?;
+    Some(format!(
+        "a webhook signing secret has {shortest} bytes, and less than {SHORTEST} can be guessed: make a new one at the \
+         provider"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_signing_secret_is_warned_of_and_a_long_one_is_not() {
+        let told = |secrets: &[&str]| {
+            let secrets: Vec<Secret> = secrets.iter().map(|text| Secret::new((*text).to_owned())).collect();
+            warning(&secrets)
+        };
+        assert!(told(&["whsec_AA=="]).unwrap().contains("1 bytes"));
+        let (short, long) = (STANDARD.encode([7; 23]), STANDARD.encode([7; 24]));
+        assert!(told(&[&short]).unwrap().contains("23 bytes"));
+        assert_eq!(told(&[&format!("whsec_{long}")]), None);
+        assert!(told(&[&long, &short]).is_some(), "each of them counts");
+        assert_eq!(told(&["no base64"]), None, "that is no secret, and is refused as such");
+        assert_eq!(told(&[]), None);
     }
 }

@@ -1,21 +1,24 @@
 //! The HTTP side of `serve`: webhooks in, health and metrics out.
 //!
 //! A webhook is answered 2xx only once it is durable. A refusal says nothing of its reason to the sender; the
-//! reason is in the log and in the metrics.
+//! reason is in the log, in the metrics and among the refusals that the console shows.
+//!
+//! Whatever comes below `/webhooks` is a webhook, or was meant to be one, and never reaches the routes behind.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use koalr_host::contract::{Delivery, Header, Rejection, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::port::Accepted;
-use koalr_host::{CallError, Host, HostError, ReceiveError, Received};
+use koalr_host::{CallError, Host, HostError, NotReady, ReceiveError, Received};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -24,8 +27,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio_stream::StreamExt;
 
+use crate::accept::Connections;
 use crate::console::{Refusal, Refusals};
-use crate::door::{Door, Turned};
+use crate::door::{Door, Inside, Names, Remembered, Turned};
+use crate::seldom::Seldom;
+use crate::webhook_path::{Below, below};
 
 /// The largest body that is taken; the sender names about 350 kB as its most.
 const LARGEST_BODY: usize = 512 * 1024;
@@ -43,8 +49,9 @@ struct Result {
     result: &'static str,
 }
 
-struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
+    pub(crate) connections: Connections,
     webhooks: Family<Result, Counter>,
     pending: Gauge,
     dead: Gauge,
@@ -52,7 +59,7 @@ struct Metrics {
 }
 
 impl Metrics {
-    fn new() -> Metrics {
+    pub(crate) fn new() -> Metrics {
         let mut registry = Registry::with_prefix("koalr");
         let webhooks = Family::default();
         let help = "Webhooks by what became of them at the door";
@@ -65,7 +72,11 @@ impl Metrics {
         let pending = gauge(&mut registry, "inbox_pending", "Deliveries that wait to be applied");
         let dead = gauge(&mut registry, "inbox_dead", "Deliveries that were given up");
         let organisations = gauge(&mut registry, "organisations", "Connected organisations");
-        Metrics { registry, webhooks, pending, dead, organisations }
+        let connections = Connections::default();
+        registry.register("connections", "Connections that are open", connections.open.clone());
+        let help = "Connections closed unread: too many, or no file descriptor left";
+        registry.register("connections_shed", help, connections.shed.clone());
+        Metrics { registry, connections, webhooks, pending, dead, organisations }
     }
 }
 
@@ -75,8 +86,8 @@ pub trait Intake: Send + Sync + 'static {
     fn plugin(&self) -> &str;
     /// When it is.
     fn now(&self) -> Timestamp;
-    /// Whether somebody connected an organisation of this name.
-    fn is_connected(&self, org: &OrgId) -> impl Future<Output = bool> + Send;
+    /// Whether an organisation of this name is connected. None where that cannot be found out now.
+    fn is_connected(&self, org: &OrgId) -> impl Future<Output = Option<bool>> + Send;
     /// Takes a webhook. `New` and `Duplicate` say that it is durable: its sender is answered 2xx and forgets it.
     fn receive(
         &self,
@@ -94,8 +105,14 @@ impl Intake for Host {
         self.clock().now()
     }
 
-    async fn is_connected(&self, org: &OrgId) -> bool {
-        Host::is_connected(self, org).await
+    async fn is_connected(&self, org: &OrgId) -> Option<bool> {
+        match Host::is_connected(self, org).await {
+            Ok(connected) => Some(connected),
+            Err(error) => {
+                tracing::debug!(%org, "an organisation cannot be looked up: {error}");
+                None
+            }
+        }
     }
 
     async fn receive(&self, org: &OrgId, delivery: Delivery) -> std::result::Result<Received, ReceiveError> {
@@ -108,7 +125,16 @@ struct Taking<I> {
     intake: I,
     refusals: Arc<Refusals>,
     door: Door,
+    names: Names,
+    seldom: Seldom,
     metrics: Arc<Metrics>,
+}
+
+impl<I> Taking<I> {
+    fn new(intake: I, refusals: Arc<Refusals>, metrics: Arc<Metrics>) -> Taking<I> {
+        let (door, names, seldom) = (Door::new(), Names::default(), Seldom::default());
+        Taking { intake, refusals, door, names, seldom, metrics }
+    }
 }
 
 /// What is looked at from outside.
@@ -116,34 +142,42 @@ struct Taking<I> {
 struct Watched {
     host: Host,
     metrics: Arc<Metrics>,
-    health: Arc<Kept>,
+    readiness: Arc<Kept>,
     figures: Arc<Kept>,
+    seldom: Arc<Seldom>,
 }
 
-/// The routes.
-pub(crate) fn router(host: Host, refusals: Arc<Refusals>) -> Router {
-    let metrics = Arc::new(Metrics::new());
+/// The door, and these routes and those that watch behind it.
+pub(crate) fn router(host: Host, refusals: Arc<Refusals>, metrics: Arc<Metrics>, behind: Router) -> Router {
     let watched = Watched {
         host: host.clone(),
         metrics: Arc::clone(&metrics),
-        health: Arc::default(),
+        readiness: Arc::default(),
         figures: Arc::default(),
+        seldom: Arc::default(),
     };
     let watched = Router::new()
-        .route("/healthz", get(health))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readiness))
         .route("/metrics", get(self::metrics))
         .with_state(watched);
-    taking(host, refusals, metrics).merge(watched)
+    with_door(Taking::new(host, refusals, metrics), watched.merge(behind))
 }
 
-/// The route that webhooks come in by, with its bounds, and this behind it.
+/// The door that webhooks come in by, with its bounds, and this behind it.
 pub fn webhooks(intake: impl Intake) -> Router {
-    taking(intake, Arc::default(), Arc::new(Metrics::new()))
+    with_door(Taking::new(intake, Arc::default(), Arc::new(Metrics::new())), Router::new())
 }
 
-fn taking<I: Intake>(intake: I, refusals: Arc<Refusals>, metrics: Arc<Metrics>) -> Router {
-    let taking = Arc::new(Taking { intake, refusals, door: Door::new(), metrics });
-    Router::new().route("/webhooks/{plugin}/{org}", post(webhook::<I>)).with_state(taking)
+fn with_door<I: Intake>(taking: Taking<I>, behind: Router) -> Router {
+    Router::new().fallback_service(behind).layer(from_fn_with_state(Arc::new(taking), at_the_door::<I>))
+}
+
+async fn at_the_door<I: Intake>(State(app): State<Arc<Taking<I>>>, request: Request, next: Next) -> Response {
+    match below(request.uri().path()) {
+        Some(below) => webhook(&app, below, request).await,
+        None => next.run(request).await,
+    }
 }
 
 /// What a webhook's sender is answered, and why, for the metrics.
@@ -172,62 +206,132 @@ impl IntoResponse for Answer {
         if let Some(after) = self.after {
             response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().max(1).into());
         }
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        }
         response
     }
 }
 
-async fn webhook<I: Intake>(
-    State(app): State<Arc<Taking<I>>>,
-    Path((plugin, org)): Path<(String, String)>,
-    request: Request,
-) -> Response {
-    let whose = org.parse::<OrgId>().ok();
-    let connected = match &whose {
-        Some(org) => app.intake.is_connected(org).await,
-        None => false,
-    };
-    let answer = match &whose {
-        Some(org) => receive(&app, &plugin, org, connected, request).await,
-        None => Answer::new(StatusCode::NOT_FOUND, "unknown_organisation", ""),
+impl From<Turned> for Answer {
+    fn from(turned: Turned) -> Answer {
+        match turned {
+            Turned::TooMany(wait) => Answer::later(StatusCode::TOO_MANY_REQUESTS, "rate_limited", wait),
+            Turned::Crowded(wait) => Answer::later(StatusCode::SERVICE_UNAVAILABLE, "crowded", wait),
+        }
+    }
+}
+
+/// Whose webhook it is, for the list of refusals.
+enum Whose {
+    /// This organisation's, which is connected.
+    Org(OrgId),
+    /// Nobody's: somebody has a wrong address, or guesses.
+    Nobody,
+    /// That was not asked.
+    Anybody,
+}
+
+async fn webhook<I: Intake>(app: &Taking<I>, below: Below, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    let (whose, answer) = match answered(app, below, request).await {
+        Ok((org, answer)) => (Whose::Org(org), answer),
+        Err(turned_away) => turned_away,
     };
     app.metrics.webhooks.get_or_create(&Result { result: answer.result }).inc();
-    if !answer.status.is_success()
-        && connected
-        && let Some(org) = &whose
-    {
-        let (at, status) = (app.intake.now(), answer.status.as_u16());
-        app.refusals.note(org, Refusal { at, status, reason: answer.result });
+    if answer.status.is_success() {
+        return answer.into_response();
+    }
+    let refusal = Refusal { at: app.intake.now(), status: answer.status.as_u16(), reason: answer.result };
+    match &whose {
+        Whose::Org(org) => app.refusals.note(org, refusal),
+        Whose::Nobody => {
+            app.refusals.note_stray(&path, refusal);
+            if let Some(untold) = app.seldom.tell(answer.result, Instant::now()) {
+                let reason = answer.result;
+                tracing::warn!(path, reason, untold, "a webhook came by no connected organisation's address");
+            }
+        }
+        Whose::Anybody => {}
     }
     answer.into_response()
 }
 
-async fn receive<I: Intake>(
+/// The answer to a connected organisation's webhook, or to what was turned away before that was known.
+async fn answered<I: Intake>(
     app: &Taking<I>,
-    plugin: &str,
-    org: &OrgId,
-    connected: bool,
+    below: Below,
     request: Request,
-) -> Answer {
-    if plugin != app.intake.plugin() {
-        return Answer::new(StatusCode::NOT_FOUND, "unknown_plugin", "");
-    }
-    let _permit = match app.door.enter(connected.then_some(org), Instant::now()) {
-        Ok(permit) => permit,
-        Err(Turned::TooMany(wait)) => {
-            return Answer::later(StatusCode::TOO_MANY_REQUESTS, "rate_limited", wait);
-        }
-        Err(Turned::Crowded(wait)) => {
-            return Answer::later(StatusCode::SERVICE_UNAVAILABLE, "crowded", wait);
-        }
+) -> std::result::Result<(OrgId, Answer), (Whose, Answer)> {
+    let _in_hand = app.door.enter().map_err(|turned| (Whose::Anybody, Answer::from(turned)))?;
+    let nobodys = |result, text| (Whose::Nobody, Answer::new(StatusCode::NOT_FOUND, result, text));
+    let Below::Address { plugin, org } = below else {
+        let text = "no webhook is received here: its address is /webhooks/<plugin>/<organisation>\n";
+        return Err(nobodys("unknown_path", text));
     };
+    if plugin != app.intake.plugin() {
+        return Err(nobodys("unknown_plugin", ""));
+    }
+    let Ok(org) = org.parse::<OrgId>() else { return Err(nobodys("unknown_organisation", "")) };
+    let _inside = admitted(app, &org).await?;
+    let answer = receive(app, &org, request).await;
+    Ok((org, answer))
+}
+
+/// Lets a connected organisation's request in, by what memory or the store holds of its name.
+async fn admitted<I: Intake>(app: &Taking<I>, org: &OrgId) -> std::result::Result<Inside, (Whose, Answer)> {
+    let now = Instant::now();
+    let own =
+        || app.door.admit(Some(org), now).map_err(|turned| (Whose::Org(org.clone()), Answer::from(turned)));
+    let shared = || app.door.admit(None, now).map_err(|turned| (Whose::Anybody, Answer::from(turned)));
+    let unknown = || (Whose::Nobody, Answer::new(StatusCode::NOT_FOUND, "unknown_organisation", ""));
+    let look_up = async || {
+        let connected = app.intake.is_connected(org).await;
+        if let Some(connected) = connected {
+            app.names.note(org, connected, Instant::now());
+        }
+        connected
+    };
+    match app.names.recall(org, now) {
+        Remembered::Connected => own(),
+        Remembered::WasConnected => {
+            let inside = own()?;
+            // Where it cannot be found out, what comes next will tell.
+            if look_up().await == Some(false) { Err(unknown()) } else { Ok(inside) }
+        }
+        Remembered::Unknown => {
+            let _inside = shared()?;
+            Err(unknown())
+        }
+        Remembered::Nothing => {
+            let inside = shared()?;
+            match look_up().await {
+                Some(true) => own(),
+                Some(false) => Err(unknown()),
+                None => Ok(inside),
+            }
+        }
+    }
+}
+
+async fn receive<I: Intake>(app: &Taking<I>, org: &OrgId, request: Request) -> Answer {
+    if request.method() != Method::POST {
+        let text = "a webhook is sent by POST\n";
+        return Answer::new(StatusCode::METHOD_NOT_ALLOWED, "not_post", text);
+    }
     let (parts, body) = request.into_parts();
     if !is_json(&parts.headers) {
         let text = "a webhook is plain JSON: send content-type: application/json and no content-encoding\n";
         return Answer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", text);
     }
-    let body = match read(org, body, &parts.headers, BODY_TIME).await {
+    let body = match read(body, &parts.headers, BODY_TIME).await {
         Ok(body) => body,
-        Err(answer) => return answer,
+        Err(answer) => {
+            if let Some(untold) = app.seldom.tell(answer.result, Instant::now()) {
+                tracing::warn!(%org, reason = answer.result, untold, "a webhook cannot be read");
+            }
+            return answer;
+        }
     };
     let delivery = Delivery { headers: headers(&parts.headers), body };
     match app.intake.receive(org, delivery).await {
@@ -235,35 +339,52 @@ async fn receive<I: Intake>(
             let result = match received.accepted {
                 Accepted::New => "accepted",
                 Accepted::Duplicate => "duplicate",
-                Accepted::Unknown => return unknown(org),
+                Accepted::Altered => "altered",
+                Accepted::Unknown => {
+                    app.names.forget(org);
+                    return unknown();
+                }
             };
-            tracing::debug!(%org, delivery = received.verified.id, event = received.verified.event_type, result);
+            let (delivery, event) = (&received.verified.id, &received.verified.event_type);
+            tracing::debug!(%org, delivery, event, result);
+            if received.accepted == Accepted::Altered
+                && let Some(untold) = app.seldom.tell(result, Instant::now())
+            {
+                tracing::warn!(
+                    %org, delivery, event, untold,
+                    "a delivery came again with another body; the first one counts"
+                );
+            }
             Answer::new(StatusCode::NO_CONTENT, result, "")
         }
-        Err(error) => refused(org, &error),
+        Err(error) => {
+            if matches!(error, ReceiveError::UnknownOrganisation(_)) {
+                app.names.forget(org);
+            }
+            let answer = refused(&error);
+            if let Some(untold) = app.seldom.tell(answer.result, Instant::now()) {
+                let reason = answer.result;
+                match answer.status.is_server_error() {
+                    true => tracing::error!(%org, reason, untold, "a webhook cannot be taken now: {error}"),
+                    false => tracing::warn!(%org, reason, untold, "a webhook is refused: {error}"),
+                }
+            }
+            answer
+        }
     }
 }
 
-fn unknown(org: &OrgId) -> Answer {
-    tracing::warn!(%org, "a webhook for an organisation that is not connected");
+fn unknown() -> Answer {
     Answer::new(StatusCode::NOT_FOUND, "unknown_organisation", "")
 }
 
 /// What a webhook is answered that the host did not take.
-fn refused(org: &OrgId, error: &ReceiveError) -> Answer {
+fn refused(error: &ReceiveError) -> Answer {
     match error {
-        ReceiveError::UnknownOrganisation(_) => unknown(org),
-        ReceiveError::Rejected(rejection) => {
-            let reason = reason(*rejection);
-            tracing::warn!(%org, reason, "a webhook is refused");
-            Answer::new(StatusCode::UNAUTHORIZED, reason, "")
-        }
-        ReceiveError::Backlog(_) => {
-            tracing::error!(%org, "a webhook cannot be taken now: {error}");
-            Answer::later(StatusCode::SERVICE_UNAVAILABLE, "backlog", BACKLOG_WAIT)
-        }
+        ReceiveError::UnknownOrganisation(_) => unknown(),
+        ReceiveError::Rejected(rejection) => Answer::new(StatusCode::UNAUTHORIZED, reason(*rejection), ""),
+        ReceiveError::Backlog(_) => Answer::later(StatusCode::SERVICE_UNAVAILABLE, "backlog", BACKLOG_WAIT),
         ReceiveError::Unavailable(cause) => {
-            tracing::error!(%org, "a webhook cannot be taken now: {error}");
             let wait = match **cause {
                 HostError::Call(CallError::Saturated(_)) => SATURATED_WAIT,
                 _ => STORE_WAIT,
@@ -288,21 +409,14 @@ enum Unread {
 }
 
 /// The whole body, or what its sender is answered.
-async fn read(
-    org: &OrgId,
-    body: Body,
-    headers: &HeaderMap,
-    patience: Duration,
-) -> std::result::Result<Vec<u8>, Answer> {
+async fn read(body: Body, headers: &HeaderMap, patience: Duration) -> std::result::Result<Vec<u8>, Answer> {
     match tokio::time::timeout(patience, whole(body, headers)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(Unread::TooLarge)) => {
-            tracing::warn!(%org, "a webhook is larger than {LARGEST_BODY} bytes");
             let text = "a webhook has at most 524288 bytes\n";
             Err(Answer::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text))
         }
         Ok(Err(Unread::BrokeOff)) | Err(_) => {
-            tracing::warn!(%org, "a webhook broke off before its end");
             let text = "the body did not come to its end\n";
             Err(Answer::new(StatusCode::REQUEST_TIMEOUT, "broke_off", text))
         }
@@ -379,19 +493,25 @@ impl Kept {
     }
 }
 
-/// Whether the store answers.
-async fn health(State(app): State<Watched>) -> Response {
+/// Whether a webhook would be taken now. That this process answers at all is another question, which `/healthz` asks.
+async fn readiness(State(app): State<Watched>) -> Response {
     let look = async {
-        match app.host.store().depth().await {
-            Ok(_) => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
-            Err(error) => {
-                tracing::error!("unhealthy: {error}");
-                (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "the store does not answer\n".to_owned())
-            }
+        let why = match tokio::time::timeout(READY_TIME, app.host.ready()).await {
+            Ok(Ok(())) => return (StatusCode::OK, PLAIN, "ready\n".to_owned()),
+            Ok(Err(why)) => why,
+            Err(_) => NotReady::Slow,
+        };
+        if let Some(untold) = app.seldom.tell("not_ready", Instant::now()) {
+            let cause = std::error::Error::source(&why).map(ToString::to_string).unwrap_or_default();
+            tracing::error!(untold, cause, "webhooks would be refused: {why}");
         }
+        (StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("not ready: {why}\n"))
     };
-    app.health.or(look).await
+    app.readiness.or(look).await
 }
+
+/// How long a store may take to answer that is ready; a locked one answers after five seconds.
+const READY_TIME: Duration = Duration::from_secs(8);
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -416,6 +536,8 @@ async fn counted(app: &Watched) -> Answered {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use koalr_host::port::StoreError;
     use tokio_stream::wrappers::ReceiverStream;
 
@@ -423,7 +545,6 @@ mod tests {
 
     #[test]
     fn what_cannot_be_taken_now_is_to_be_sent_again_and_when() {
-        let org = "acme".parse().unwrap();
         let unavailable = |error: StoreError| ReceiveError::Unavailable(Box::new(error.into()));
         for (error, status, after) in [
             (ReceiveError::Backlog(9), 503, Some(BACKLOG_WAIT)),
@@ -435,7 +556,7 @@ mod tests {
             (ReceiveError::Rejected(Rejection::NoSecret), 401, None),
             (ReceiveError::UnknownOrganisation("acme".parse().unwrap()), 404, None),
         ] {
-            let answer = refused(&org, &error);
+            let answer = refused(&error);
             assert_eq!((answer.status.as_u16(), answer.after), (status, after), "{error}");
             assert!(answer.text.is_empty(), "the sender is not told why");
             let response = answer.into_response();
@@ -445,10 +566,14 @@ mod tests {
         }
     }
 
-    /// Keeps nothing, and says so in the one way that is no error.
-    struct Nobody;
+    /// Knows one organisation, says of what it receives that this became of it, and counts what it is asked.
+    struct Stub {
+        accepted: Accepted,
+        looked_up: AtomicU32,
+        received: AtomicU32,
+    }
 
-    impl Intake for Nobody {
+    impl Intake for Arc<Stub> {
         fn plugin(&self) -> &str {
             "incidentio"
         }
@@ -457,46 +582,130 @@ mod tests {
             0
         }
 
-        async fn is_connected(&self, _: &OrgId) -> bool {
-            true
+        async fn is_connected(&self, org: &OrgId) -> Option<bool> {
+            self.looked_up.fetch_add(1, Ordering::Relaxed);
+            Some(org.as_str() == "acme")
         }
 
         async fn receive(&self, _: &OrgId, _: Delivery) -> std::result::Result<Received, ReceiveError> {
+            self.received.fetch_add(1, Ordering::Relaxed);
             let verified = koalr_host::contract::Verified {
                 id: "msg_1".into(),
                 sent_at: 0,
                 event_type: "public_incident.incident_created_v2".into(),
                 incident_id: None,
             };
-            Ok(Received { verified, accepted: Accepted::Unknown })
+            Ok(Received { verified, accepted: self.accepted })
+        }
+    }
+
+    struct Bench {
+        stub: Arc<Stub>,
+        taking: Taking<Arc<Stub>>,
+    }
+
+    impl Bench {
+        fn new(accepted: Accepted) -> Bench {
+            let stub = Stub { accepted, looked_up: AtomicU32::new(0), received: AtomicU32::new(0) };
+            let stub = Arc::new(stub);
+            let taking = Taking::new(Arc::clone(&stub), Arc::default(), Arc::new(Metrics::new()));
+            Bench { stub, taking }
+        }
+
+        async fn posted(&self, path: &str) -> Response {
+            let request = Request::post(path).body(Body::from("{}")).unwrap();
+            webhook(&self.taking, below(path).unwrap(), request).await
+        }
+
+        fn counted(&self, result: &'static str) -> u64 {
+            self.taking.metrics.webhooks.get_or_create(&Result { result }).get()
+        }
+
+        fn refused(&self) -> Vec<&'static str> {
+            let of = self.taking.refusals.of(&"acme".parse().unwrap());
+            of.iter().map(|refusal| refusal.reason).collect()
         }
     }
 
     #[tokio::test]
     async fn what_nobody_keeps_is_not_acknowledged() {
-        let taking = Taking {
-            intake: Nobody,
-            refusals: Arc::default(),
-            door: Door::new(),
-            metrics: Arc::new(Metrics::new()),
-        };
-        let taking = Arc::new(taking);
-        let path = Path(("incidentio".to_owned(), "acme".to_owned()));
-        let answer = webhook(State(Arc::clone(&taking)), path, Request::new(Body::from("{}"))).await;
+        let bench = Bench::new(Accepted::Unknown);
+        let answer = bench.posted("/webhooks/incidentio/acme").await;
         assert_eq!(answer.status(), StatusCode::NOT_FOUND);
-        let refusals = taking.refusals.of(&"acme".parse().unwrap());
-        assert_eq!(refusals.first().map(|refusal| refusal.reason), Some("unknown_organisation"));
+        assert_eq!(bench.refused(), ["unknown_organisation"]);
+    }
+
+    #[tokio::test]
+    async fn whatever_comes_below_webhooks_is_counted_and_shown_and_a_plain_404() {
+        let bench = Bench::new(Accepted::New);
+        for (path, result) in [
+            ("/webhooks", "unknown_path"),
+            ("/webhooks/acme", "unknown_path"),
+            ("/webhooks/incidentio/acme/x", "unknown_path"),
+            ("/webhooks/pagerduty/acme", "unknown_plugin"),
+            ("/webhooks/incidentio/acmee", "unknown_organisation"),
+            ("/webhooks/incidentio/a%20b", "unknown_organisation"),
+        ] {
+            let before = bench.counted(result);
+            let answer = bench.posted(path).await;
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+            assert!(answer.headers().get("content-security-policy").is_none(), "no page of the console");
+            assert_eq!(bench.counted(result), before + 1, "{path}");
+            let strays = bench.taking.refusals.strays();
+            let stray = strays.first().unwrap();
+            assert_eq!((stray.path.as_str(), stray.refusal.reason), (path, result));
+        }
+        assert!(bench.refused().is_empty());
+        let looked_at = Request::get("/webhooks/incidentio/acme").body(Body::empty()).unwrap();
+        let answer = webhook(&bench.taking, below("/webhooks/incidentio/acme").unwrap(), looked_at).await;
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(answer.headers()[header::ALLOW], "POST");
+        assert_eq!(bench.refused(), ["not_post"]);
+        assert_eq!(bench.stub.received.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_once_in_its_time_whether_it_is_known_or_not() {
+        let bench = Bench::new(Accepted::New);
+        for _ in 0..50 {
+            bench.posted("/webhooks/incidentio/nobody").await;
+        }
+        // Within a second, unless the machine sleeps; never for each of them.
+        assert!(bench.stub.looked_up.load(Ordering::Relaxed) < 50);
+        assert_eq!(bench.stub.received.load(Ordering::Relaxed), 0, "and nothing is verified for it");
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_invented_names_is_turned_away_unread_and_a_connected_one_is_let_in() {
+        let bench = Bench::new(Accepted::New);
+        bench.posted("/webhooks/incidentio/acme").await;
+        let limited = |bench: &Bench| bench.counted("rate_limited");
+        let mut number = 0;
+        while limited(&bench) < 100 {
+            number += 1;
+            bench.posted(&format!("/webhooks/incidentio/invented-{number}")).await;
+        }
+        let looked_up = bench.stub.looked_up.load(Ordering::Relaxed);
+        assert_eq!(u64::from(looked_up), number + 1 - limited(&bench), "none for what was turned away");
+        assert_eq!(bench.posted("/webhooks/incidentio/acme").await.status(), StatusCode::NO_CONTENT);
+        assert_eq!(bench.stub.received.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_comes_again_with_another_body_is_counted_as_such_and_not_asked_for_again() {
+        let bench = Bench::new(Accepted::Altered);
+        assert_eq!(bench.posted("/webhooks/incidentio/acme").await.status(), StatusCode::NO_CONTENT);
+        assert_eq!((bench.counted("altered"), bench.counted("duplicate")), (1, 0));
     }
 
     #[tokio::test]
     async fn a_body_that_never_ends_is_answered_after_its_time() {
-        let org = "acme".parse().unwrap();
         // One byte after the other, without an end.
         let (drip, dripping) = tokio::sync::mpsc::channel::<std::io::Result<&str>>(1);
         tokio::spawn(async move { while drip.send(Ok("x")).await.is_ok() {} });
         let silence = tokio_stream::pending::<std::io::Result<&str>>();
         for body in [Body::from_stream(silence), Body::from_stream(ReceiverStream::new(dripping))] {
-            let answer = read(&org, body, &HeaderMap::new(), Duration::from_millis(5)).await.err().unwrap();
+            let answer = read(body, &HeaderMap::new(), Duration::from_millis(5)).await.err().unwrap();
             assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT);
         }
     }

@@ -428,7 +428,11 @@ mod tests {
             wasmtime::component::Component::new(engine.wasmtime(), wat::parse_str(text).unwrap()).unwrap();
         let state = GuestState::new(
             None,
-            Egress::new(crate::egress::Client::new().unwrap(), Vec::new(), limits),
+            Egress::new(
+                crate::egress::Client::new(&crate::egress::Network::new()).unwrap(),
+                Vec::new(),
+                limits,
+            ),
             limits,
         );
         let call = async |store: &mut wasmtime::Store<GuestState>| {

@@ -15,7 +15,7 @@ use crate::contract::{
     BackfillRequest, BackfillSource, Connection, Delivery, GuestError, IncidentKey, Mapping, MttrQuery,
     MttrReport, Outcome, Rederived, Rejection, Settings, Severity, Step, Timestamp, Verified,
 };
-use crate::egress::{Allowed, Client, ClientError, Egress, InvalidOrigin, Origin};
+use crate::egress::{Allowed, Client, ClientError, Egress, InvalidOrigin, Network, Origin};
 use crate::engine::{Engine, EngineError, Lane};
 use crate::guest::{Access, GuestState, Names, Scope, cut};
 use crate::id::{DeliveryId, OrgId};
@@ -121,6 +121,20 @@ pub enum ReceiveError {
     Unavailable(Box<HostError>),
 }
 
+/// Why webhooks would be refused now, whoever sends them. The text names no path and no organisation.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// More waits to be applied than may.
+    #[error("{0} deliveries wait to be applied, which is as many as may")]
+    Backlog(u64),
+    /// The store takes none.
+    #[error("the store does not take deliveries")]
+    Store(#[source] StoreError),
+    /// Whoever asked did not wait any longer.
+    #[error("the store does not answer in time")]
+    Slow,
+}
+
 /// A webhook that was taken: durable, and applied by a worker sometime after.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Received {
@@ -151,6 +165,7 @@ pub struct HostBuilder {
     cache: Option<ModuleCache>,
     importer: Option<Vec<u8>>,
     origins: Vec<String>,
+    network: Network,
     limits: Limits,
     slots: u32,
 }
@@ -161,6 +176,13 @@ impl HostBuilder {
     #[must_use]
     pub fn allow<T: Into<String>>(mut self, origins: impl IntoIterator<Item = T>) -> Self {
         self.origins.extend(origins.into_iter().map(Into::into));
+        self
+    }
+
+    /// How requests leave. Default: without a proxy, trusting the authorities that this library carries.
+    #[must_use]
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = network;
         self
     }
 
@@ -224,7 +246,7 @@ impl HostBuilder {
             vault: Vault::new(self.keys, Arc::clone(&self.store)),
             store: self.store,
             clock: self.clock,
-            client: Client::new()?,
+            client: Client::new(&self.network)?,
             limits: self.limits,
             arrivals: Arc::default(),
             backlog: Arc::default(),
@@ -337,6 +359,7 @@ fn refused(error: GuestError) -> HostError {
         GuestError::Forbidden(text) => GuestError::Forbidden(cut(&text)),
         GuestError::RateLimited(wait) => GuestError::RateLimited(wait),
         GuestError::Unavailable(text) => GuestError::Unavailable(cut(&text)),
+        GuestError::Unreachable(text) => GuestError::Unreachable(cut(&text)),
         GuestError::Malformed(text) => GuestError::Malformed(cut(&text)),
         GuestError::Invalid(text) => GuestError::Invalid(cut(&text)),
         GuestError::Storage(text) => GuestError::Storage(cut(&text)),
@@ -381,6 +404,7 @@ impl Host {
             cache: None,
             importer: None,
             origins: Vec::new(),
+            network: Network::new(),
             limits,
             slots: 160,
         }
@@ -643,12 +667,20 @@ impl Host {
         Ok(())
     }
 
-    /// Whether this organisation is connected here. True where that cannot be found out: what comes next will tell.
-    pub async fn is_connected(&self, org: &OrgId) -> bool {
-        match self.dossier(org).await {
-            Ok(known) => known.organisation.state != OrganisationState::Disconnected,
-            Err(error) => !matches!(error, HostError::UnknownOrganisation(_)),
+    /// Whether this organisation is connected here. Asks the store, and opens no secret.
+    pub async fn is_connected(&self, org: &OrgId) -> Result<bool, HostError> {
+        let known = self.store.organisation(org).await?;
+        Ok(known.is_some_and(|known| known.state != OrganisationState::Disconnected))
+    }
+
+    /// Whether [`Host::receive`] would take a genuine delivery now. Writes to the store, so it is no question to ask for
+    /// each delivery.
+    pub async fn ready(&self) -> Result<(), NotReady> {
+        let pending = self.store.depth().await.map_err(NotReady::Store)?.pending;
+        if pending >= self.limits.pending {
+            return Err(NotReady::Backlog(pending));
         }
+        self.check_store().await.map_err(NotReady::Store)
     }
 
     /// Verifies a delivery; calls nothing but the plugin.
@@ -1123,6 +1155,7 @@ pub fn explain(error: &GuestError) -> String {
             format!("the provider limits the rate of requests; try again in {} s", ms.div_ceil(1_000))
         }
         GuestError::Unavailable(text) => format!("{text}; this passes, try again later"),
+        GuestError::Unreachable(text) => format!("{text}; this does not pass by itself"),
         GuestError::Malformed(text) => format!("{text}; the provider answered what it does not document"),
         GuestError::Invalid(text) => text.clone(),
         GuestError::Storage(text) => format!("the plugin could not store its records: {text}"),

@@ -25,10 +25,11 @@ pub mod vault;
 pub mod worker;
 
 pub use call::{CallError, Usage};
-pub use egress::{ClientError, InvalidOrigin};
+pub use egress::{ClientError, InvalidOrigin, InvalidProxy, Network, Proxy, UntrustedError};
 pub use engine::{Engine, EngineError, Saturated};
 pub use host::{
-    Connect, Host, HostBuilder, HostError, MappingError, ReceiveError, Received, StartError, explain,
+    Connect, Host, HostBuilder, HostError, MappingError, NotReady, ReceiveError, Received, StartError,
+    explain,
 };
 pub use limits::Limits;
 pub use plugin::{Dependency, LoadError, Plugin, Surface};

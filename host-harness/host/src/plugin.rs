@@ -145,7 +145,8 @@ impl Plugin {
         let linked = linker(engine.wasmtime()).and_then(|linker| linker.instantiate_pre(&component));
         let pre = linked.and_then(IntegrationPre::new).map_err(LoadError::Link)?;
 
-        let client = Client::new().map_err(|error| CallError::Host(error.to_string()))?;
+        let client = Client::new(&crate::egress::Network::new())
+            .map_err(|error| CallError::Host(error.to_string()))?;
         let state = GuestState::new(None, Egress::new(client, Vec::new(), *limits), *limits);
         // Finds every function of the contract too, with its types, or fails.
         let describe = async |store: &mut Store<GuestState>| {

@@ -207,19 +207,34 @@ fn failure(code: ErrorCode) -> Failure {
             Failure::Refused("the name resolves to an address that is not allowed".to_string())
         }
         ErrorCode::HttpResponseBodySize(_) => Failure::TooLarge,
-        ErrorCode::ConnectionTimeout | ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => {
+        ErrorCode::ConnectionTimeout => Failure::Broken("no connection came about in time".to_string()),
+        ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => {
             Failure::Broken("no answer in time".to_string())
         }
-        ErrorCode::ConnectionRefused => Failure::Broken("connection refused".to_string()),
+        ErrorCode::ConnectionRefused => Failure::Broken("the connection was refused".to_string()),
+        ErrorCode::DnsError(payload) if payload.rcode.as_deref() == Some("NXDOMAIN") => {
+            Failure::Cut("the host is unknown: no such name is known to this host's DNS".to_string())
+        }
         ErrorCode::DnsError(_) | ErrorCode::DnsTimeout => {
-            Failure::Broken("the name cannot be resolved".to_string())
+            Failure::Broken("this host's DNS does not answer for its name".to_string())
         }
         ErrorCode::ConnectionTerminated => Failure::Broken("the connection broke off".to_string()),
         ErrorCode::DestinationUnavailable | ErrorCode::DestinationNotFound => {
             Failure::Broken("no connection".to_string())
         }
-        ErrorCode::TlsProtocolError | ErrorCode::TlsCertificateError | ErrorCode::TlsAlertReceived(_) => {
-            Failure::Broken("no secure connection".to_string())
+        ErrorCode::TlsCertificateError => Failure::Cut(
+            "the certificate is not trusted by this host: it has expired, names another server, or comes from an \
+             authority that is unknown here, such as that of a proxy that reads along"
+                .to_string(),
+        ),
+        ErrorCode::TlsProtocolError | ErrorCode::TlsAlertReceived(_) => {
+            Failure::Broken("no secure connection (TLS) came about".to_string())
+        }
+        ErrorCode::ConfigurationError => {
+            Failure::Cut("the proxy that this host uses refuses to connect to it".to_string())
+        }
+        ErrorCode::HttpResponseContentCoding(_) => {
+            Failure::Broken("the answer's compression is damaged".to_string())
         }
         _ => Failure::Broken("the request failed".to_string()),
     }

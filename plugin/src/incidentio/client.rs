@@ -158,6 +158,8 @@ pub enum ApiError {
     Unavailable(String),
     /// 200 with a body that is not what is documented.
     Malformed(String),
+    /// Something between the host and the provider keeps them apart, or answers in the provider's place.
+    Unreachable(String),
     /// The host does not let the request out.
     Refused(String),
 }
@@ -173,6 +175,7 @@ impl ApiError {
             | ApiError::Rejected(text)
             | ApiError::Unavailable(text)
             | ApiError::Malformed(text)
+            | ApiError::Unreachable(text)
             | ApiError::Refused(text) => text,
         }
     }
@@ -185,6 +188,7 @@ impl From<ApiError> for Error {
             ApiError::Unauthorized(_) => Error::Unauthorized,
             ApiError::Forbidden(_) | ApiError::Refused(_) => Error::Forbidden,
             ApiError::Unavailable(_) => Error::Unavailable,
+            ApiError::Unreachable(_) => Error::Unreachable,
             ApiError::NotFound | ApiError::Rejected(_) | ApiError::Malformed(_) => Error::Malformed,
         };
         of(error.why())
@@ -205,6 +209,11 @@ pub fn body(provider: &Provider, what: &str, answer: Answer, now: Timestamp) -> 
                 "{name} did not answer the request for {what}: {why}"
             )));
         }
+        Err(Failure::Cut(why)) => {
+            return Err(ApiError::Unreachable(format!(
+                "the request for {what} does not reach {name}: {why}"
+            )));
+        }
         Err(Failure::Unsent) => return Err(ApiError::RateLimited(DEFAULT_WAIT_MS)),
         Err(Failure::TooLarge) => {
             return Err(ApiError::Malformed(format!(
@@ -212,14 +221,28 @@ pub fn body(provider: &Provider, what: &str, answer: Answer, now: Timestamp) -> 
             )));
         }
     };
-    if response.status == 200 {
-        return Ok(response.body);
+    let status = response.status;
+    let foreign = foreign(&response);
+    match (&foreign, status) {
+        (None, 200) => return Ok(response.body),
+        (Some(Foreign::Nothing), 200) => {
+            return Err(unreadable(provider, what, "it is empty"));
+        }
+        (_, 300..=399) => return Err(in_between(provider, what, &format!("a redirect (HTTP {status})"))),
+        (_, 407 | 511) => {
+            return Err(in_between(provider, what, &format!("a demand to sign in (HTTP {status})")));
+        }
+        // A passing fault, or a wait, whoever tells it.
+        (_, 408 | 429 | 500..=599) => {}
+        (Some(Foreign::Something(thing)), _) => {
+            return Err(in_between(provider, what, &format!("{thing} (HTTP {status})")));
+        }
+        (None | Some(Foreign::Nothing), _) => {}
     }
-    // A proxy may answer without the documented body: the status alone decides, the body only explains.
+    // What answers in the provider's place may do so without the documented body: the status decides, the body explains.
     let mut said = ErrorBody::default();
     let _ = json::read(&response.body, Slot::Object(&mut said));
-    let status = response.status;
-    let [retry_after, _, _, period, _] = response.headers;
+    let [retry_after, _, _, period, ..] = response.headers;
     // Where there is no other word, the length of the window that is spent.
     let retry_after = retry_after.or(period);
     let detail = said.detail();
@@ -269,6 +292,88 @@ fn pause_ms(response: &Response) -> u64 {
 pub fn unreadable(provider: &Provider, what: &str, why: &str) -> ApiError {
     let name = provider.name;
     ApiError::Malformed(format!("{name}'s answer to the request for {what} cannot be read: {why}"))
+}
+
+/// An answer that is not the provider's.
+fn in_between(provider: &Provider, what: &str, thing: &str) -> ApiError {
+    let name = provider.name;
+    ApiError::Unreachable(format!(
+        "{thing} came in place of {name}'s answer to the request for {what}: something stands between this host and \
+         {name}, such as a proxy that asks for a sign-in, blocks the address or changes the answer"
+    ))
+}
+
+/// A body that cannot be JSON.
+#[derive(Debug, PartialEq, Eq)]
+enum Foreign {
+    /// There is none.
+    Nothing,
+    /// This, as a part of a sentence.
+    Something(String),
+}
+
+/// Characters of a title or a beginning that are quoted.
+const QUOTED: usize = 60;
+
+/// What a body is that cannot be JSON, by its first bytes, its encoding and its type; none if it may be.
+fn foreign(response: &Response) -> Option<Foreign> {
+    let [.., kind, encoding] = &response.headers;
+    let body = response.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&response.body).trim_ascii_start();
+    let thing = match body {
+        [] => return Some(Foreign::Nothing),
+        [b'{' | b'[' | b'"' | b'-' | b'0'..=b'9', ..] => return None,
+        [b't', b'r', b'u', b'e', ..] | [b'f', b'a', b'l', b's', b'e', ..] | [b'n', b'u', b'l', b'l', ..] => {
+            return None;
+        }
+        [0x1f, 0x8b, ..] => "compressed data (gzip)".into(),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "compressed data (zstd)".into(),
+        [b'<', ..] => match title(body) {
+            Some(title) => format!("a web page titled \"{title}\""),
+            None if is_page(body, kind.as_deref()) => "a web page".into(),
+            None => "XML".into(),
+        },
+        _ => match (encoding, core::str::from_utf8(body.get(..4 * QUOTED).unwrap_or(body))) {
+            (Some(encoding), _) => format!("compressed data ({encoding})"),
+            // A character may be cut in two.
+            (None, Err(error)) if error.error_len().is_some() => "binary data".into(),
+            (None, _) => format!("text that begins \"{}\"", quoted(body)),
+        },
+    };
+    let kind = kind.as_deref().and_then(|kind| kind.split(';').next()).map_or("", str::trim);
+    Some(Foreign::Something(if kind.is_empty() { thing } else { format!("{thing}, {kind},") }))
+}
+
+fn is_page(body: &[u8], kind: Option<&str>) -> bool {
+    let begins = |with: &str| body.get(..with.len()).is_some_and(|b| b.eq_ignore_ascii_case(with.as_bytes()));
+    begins("<!doctype html")
+        || begins("<html")
+        || kind.is_some_and(|kind| kind.trim_ascii().to_ascii_lowercase().starts_with("text/html"))
+}
+
+/// The title of a web page, if it has one near its beginning.
+fn title(page: &[u8]) -> Option<String> {
+    let head = page.get(..4_096).unwrap_or(page);
+    let at = head.windows(6).position(|window| window.eq_ignore_ascii_case(b"<title"))?;
+    let rest = head.get(at..)?;
+    let from = rest.iter().position(|byte| *byte == b'>')?.checked_add(1)?;
+    let text = rest.get(from..)?;
+    let to = text.iter().position(|byte| *byte == b'<').unwrap_or(text.len());
+    let title = quoted(text.get(..to)?);
+    (!title.is_empty()).then_some(title)
+}
+
+/// The beginning of a text, on one line.
+fn quoted(bytes: &[u8]) -> String {
+    let bytes = bytes.get(..4 * QUOTED).unwrap_or(bytes);
+    let text = String::from_utf8_lossy(bytes);
+    let mut words = text.split_whitespace();
+    let mut line = String::new();
+    line.push_str(words.next().unwrap_or_default());
+    for word in words {
+        line.push(' ');
+        line.push_str(word);
+    }
+    line.chars().filter(|c| !c.is_control() && *c != char::REPLACEMENT_CHARACTER).take(QUOTED).collect()
 }
 
 /// How long a 429 asks to wait: the header in seconds, as an HTTP date or as RFC 3339, else the body's word.
@@ -356,7 +461,7 @@ mod tests {
     fn answer(status: u16, retry_after: Option<&str>, body: &str) -> Answer {
         Ok(Response {
             status,
-            headers: [retry_after.map(Into::into), None, None, None, None],
+            headers: [retry_after.map(Into::into), None, None, None, None, None, None],
             body: body.as_bytes().to_vec(),
         })
     }
@@ -401,6 +506,58 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_the_providers_answer_is_named_and_said_to_stand_in_between() {
+        let read = |status, kind: Option<&str>, encoding: Option<&str>, said: &[u8]| {
+            let headers = [None, None, None, None, None, kind.map(Into::into), encoding.map(Into::into)];
+            body(&INCIDENTIO, "incidents", Ok(Response { status, headers, body: said.to_vec() }), 0)
+        };
+        let page = b"\n<!DOCTYPE html><html><head><Title>\n Sign in to  Acme\n</title>";
+        for (status, kind, encoding, said, expected) in [
+            (
+                200,
+                Some("text/html; charset=utf-8"),
+                None,
+                page.as_slice(),
+                "a web page titled \"Sign in to Acme\", text/html, (HTTP 200) came",
+            ),
+            (403, Some("text/html"), None, page, "a web page titled"),
+            (401, None, None, page, "a web page titled"),
+            (404, None, None, b"<html><body>blocked", "a web page (HTTP 404) came"),
+            (200, Some("text/xml"), None, b"<?xml version='1.0'?><x/>", "XML, text/xml, (HTTP 200) came"),
+            (200, None, None, b"\x1f\x8b\x08\x00", "compressed data (gzip)"),
+            (200, None, Some("br"), b"\x8b\x02\x80{}\x03", "compressed data (br)"),
+            (200, None, None, b"\x00\xff\xfe", "binary data"),
+            (
+                200,
+                Some("text/plain"),
+                None,
+                b"Access\r\ndenied",
+                "text that begins \"Access denied\", text/plain,",
+            ),
+            (302, None, None, b"", "a redirect (HTTP 302)"),
+            (407, None, None, b"", "a demand to sign in (HTTP 407)"),
+            (511, Some("text/html"), None, page, "a demand to sign in (HTTP 511)"),
+        ] {
+            let error = read(status, kind, encoding, said).unwrap_err();
+            let ApiError::Unreachable(text) = &error else { panic!("{error:?}") };
+            assert!(text.contains(expected), "{text}");
+            assert!(text.contains("something stands between this host and incident.io"), "{text}");
+        }
+        assert!(
+            matches!(read(200, None, None, b" \n"), Err(ApiError::Malformed(text)) if text.contains("empty"))
+        );
+        for json in ["{}", " [1]", "null", "true", "-1", "\"x\"", "\u{feff}{}"] {
+            assert!(read(200, Some("text/html"), None, json.as_bytes()).is_ok(), "{json}");
+        }
+        // Whoever says so: these pass.
+        assert!(matches!(read(502, Some("text/html"), None, page), Err(ApiError::Unavailable(_))));
+        assert!(matches!(read(429, Some("text/html"), None, page), Err(ApiError::RateLimited(_))));
+        // Without a body the status is all there is.
+        assert!(matches!(read(401, None, None, b""), Err(ApiError::Unauthorized(_))));
+        assert!(matches!(read(404, None, None, b""), Err(ApiError::NotFound)));
+    }
+
+    #[test]
     fn retry_after_is_read_in_its_three_forms_and_from_the_body() {
         let now = time::parse_rfc3339("2025-04-17T11:17:00Z").unwrap();
         let wait = |header, said| body(&INCIDENTIO, "x", answer(429, header, said), now).unwrap_err();
@@ -423,7 +580,7 @@ mod tests {
     #[test]
     fn a_spent_allowance_pauses_for_one_request() {
         let pause = |limit: Option<&str>, remaining: Option<&str>| {
-            let headers = [None, limit.map(Into::into), remaining.map(Into::into), None, None];
+            let headers = [None, limit.map(Into::into), remaining.map(Into::into), None, None, None, None];
             pause_ms(&Response { status: 200, headers, body: Vec::new() })
         };
         assert_eq!(pause(Some("60, 1200;window=60, 60;window=60"), Some("0")), 1_000);

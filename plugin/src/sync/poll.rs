@@ -308,7 +308,7 @@ fn revisit(
 fn its_own(error: Error) -> Result<Option<u64>, Error> {
     match error {
         Error::RateLimited(ms) => Ok(Some(ms)),
-        Error::Unavailable(_) | Error::Malformed(_) => Ok(None),
+        Error::Unavailable(_) | Error::Malformed(_) | Error::Unreachable(_) => Ok(None),
         error => Err(error),
     }
 }
@@ -421,13 +421,13 @@ impl Visit {
                 }
                 Err(ApiError::RateLimited(ms)) => (self.postponed, wait_ms) = (true, Some(ms)),
                 Err(error @ (ApiError::Unauthorized(_) | ApiError::Refused(_))) => return Err(error.into()),
-                Err(ApiError::Malformed(_)) if !*garbled => {
+                Err(ApiError::Malformed(_) | ApiError::Unreachable(_)) if !*garbled => {
                     list.keep(before);
                     *garbled = true;
                 }
                 Err(error) => {
                     (*left, *unreadable) = (None, true);
-                    self.postponed |= matches!(error, ApiError::Unavailable(_));
+                    self.postponed |= matches!(error, ApiError::Unavailable(_) | ApiError::Unreachable(_));
                     let fields =
                         [("incident".into(), self.snapshot.id().into()), ("why".into(), error.why())];
                     world.log(Level::Warn, "a part of a timeline cannot be read", &fields);

@@ -63,7 +63,7 @@ impl<'a> Stage<'a> {
 }
 
 // The line above has as many places as headers are read.
-const _: () = assert!(HEADERS.len() == 5);
+const _: () = assert!(HEADERS.len() == 7);
 
 impl World for Stage<'_> {
     fn now(&self) -> Timestamp {

@@ -10,7 +10,7 @@ use koalr_host::port::{DeliveryFilter, DeliveryRow, DeliveryState};
 use maud::{Markup, html};
 
 use super::page::{Section, Trouble, address, ago, heading, live, segment, select, when, with};
-use super::{Answer, Console, named};
+use super::{Answer, Console, Stray, named};
 use crate::view;
 
 const ROWS: u32 = 50;
@@ -58,7 +58,7 @@ async fn listed(console: &Console, org: &OrgId, query: &[(String, String)]) -> A
     let dead =
         DeliveryFilter { state: Some(DeliveryState::Dead), limit: Some(1), ..DeliveryFilter::default() };
     let any_dead = !store.deliveries(org, &dead).await?.is_empty();
-    let refused = console.refusals.of(org);
+    let (refused, strays) = (console.refusals.of(org), console.refusals.strays());
     let to = |page: u32| with(query, "page", Some(&page.to_string()));
     Ok(html! {
         (heading("Deliveries", html! {}))
@@ -108,8 +108,29 @@ async fn listed(console: &Console, org: &OrgId, query: &[(String, String)]) -> A
                     }
                 }
             }
+            (stray_table(&strays, now))
         }))
     })
+}
+
+/// Webhooks that came by no connected organisation's address, which somebody may have mistyped.
+pub(super) fn stray_table(strays: &[Stray], now: Timestamp) -> Markup {
+    html! {
+        @if !strays.is_empty() {
+            section.card {
+                h2 { "Came by no organisation's address" }
+                p.quiet { "Whichever organisation they were meant for. The address has the form /webhooks/plugin/organisation; Settings shows each one." }
+                table.rows.small {
+                    thead { tr { th scope="col" { "When" } th scope="col" { "Path" } th scope="col" { "Why" } } }
+                    tbody { @for stray in strays { tr {
+                        td { (ago(stray.refusal.at, now)) }
+                        td.break { code { (stray.path) } }
+                        td { (why(stray.refusal.reason)) }
+                    } } }
+                }
+            }
+        }
+    }
 }
 
 /// A reason of the door, for a person.
@@ -126,6 +147,10 @@ pub(super) fn why(reason: &'static str) -> String {
         "malformed_body" => "its signature is good, and its body is no event",
         "too_large" => "it is larger than 512 kB",
         "not_json" => "it is not JSON",
+        "not_post" => "it was not sent by POST: somebody opened the address",
+        "unknown_path" => "the path is no webhook's address",
+        "unknown_plugin" => "the path names no plugin of this host",
+        "unknown_organisation" => "the path names no organisation that is connected",
         "broke_off" => "its body did not come to its end",
         "rate_limited" => "this organisation sends too many a second; the provider sends it again",
         "crowded" | "backlog" | "unavailable" => {
@@ -167,10 +192,14 @@ pub(super) fn table(org: &OrgId, rows: &[DeliveryRow], now: Timestamp) -> Markup
 
 fn told(row: &DeliveryRow) -> Markup {
     match (&row.outcome, &row.error) {
-        (Some(outcome), _) => html! { (outcome) },
-        (None, Some(error)) => html! { span.warn { (error) } },
-        (None, None) => html! { span.quiet { "–" } },
+        (Some(outcome), _) => html! { (outcome) (altered(row)) },
+        (None, Some(error)) => html! { span.warn { (error) } (altered(row)) },
+        (None, None) => html! { span.quiet { "–" } (altered(row)) },
     }
+}
+
+fn altered(row: &DeliveryRow) -> Markup {
+    html! { @if row.altered_at.is_some() { " " span.warn { "came again with another body" } } }
 }
 
 /// From its arrival to its end.
@@ -221,6 +250,7 @@ async fn shown(console: &Console, org: &OrgId, id: &str) -> Answer {
                     dt { "Attempts" } dd { (row.attempts) }
                     dt { "Took" } dd { (took(&row)) }
                     @if let Some(at) = row.finished_at { dt { "Finished" } dd { (when(at)) " UTC" } }
+                    @if let Some(at) = row.altered_at { dt { "Came again" } dd { span.warn { "with another body, last " (when(at)) " UTC; that is ignored, because a message id stands for one message" } } }
                 }
             }
             section.card { h2 { "Headers" } (headers(&delivery)) }

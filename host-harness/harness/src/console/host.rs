@@ -6,6 +6,7 @@ use koalr_host::port::{JobKind, OrganisationState};
 use maud::html;
 use serde::Deserialize;
 
+use super::deliveries::stray_table;
 use super::page::{Section, address, ago, heading, live};
 use super::{Answer, Console};
 use crate::verbs::show::state as state_name;
@@ -85,6 +86,7 @@ async fn shown(console: &Console, find: &str, connected: u64) -> Answer {
                     }
                 }
             }
+            (stray_table(&console.refusals.strays(), now))
         }))
     })
 }

@@ -41,7 +41,7 @@ use serde::Deserialize;
 use tokio_stream::Stream;
 
 use page::{Page, Section, Trouble, address};
-pub(crate) use refused::{Refusal, Refusals};
+pub(crate) use refused::{Refusal, Refusals, Stray};
 
 /// What the console does not get by itself.
 pub(crate) struct Setup {

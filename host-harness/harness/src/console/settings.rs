@@ -21,7 +21,7 @@ use super::page::{Section, Trouble, address, ago, heading, live, priority};
 use super::{Answer, Console, named};
 use crate::verbs::connect::{API_KEY, WEBHOOK_SECRET};
 use crate::verbs::show::state as state_name;
-use crate::view;
+use crate::{secrets, view};
 
 /// Unmatched people and services that are named.
 const NAMED: u32 = 25;
@@ -642,10 +642,16 @@ pub(super) async fn secret(
             secrets.push(given(&form.former, "former secret")?);
         }
         console.host.put_secret(&org, WEBHOOK_SECRET, &secrets).await?;
-        Ok(())
+        Ok(secrets::warning(&secrets))
     };
-    let result = result.await;
-    done(&console, &org, result).await
+    match result.await {
+        Ok(None) => done(&console, &org, Ok(())).await,
+        Ok(Some(warning)) => {
+            let notice = html! { p.alert role="alert" { "Saved, but " (warning) "." } };
+            told(&console, &org, Ok(notice)).await
+        }
+        Err(trouble) => done(&console, &org, Err(trouble)).await,
+    }
 }
 
 #[derive(Deserialize)]

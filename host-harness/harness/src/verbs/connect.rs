@@ -36,6 +36,7 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
     let api_key = secrets::required(options.api_key_env.as_deref(), "API key (input is hidden)")?;
     let webhook_secrets = webhook_secrets(&options)?;
     let has_secret = !webhook_secrets.is_empty();
+    let short = secrets::warning(&webhook_secrets);
     let host = open::new_host(&target.database).await?;
     let known = match host.organisation(&target.org).await {
         Ok(known) if !options.reset => Some(known),
@@ -52,7 +53,8 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
             _ => options.map_origin.clone(),
         },
     };
-    let connection = host.connect(&target.org, connect).await?;
+    let mut connection = host.connect(&target.org, connect).await?;
+    connection.warnings.extend(short);
     let rederived = derive_anew(&host, &target.org, &Shutdown::listen()?).await?;
     let descriptor = host.plugin().descriptor();
     let webhook_path = format!("/webhooks/{}/{}", descriptor.name, target.org);

@@ -30,6 +30,7 @@ struct RowView<'a> {
     outcome: Option<&'a str>,
     error: Option<&'a str>,
     finished_at: Option<String>,
+    altered_at: Option<String>,
 }
 
 fn row(of: &DeliveryRow) -> RowView<'_> {
@@ -43,6 +44,7 @@ fn row(of: &DeliveryRow) -> RowView<'_> {
         outcome: of.outcome.as_deref(),
         error: of.error.as_deref(),
         finished_at: of.finished_at.map(view::instant),
+        altered_at: of.altered_at.map(view::instant),
     }
 }
 
@@ -101,13 +103,15 @@ fn print(target: &OneOrg, rows: &[DeliveryRow], none: &str) -> Result<()> {
             DeliveryState::Dead => "dead",
         };
         let told = of.outcome.as_deref().or(of.error.as_deref()).unwrap_or_default();
+        let altered =
+            if of.altered_at.is_some() { "; came again with another body, which is ignored" } else { "" };
         vec![
             view::printable(of.id.as_str()),
             view::short_instant(of.received_at),
             state.to_owned(),
             of.attempts.to_string(),
             view::printable(&of.event_type),
-            view::printable(told),
+            format!("{}{altered}", view::printable(told)),
         ]
     });
     let headers = ["Id", "Received", "State", "Attempts", "Event", "Outcome"];

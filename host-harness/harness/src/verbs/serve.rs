@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::cli::Serve;
 use crate::console::{self, Refusals, Setup};
 use crate::shutdown::Shutdown;
-use crate::{open, secrets, server};
+use crate::{accept, open, secrets, server};
 
 pub(crate) async fn run(options: Serve) -> Result<()> {
     // Before anything that takes time: a signal that comes meanwhile counts.
@@ -28,7 +28,7 @@ pub(crate) async fn run(options: Serve) -> Result<()> {
         opened = opening => opened.context("opening was cut off")??,
     };
     let (listener, address) = listen(options.listen).await?;
-    eprintln!("Serving on http://{address}: webhooks, /healthz, /metrics. Ctrl-C stops.");
+    eprintln!("Serving on http://{address}: webhooks, /healthz, /readyz, /metrics. Ctrl-C stops.");
     match (console::is_served(address, token.is_some(), options.public_url.is_some()), &token) {
         (true, None) => eprintln!("  console: http://{address}/ for everybody on this machine"),
         (true, Some(_)) => eprintln!("  console: http://{address}/ with the token"),
@@ -76,11 +76,10 @@ pub(crate) async fn serve(
     shutdown: &Shutdown,
 ) -> Result<()> {
     let refusals = Arc::new(Refusals::default());
-    let routes = server::router(host.clone(), Arc::clone(&refusals)).merge(console::router(
-        host.clone(),
-        setup,
-        refusals,
-    )?);
+    let metrics = Arc::new(server::Metrics::new());
+    let connections = metrics.connections.clone();
+    let console = console::router(host.clone(), setup, Arc::clone(&refusals))?;
+    let routes = server::router(host.clone(), refusals, metrics, console);
     let mut parts = JoinSet::new();
     let (worker, asked) = (InboxWorker::new(host.clone()), shutdown.asked());
     parts.spawn(async move { worker.run(asked, GRACE).await });
@@ -91,7 +90,8 @@ pub(crate) async fn serve(
             () = early => {}
         }
     });
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(shutdown.asked());
+    let bounds = accept::Bounds::of_this_process();
+    let serving = accept::serve(listener, routes, bounds, connections, shutdown.asked());
     let (asked, gone) = (shutdown.asked(), shutdown.clone());
     let gone = async {
         let error = host.store_gone().await;
@@ -112,7 +112,7 @@ pub(crate) async fn serve(
     let served = {
         let mut serving = std::pin::pin!(async {
             tokio::select! {
-                served = async { serving.await } => served.context("the server stopped"),
+                () = serving => Ok(()),
                 () = overdue => Ok(()),
                 error = failed(&mut parts, shutdown) => Err(error),
             }

@@ -2,15 +2,20 @@
 //!
 //! Two checks stand between a guest and the network. The origin of each request must be one of the plugin's by
 //! scheme, host and port (`origin`); then every address that the name resolves to must be public (`address`),
-//! and exactly the judged addresses are dialled. Redirects are not followed: a hop would pass neither check.
-//! Credentials are added here, behind the guest, so they never enter its memory.
+//! and exactly the judged addresses are dialled (`dial`), by a proxy too if there is one (`network`). Redirects are not
+//! followed: a hop would pass neither check. Credentials are added here, behind the guest, so they never enter its
+//! memory. Compressed answers are decoded here (`decode`), under the same cap as others.
 
 mod address;
 mod client;
+mod decode;
+mod dial;
+mod network;
 mod origin;
 
 pub(crate) use client::Client;
 pub use client::ClientError;
+pub use network::{InvalidProxy, Network, Proxy, UntrustedError};
 pub use origin::InvalidOrigin;
 pub(crate) use origin::Origin;
 
@@ -144,7 +149,11 @@ mod tests {
             allowed("https://api.incident.io", None),
             allowed("https://api.opsgenie.com", Some("http://127.0.0.1:4011")),
         ];
-        Egress::new(Client::new().unwrap(), allowed, Limits { requests: 5, ..Limits::default() })
+        Egress::new(
+            Client::new(&Network::new()).unwrap(),
+            allowed,
+            Limits { requests: 5, ..Limits::default() },
+        )
     }
 
     fn request(uri: &str) -> http::Request<WasiBody> {

@@ -22,13 +22,15 @@ pub struct NewDelivery {
     pub delivery: Delivery,
 }
 
-/// What became of an offered delivery. Both are durable.
+/// What became of an offered delivery; but for the last, it is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepted {
     /// Stored now.
     New,
     /// Stored before: nothing to do.
     Duplicate,
+    /// Stored before with another body, which stays as it is; its row says when that was.
+    Altered,
     /// Not stored: its organisation is not connected any more.
     Unknown,
 }
@@ -107,6 +109,8 @@ pub struct DeliveryRow {
     pub error: Option<String>,
     /// When it was done or given up.
     pub finished_at: Option<Timestamp>,
+    /// When one of the same id came last with another body, which was not stored.
+    pub altered_at: Option<Timestamp>,
 }
 
 /// Whatever a provider asks for, a failed delivery is due again within this time. What is due later was noted while the

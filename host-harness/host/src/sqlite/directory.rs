@@ -21,10 +21,10 @@ impl Directory for SqliteStore {
         if emails.is_empty() {
             return Ok(Vec::new());
         }
-        if emails.len() <= FEW {
-            return self.glance(|connection| find_users(connection, org, emails));
-        }
         let (org, emails) = (org.clone(), emails.to_vec());
+        if emails.len() <= FEW {
+            return self.glance(move |connection| find_users(connection, &org, &emails)).await;
+        }
         self.read(move |connection| find_users(connection, &org, &emails)).await
     }
 
@@ -32,13 +32,12 @@ impl Directory for SqliteStore {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        if names.len() <= FEW {
-            return self
-                .glance(|connection| names.iter().map(|name| find_service(connection, org, name)).collect());
-        }
+        let few = names.len() <= FEW;
         let (org, names) = (org.clone(), names.to_vec());
-        self.read(move |connection| names.iter().map(|name| find_service(connection, &org, name)).collect())
-            .await
+        let find = move |connection: &Connection| {
+            names.iter().map(|name| find_service(connection, &org, name)).collect()
+        };
+        if few { self.glance(find).await } else { self.read(find).await }
     }
 
     async fn link_user(&self, org: &OrgId, address: &str, id: &str) -> Result<Imported> {

@@ -80,7 +80,8 @@ impl Inbox for SqliteStore {
     async fn claim(&self, hands: Hands, lease_for: Duration, now: Timestamp) -> Result<Vec<LeasedDelivery>> {
         // An idle worker asks often; a look at two indexes spares the file a write.
         let due = due(lease_for, now);
-        if !self.glance(|connection| any_due(connection, &due))? {
+        let asked = due;
+        if !self.glance(move |connection| any_due(connection, &asked)).await? {
             return Ok(Vec::new());
         }
         self.note(move |connection| claim(connection, &hands, &due, lease_end(now, lease_for), now)).await
@@ -176,7 +177,7 @@ impl Inbox for SqliteStore {
             let select = format!(
                 "SELECT {ROW}, headers, body, size FROM delivery JOIN delivery_body USING (n) WHERE org = ?1 AND id = ?2"
             );
-            let read = |of: &Row<'_>| Ok((row(of)?, of.get(9)?, of.get(10)?, of.get(11)?));
+            let read = |of: &Row<'_>| Ok((row(of)?, of.get(10)?, of.get(11)?, of.get(12)?));
             let mut statement = connection.prepare_cached(&select)?;
             let found = statement.query_row([org.as_str(), delivery.as_str()], read).optional()?;
             let Some((row, headers, body, size)): Option<(_, Vec<u8>, _, _)> = found else { return Ok(None) };
@@ -344,12 +345,26 @@ fn accept(
         delivery.received_at,
     ])?;
     if inserted == 0 {
-        return Ok(Accepted::Duplicate);
+        return again_offered(connection, org, delivery);
     }
     let n = connection.last_insert_rowid();
     let insert = "INSERT INTO delivery_body (n, headers, body, size) VALUES (?1, ?2, ?3, ?4)";
     connection.prepare_cached(insert)?.execute(params![n, headers, body, size])?;
     Ok(Accepted::New)
+}
+
+/// A delivery whose id is stored. The sender signs each attempt anew, so that only the body tells whether it is the same.
+fn again_offered(connection: &Connection, org: &OrgId, delivery: &NewDelivery) -> Outcome<Accepted> {
+    let select = "SELECT n, body, size FROM delivery JOIN delivery_body USING (n) WHERE org = ?1 AND id = ?2";
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let (n, body, size): (i64, Vec<u8>, Option<i64>) =
+        connection.prepare_cached(select)?.query_row([org.as_str(), delivery.id.as_str()], read)?;
+    if unpack(body, size)? == delivery.delivery.body {
+        return Ok(Accepted::Duplicate);
+    }
+    let update = "UPDATE delivery SET altered_at = ?2 WHERE n = ?1";
+    connection.prepare_cached(update)?.execute([n, delivery.received_at])?;
+    Ok(Accepted::Altered)
 }
 
 /// What has come due: of each state, from this to that time.
@@ -528,7 +543,8 @@ fn deliveries(connection: &Connection, org: &OrgId, filter: &DeliveryFilter) -> 
 /// Deliveries, the newest, among which those of one incident are looked for.
 const AMONG: u32 = 20_000;
 
-const ROW: &str = "id, event_type, incident, received_at, state, attempts, outcome, error, finished_at";
+const ROW: &str =
+    "id, event_type, incident, received_at, state, attempts, outcome, error, finished_at, altered_at";
 
 /// Columns as in [`ROW`].
 fn row(of: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
@@ -547,6 +563,7 @@ fn row(of: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
         outcome: of.get(6)?,
         error: of.get(7)?,
         finished_at: of.get(8)?,
+        altered_at: of.get(9)?,
     })
 }
 

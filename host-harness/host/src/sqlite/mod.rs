@@ -149,9 +149,13 @@ impl SqliteStore {
         }
     }
 
-    /// At once and on this thread, each statement on a view of its own: for what takes a few index steps.
-    fn glance<T>(&self, work: impl FnOnce(&Connection) -> fault::Outcome<T>) -> Result<T> {
-        readers::glance(&self.readers, work)
+    /// Runs the work, each of its statements on a view of its own: for what takes a few index steps.
+    async fn glance<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> fault::Outcome<T> + Send + 'static,
+    {
+        readers::glance(Arc::clone(&self.readers), work).await
     }
 
     /// Runs the work on one consistent view of the database.

@@ -17,12 +17,14 @@ impl Organisations for SqliteStore {
     }
 
     async fn organisation(&self, org: &OrgId) -> Result<Option<Organisation>> {
-        self.glance(|connection| {
+        let org = org.clone();
+        self.glance(move |connection| {
             let select = "SELECT id, state, connection, settings, origin_map, created_at, connected_at
                 FROM organisation WHERE id = ?1";
             let row = connection.prepare_cached(select)?.query_row([org.as_str()], read_row).optional()?;
             row.map(RawOrganisation::decode).transpose()
         })
+        .await
     }
 
     async fn organisations(&self) -> Result<Vec<Organisation>> {
@@ -127,7 +129,8 @@ impl Organisations for SqliteStore {
     }
 
     async fn data_key(&self, org: &OrgId) -> Result<Option<Sealed>> {
-        self.glance(|connection| stored_key(connection, org))
+        let org = org.clone();
+        self.glance(move |connection| stored_key(connection, &org)).await
     }
 
     async fn put_data_key(&self, org: &OrgId, key: Sealed) -> Result<Sealed> {
@@ -156,12 +159,14 @@ impl Organisations for SqliteStore {
     }
 
     async fn secret(&self, org: &OrgId, name: &str) -> Result<Vec<Sealed>> {
-        self.glance(|connection| {
+        let (org, name) = (org.clone(), name.to_owned());
+        self.glance(move |connection| {
             let select = "SELECT sealed FROM secret WHERE org = ?1 AND name = ?2 ORDER BY position";
             let mut statement = connection.prepare_cached(select)?;
-            let rows = statement.query_map([org.as_str(), name], |row| row.get(0).map(Sealed))?;
+            let rows = statement.query_map([org.as_str(), &name], |row| row.get(0).map(Sealed))?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
+        .await
     }
 }
 

@@ -15,7 +15,7 @@ use crate::contract::{
 use crate::id::OrgId;
 use crate::port::{IncidentFilter, IncidentPage, Lease, Population, Records};
 
-/// Keys that are looked up where the caller is; more are read on another thread.
+/// Keys that are looked up without a transaction around them.
 pub(super) const FEW: usize = 32;
 /// What incidents that are asked for together may take.
 const ANSWER_BYTES: usize = 32 << 20;
@@ -41,10 +41,10 @@ impl Records for SqliteStore {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        if keys.len() <= FEW {
-            return self.glance(|connection| by_key(connection, org, keys));
-        }
         let (org, keys) = (org.clone(), keys.to_vec());
+        if keys.len() <= FEW {
+            return self.glance(move |connection| by_key(connection, &org, &keys)).await;
+        }
         self.read(move |connection| by_key(connection, &org, &keys)).await
     }
 
@@ -73,11 +73,13 @@ impl Records for SqliteStore {
     }
 
     async fn state(&self, org: &OrgId, key: &str) -> Result<Option<Vec<u8>>> {
-        self.glance(|connection| {
+        let (org, key) = (org.clone(), key.to_owned());
+        self.glance(move |connection| {
             let select = "SELECT value FROM state WHERE org = ?1 AND key = ?2";
             let mut statement = connection.prepare_cached(select)?;
-            Ok(statement.query_row([org.as_str(), key], |row| row.get(0)).optional()?)
+            Ok(statement.query_row([org.as_str(), &key], |row| row.get(0)).optional()?)
         })
+        .await
     }
 
     async fn to_revisit(&self, org: &OrgId, source: &str, limit: u32) -> Result<RevisitPage> {

@@ -1,10 +1,12 @@
 //! What a person asks about a sync.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, Row, params};
 
-use super::SqliteStore;
 use super::coding::unsigned;
 use super::fault::{Outcome, Result};
+use super::{SqliteStore, readers};
 use crate::id::OrgId;
 use crate::port::{Ended, Reports, SyncReport, Unmatched};
 
@@ -34,8 +36,10 @@ impl Reports for SqliteStore {
 
     async fn generation(&self) -> Result<i64> {
         // SQLite counts for each connection what others wrote, so that it must always be the same one that is asked.
-        self.watcher
-            .look(|connection| Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?))
+        let read = |connection: &Connection| {
+            Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
+        };
+        readers::watch(Arc::clone(&self.watcher), read).await
     }
 }
 

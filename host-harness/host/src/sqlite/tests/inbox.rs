@@ -22,6 +22,25 @@ async fn a_delivery_is_stored_once_per_organisation() {
 }
 
 #[tokio::test]
+async fn a_delivery_that_comes_again_with_another_body_is_told_and_the_first_one_counts() {
+    let store = fixture().await;
+    let (first, mut edited) = (delivery("msg_1", 1), delivery("msg_1", 7));
+    assert_eq!(store.accept(&org("acme"), first.clone()).await.unwrap(), Accepted::New);
+    let altered_at = async || store.delivery(&org("acme"), &first.id).await.unwrap().unwrap().0.altered_at;
+    // An attempt that was signed anew is the same delivery.
+    edited.delivery.headers.clear();
+    assert_eq!(store.accept(&org("acme"), edited.clone()).await.unwrap(), Accepted::Duplicate);
+    assert_eq!(altered_at().await, None);
+    edited.delivery.body = b"{\"edited\":true}".to_vec();
+    assert_eq!(store.accept(&org("acme"), edited).await.unwrap(), Accepted::Altered);
+    assert_eq!(altered_at().await, Some(7));
+    let rows = store.deliveries(&org("acme"), &DeliveryFilter::default()).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.altered_at).collect::<Vec<_>>(), [Some(7)]);
+    let (_, stored) = store.delivery(&org("acme"), &first.id).await.unwrap().unwrap();
+    assert_eq!(stored, first.delivery);
+}
+
+#[tokio::test]
 async fn a_delivery_comes_back_as_it_arrived() {
     let store = fixture().await;
     let held = leased(&store, "msg_1", 5).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::port::{Accepted, DeliveryFilter, JobKind, Jobs, StoreError};
+use crate::port::{Accepted, DeliveryFilter, Health, JobKind, Jobs, StoreError};
 
 /// Sets something of the writing connection.
 async fn pragma(store: &SqliteStore, text: &'static str) {
@@ -40,11 +40,14 @@ async fn a_full_disk_refuses_loses_nothing_and_passes() {
     };
     assert!(matches!(&error, StoreError::Full(text) if text.contains("free space on its disk")), "{error}");
     assert!(acknowledged > 1);
+    let rehearsed = store.try_write().await;
+    assert!(matches!(&rehearsed, Err(StoreError::Full(_))), "a probe says what would happen: {rehearsed:?}");
     assert_eq!(stored(&store).await, acknowledged as usize);
     // Room comes back, and the sender sends again.
     pragma(&store, "PRAGMA max_page_count = 1000000").await;
     assert_eq!(offer(&store, acknowledged).await.unwrap(), Accepted::New);
     assert_eq!(stored(&store).await, acknowledged as usize + 1);
+    store.try_write().await.unwrap();
 }
 
 /// Many that share a transaction: all of them hear why nothing was written.
@@ -88,6 +91,7 @@ async fn a_database_that_turns_read_only_refuses_and_can_be_read() {
         matches!(&error, StoreError::Unavailable(text) if text.contains("check its permissions")),
         "{error}"
     );
+    assert!(store.try_write().await.is_err(), "a probe says what would happen");
     assert_eq!(stored(&store).await, 1);
 }
 
@@ -103,6 +107,7 @@ async fn a_database_that_another_process_locks_refuses_and_passes() {
         matches!(&error, StoreError::Unavailable(text) if text.contains("locked by another process")),
         "{error}"
     );
+    assert!(store.try_write().await.is_err(), "a probe says what would happen");
     assert_eq!(stored(&store).await, 1, "it can be read meanwhile");
     other.execute_batch("ROLLBACK").unwrap();
     offer(&store, 2).await.unwrap();
