@@ -216,6 +216,48 @@ mod tests {
     }
 
     #[test]
+    fn each_reopening_tells_the_end_that_it_took_back() {
+        let stands = [(0, Active), (50, Resolved), (60, Active), (70, Closed), (80, Active), (90, Closed)];
+        let ends = ends(Closed, &times(&[("Resolved at", 48)]), &history(&stands));
+        let at = |at, passed_over: (i64, &str)| Reopening {
+            at,
+            passed_over: Some(derived(passed_over.0, passed_over.1)),
+        };
+        let expected = [at(60, (48, "resolved-at-timestamp")), at(80, (70, "status-transition"))];
+        assert_eq!(ends.reopenings, expected);
+        assert_eq!(ends.first_resolved, Some(derived(48, "resolved-at-timestamp")));
+        assert_eq!(ends.resolved, Some(derived(90, "status-transition")));
+    }
+
+    #[test]
+    fn an_end_that_was_corrected_to_before_the_first_is_the_first() {
+        let stands = history(&[(0, Active), (50, Resolved), (60, Active), (80, Resolved)]);
+        let ends = ends(Resolved, &[NamedTime { name: "Resolved at", at: 40, set_at: Some(90) }], &stands);
+        assert_eq!((ends.resolved, ends.first_resolved), (Some(derived(40, "resolved-at-timestamp")), None));
+        assert_eq!(ends.reopenings[0].passed_over, Some(derived(50, "status-transition")));
+    }
+
+    #[test]
+    fn pauses_end_with_the_next_stand_and_one_whose_end_is_unknown_is_none() {
+        let stands = [(0, Active), (10, Paused), (20, Paused), (30, Active), (40, Paused)];
+        let ended = Interval { since: 10, until: Some(30) };
+        assert_eq!(pauses(Closed, &history(&stands)), [ended]);
+        assert_eq!(pauses(Paused, &history(&stands)), [ended, Interval { since: 40, until: None }]);
+    }
+
+    #[test]
+    fn what_the_provider_set_at_data_entry_is_not_typed() {
+        let typed = |at, set_at| {
+            let time = NamedTime { name: "Closed at", at, set_at };
+            is_typed(&time, Some(100 * SECOND), &history(&[(200 * SECOND, Closed)]))
+        };
+        assert!(typed(10 * SECOND, None) && typed(150 * SECOND, Some(200 * SECOND)));
+        assert!(!typed(100 * SECOND, None), "the creation");
+        assert!(!typed(200 * SECOND + 3, None), "a change of status, nearly");
+        assert!(!typed(50 * SECOND, Some(50 * SECOND)), "set to the moment of setting it");
+    }
+
+    #[test]
     fn a_live_update_after_a_back_dated_end_proves_nothing() {
         check(
             Resolved,

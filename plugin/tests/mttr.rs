@@ -248,6 +248,77 @@ fn a_clock_without_a_start_is_a_reason() {
     assert_eq!(report.excluded[0].reason, "no-start-time");
 }
 
+/// The only reason that this sample, alone, is left out for.
+fn reason(of: Sample, query: &MttrQuery) -> String {
+    let report = report(query, &page(vec![of], &["incidentio"], &[]));
+    assert_eq!((report.population, report.excluded.len()), (1, 1));
+    report.excluded[0].reason.clone()
+}
+
+#[test]
+fn times_that_cannot_be_are_reasons_in_the_documented_order() {
+    let all = query(vec![Timestamp::MIN, Timestamp::MAX]);
+    let year_one = -62_135_596_800 * SECOND;
+    let late = |of: Sample| Sample { mode: Mode::Retrospective, ..of };
+    let undated = |of: Sample| Sample { created_at: None, ..of };
+    let open = |of: Sample| Sample { phase: Phase::Active, ..of };
+    let ended = sample(T0, Some(T0 + 9));
+    for (of, expected) in [
+        (open(Sample { not_visible: true, ..ended.clone() }), "not-visible"),
+        (open(undated(sample(T0, Some(year_one)))), "open"),
+        (late(undated(sample(T0, Some(year_one)))), "implausible-time"),
+        (sample(year_one, Some(T0)), "implausible-time"),
+        (sample(year_one, Some(NOW + 1)), "implausible-time"),
+        (late(sample(T0, Some(NOW + 1))), "ends-in-the-future"),
+        (late(undated(ended.clone())), "entered-later"),
+        (late(Sample { started_at: Some(T0), resolved_at: None, ..ended.clone() }), "entered-later"),
+        (undated(Sample { resolved_at: None, ..ended.clone() }), "no-creation-time"),
+        (Sample { resolved_at: None, ..ended.clone() }, "no-resolution-time"),
+        (sample(T0 + 10, Some(T0 + 9)), "negative-duration"),
+    ] {
+        assert_eq!(reason(of, &all), expected);
+    }
+    let by_acknowledgement = MttrQuery { start: ClockStart::Acknowledged, ..all.clone() };
+    assert_eq!(reason(undated(ended.clone()), &by_acknowledgement), "no-start-time");
+    // A time that does not decide is of no concern.
+    let odd = Sample { started_at: Some(year_one), acknowledged_at: Some(year_one), ..ended };
+    assert_eq!(report(&all, &page(vec![odd.clone()], &["incidentio"], &[])).overall.statistics.count, 1);
+    assert_eq!(reason(odd, &MttrQuery { start: ClockStart::Started, ..all }), "implausible-time");
+}
+
+#[test]
+fn a_report_says_how_many_more_another_clock_would_measure() {
+    // Declared after it was over, as a status page does: a seventh is negative by creation.
+    let samples = (0..14).map(|n| {
+        let created = if n < 2 { T0 + 100 } else { T0 + 10 };
+        Sample { started_at: Some(T0), acknowledged_at: Some(T0 + 20), ..sample(created, Some(T0 + 50)) }
+    });
+    let page = page(samples.collect(), &["incidentio"], &[]);
+    let edges = vec![T0, T0 + 1_000];
+    let by_creation = report(&query(edges.clone()), &page);
+    let others: Vec<_> =
+        by_creation.other_clocks.iter().map(|other| (word(other.start), other.more)).collect();
+    assert_eq!(others, [("Started".to_owned(), 2), ("Acknowledged".to_owned(), 2)]);
+    let by_start = report(&MttrQuery { start: ClockStart::Started, ..query(edges) }, &page);
+    assert!(by_start.other_clocks.is_empty());
+}
+
+#[test]
+fn a_report_says_what_waits_and_what_the_other_end_changes() {
+    let mut samples = vec![sample(T0, Some(T0 + 9)); 4];
+    samples[0].waits = true;
+    (samples[1].waits, samples[1].phase) = (true, Phase::Active);
+    samples[2].first_resolved_at = Some(T0 + 5);
+    (samples[3].first_resolved_at, samples[3].created_at) = (Some(T0 + 5), Some(T0 + 7));
+    let page = page(samples, &["incidentio"], &[]);
+    let edges = vec![T0, T0 + 1_000];
+    let by_last = report(&query(edges.clone()), &page);
+    assert_eq!((by_last.provisional, by_last.reopened, by_last.overall.statistics.count), (1, 2, 3));
+    let by_first = report(&MttrQuery { end: ClockEnd::FirstResolution, ..query(edges) }, &page);
+    assert_eq!((by_first.reopened, by_first.overall.statistics.count), (2, 2));
+    assert_eq!(by_first.excluded.last().unwrap().reason, "negative-duration");
+}
+
 #[test]
 fn edges_that_make_no_buckets_are_refused() {
     for edges in [vec![], vec![0], vec![0, 0], vec![5, 4], vec![0, 9, 8]] {

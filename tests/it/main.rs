@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
 
 mod account_changes;
+mod accounts;
 mod attacks;
 mod bench;
 mod canary;

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Datelike, NaiveDate};
 use koalr_host::calendar::{self, BucketSize};
 use koalr_host::contract::{
-    AffectedService, Change, ClockEnd, DerivedTime, Durations, Incident, IncidentKey, IncidentWrite, Mode,
-    MttrQuery, Phase, Priority, Statistics, Timestamp,
+    AffectedService, Change, ClockEnd, ClockStart, DerivedTime, Durations, Incident, IncidentKey,
+    IncidentWrite, Mode, MttrQuery, Phase, Priority, Statistics, Timestamp,
 };
+use koalr_host::port::{IncidentFilter, Population, Unmeasurable, Unmeasured};
 use serde_json::Value;
 
 use crate::support::*;
@@ -226,4 +227,124 @@ async fn time_to_acknowledge_is_of_those_restored_whose_acknowledgement_is_known
     assert_computed(&report.overall.statistics, vec![240, 480], "acknowledged");
     assert_eq!((report.excluded[0].reason.as_str(), report.excluded[0].count), ("no-acknowledgement", 1));
     assert_eq!(report.population, 3);
+}
+
+/// Each of these instants is one that a provider, a person or a file could give.
+fn instants(now: Timestamp) -> Vec<Option<Timestamp>> {
+    let year = 365 * 86_400_000_000;
+    let odd =
+        ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "2004-12-31T23:59:59Z", "2005-01-01T00:00:00Z"]
+            .map(|text| instant(&text.into()));
+    let near =
+        [-2 * year, -40 * 86_400_000_000, -3_600_000_000, -1, 0, 1, 3_600_000_000, year].map(|by| now + by);
+    let mut instants: Vec<Option<Timestamp>> = [Timestamp::MIN, -1, Timestamp::MAX].map(Some).to_vec();
+    instants.extend(odd.into_iter().chain(near).map(Some));
+    instants.push(None);
+    instants
+}
+
+/// Arbitrary incidents, of arbitrary instants.
+fn arbitrary(count: usize, now: Timestamp) -> Vec<Incident> {
+    let mut draw = fastrand::Rng::with_seed(11);
+    let instants = instants(now);
+    let phases = [
+        Phase::Triage,
+        Phase::Active,
+        Phase::Paused,
+        Phase::Closed,
+        Phase::Resolved,
+        Phase::Merged,
+        Phase::Unknown,
+    ];
+    let mut any = |number: usize| {
+        let mut instant = || *draw.choice(&instants).unwrap();
+        let derived = |at: Option<Timestamp>| at.map(|at| DerivedTime { at, rule: "any".into() });
+        let [created_at, started_at, acknowledged_at, resolved_at, first] = [(); 5].map(|()| instant());
+        let updated_at = instant().unwrap_or_default();
+        let over = draw.u8(0..3) > 0;
+        let phase = if over { Phase::Closed } else { draw.choice(phases).unwrap() };
+        let resolved_at = resolved_at.filter(|_| matches!(phase, Phase::Closed | Phase::Resolved));
+        Incident {
+            key: IncidentKey { source: "incidentio".into(), id: number.to_string() },
+            phase,
+            mode: draw.choice([Mode::Standard, Mode::Standard, Mode::Retrospective, Mode::Test]).unwrap(),
+            not_visible: draw.u8(0..4) == 0,
+            created_at,
+            started_at: derived(started_at),
+            acknowledged_at: derived(acknowledged_at),
+            resolved_at: derived(resolved_at),
+            first_resolved_at: derived(first.filter(|first| Some(*first) < resolved_at)),
+            services: Vec::new(),
+            updated_at,
+            ..record(&serde_json::json!({"id": "", "components": [], "impact": "none",
+                "started_at": "2026-01-01T00:00:00Z", "resolved_at": "2026-01-01T00:00:00Z"}))
+        }
+    };
+    (0..count).map(&mut any).collect()
+}
+
+const UNMEASURABLE: [(&str, Unmeasurable); 7] = [
+    ("implausible-time", Unmeasurable::ImplausibleTime),
+    ("ends-in-the-future", Unmeasurable::EndsInTheFuture),
+    ("entered-later", Unmeasurable::EnteredLater),
+    ("no-creation-time", Unmeasurable::NoCreationTime),
+    ("no-resolution-time", Unmeasurable::NoResolutionTime),
+    ("no-start-time", Unmeasurable::NoStartTime),
+    ("negative-duration", Unmeasurable::NegativeDuration),
+];
+
+#[tokio::test]
+async fn each_stored_incident_is_measured_or_counted_under_one_reason_whatever_its_instants_are() {
+    const STORED: u64 = 3_000;
+    let now = micros(now());
+    let day = 86_400_000_000;
+    let bench = holding(arbitrary(STORED as usize, now)).await;
+    let all = vec![Timestamp::MIN, now - 90 * day, now + day, Timestamp::MAX];
+    for start in [ClockStart::Created, ClockStart::Started, ClockStart::Acknowledged] {
+        for end in [ClockEnd::Resolved, ClockEnd::FirstResolution] {
+            let query = MttrQuery { start, end, ..MttrQuery::new(all.clone()) };
+            let report = bench.host.mttr(&bench.org, &query).await.unwrap();
+            let left_out: u64 = report.excluded.iter().map(|excluded| excluded.count).sum();
+            assert_eq!(report.population, STORED, "no incident is in no population");
+            assert_eq!(report.overall.statistics.count + left_out, STORED);
+            assert!(report.overall.statistics.count > 100, "some are measured");
+            // The lists that the console links to hold what is counted.
+            for (name, reason) in UNMEASURABLE {
+                let counted = report.excluded.iter().find(|excluded| excluded.reason == name);
+                let filter = IncidentFilter {
+                    unmeasured: Some(Unmeasured { reason, start, end, now }),
+                    phases: vec![Phase::Resolved, Phase::Closed],
+                    modes: vec![Mode::Standard, Mode::Retrospective],
+                    population: Some(Population { since: Timestamp::MIN, until: Timestamp::MAX, now }),
+                    limit: Some(0),
+                    ..IncidentFilter::default()
+                };
+                let listed = bench.store.incidents(&bench.org, &filter).await.unwrap().total;
+                assert_eq!(
+                    listed,
+                    counted.map_or(0, |counted| counted.count),
+                    "{name} by {start:?} to {end:?}"
+                );
+            }
+        }
+    }
+    // Spans that adjoin share nothing but what is open.
+    let mut over = 0;
+    for edges in all.windows(2) {
+        let report = bench.host.mttr(&bench.org, &MttrQuery::new(edges.to_vec())).await.unwrap();
+        let count = |name: &str| {
+            report
+                .excluded
+                .iter()
+                .find(|excluded| excluded.reason == name)
+                .map_or(0, |excluded| excluded.count)
+        };
+        let left_out: u64 = report.excluded.iter().map(|excluded| excluded.count).sum();
+        assert_eq!(report.overall.statistics.count + left_out, report.population);
+        over += report.population - count("open") - count("not-visible") - count("triage") - count("test");
+    }
+    let report = bench.host.mttr(&bench.org, &MttrQuery::new(all)).await.unwrap();
+    let open = ["open", "not-visible", "triage", "test"];
+    let open = report.excluded.iter().filter(|excluded| open.contains(&excluded.reason.as_str()));
+    assert_eq!(over, STORED - open.map(|excluded| excluded.count).sum::<u64>());
 }

@@ -214,7 +214,7 @@ async fn shown(host: &Host, org: &OrgId, simulator: &Simulator, id: &str, told: 
     *told = rows.len();
     let Some(record) = host.store().find_incident(org, id).await? else { return Ok(()) };
     let record = &record;
-    let restored = view::restored_seconds(record)
+    let restored = view::restored_seconds(record, host.clock().now())
         .map_or_else(String::new, |s| format!(", restored in {}", view::duration(s)));
     println!(
         "{} is {} ({}), {}{restored}",

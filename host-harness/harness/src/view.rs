@@ -129,21 +129,24 @@ pub(crate) fn started_by(incident: &Incident, clock: ClockStart) -> Option<Deriv
     }
 }
 
-/// From where to where the default clock ran; none if it does not run, or backwards.
-fn restored(incident: &Incident) -> Option<(Timestamp, Timestamp)> {
+/// 2005-01-01T00:00:00Z, before which time to restore believes no time.
+const PLAUSIBLE: Timestamp = 1_104_537_600_000_000;
+
+/// From where to where the default clock ran; none if it does not run, runs backwards, or is out of range.
+fn restored(incident: &Incident, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
     let start = started_by(incident, ClockStart::Created)?.at;
     let end = incident.resolved_at.as_ref()?.at;
-    (start <= end).then_some((start, end))
+    (PLAUSIBLE <= start && start <= end && end <= now).then_some((start, end))
 }
 
 /// Seconds to restore, by the default clock.
-pub(crate) fn restored_seconds(incident: &Incident) -> Option<f64> {
-    restored(incident).map(|(start, end)| end.saturating_sub(start) as f64 / 1e6)
+pub(crate) fn restored_seconds(incident: &Incident, now: Timestamp) -> Option<f64> {
+    restored(incident, now).map(|(start, end)| end.saturating_sub(start) as f64 / 1e6)
 }
 
 /// How many seconds of [`restored_seconds`] nobody worked on it.
-pub(crate) fn paused_seconds(incident: &Incident) -> Option<f64> {
-    restored(incident).map(|(start, end)| paused_between(incident, start, end))
+pub(crate) fn paused_seconds(incident: &Incident, now: Timestamp) -> Option<f64> {
+    restored(incident, now).map(|(start, end)| paused_between(incident, start, end))
 }
 
 /// How many seconds between these instants nobody worked on it.
@@ -156,8 +159,8 @@ pub(crate) fn paused_between(incident: &Incident, start: Timestamp, end: Timesta
 }
 
 /// [`restored_seconds`] as a person says it, with what of it nobody worked on it.
-pub(crate) fn restored_text(incident: &Incident) -> Option<String> {
-    let (start, end) = restored(incident)?;
+pub(crate) fn restored_text(incident: &Incident, now: Timestamp) -> Option<String> {
+    let (start, end) = restored(incident, now)?;
     Some(duration_with_pauses(incident, start, end))
 }
 
@@ -291,7 +294,7 @@ pub(crate) struct IncidentView<'a> {
     updated_at: String,
 }
 
-pub(crate) fn incident(record: &Incident) -> IncidentView<'_> {
+pub(crate) fn incident(record: &Incident, now: Timestamp) -> IncidentView<'_> {
     let responders = record.responders.iter().map(|person| ResponderView {
         id: person.id.as_deref(),
         email: person.email.as_deref(),
@@ -322,8 +325,8 @@ pub(crate) fn incident(record: &Incident) -> IncidentView<'_> {
         acknowledged_at: derived(&record.acknowledged_at),
         resolved_at: derived(&record.resolved_at),
         first_resolved_at: derived(&record.first_resolved_at),
-        duration_seconds: restored_seconds(record),
-        paused_seconds: paused_seconds(record),
+        duration_seconds: restored_seconds(record, now),
+        paused_seconds: paused_seconds(record, now),
         reopenings: record.reopenings.iter().map(reopening).collect(),
         pauses: record.pauses.iter().map(interval).collect(),
         merged_into: record.merged_into.as_ref().map(key),
@@ -373,7 +376,7 @@ pub(crate) fn table(headers: &[&str], right: &[usize], rows: Vec<Vec<String>>) -
     table
 }
 
-pub(crate) fn incident_table(incidents: &[Incident]) -> Table {
+pub(crate) fn incident_table(incidents: &[Incident], now: Timestamp) -> Table {
     let rows = incidents.iter().map(|incident| {
         let services: Vec<String> =
             incident.services.iter().map(|service| printable(&service.name)).collect();
@@ -382,7 +385,7 @@ pub(crate) fn incident_table(incidents: &[Incident]) -> Table {
             incident.priority.map_or("-", priority).to_string(),
             phase(incident.phase).to_string(),
             incident.created_at.map_or_else(|| "-".into(), short_instant),
-            restored_seconds(incident).map_or_else(|| "-".into(), duration),
+            restored_seconds(incident, now).map_or_else(|| "-".into(), duration),
             printable(&incident.title),
             services.join(", "),
         ]

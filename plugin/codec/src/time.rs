@@ -17,7 +17,7 @@ pub fn integer(text: &[u8]) -> Option<i64> {
     Some(sign * Scan(digits).number(digits.len()).filter(|_| (1..=18).contains(&digits.len()))?)
 }
 
-/// An RFC 3339 instant with 0 to 9 fraction digits; finer than a microsecond is cut off. None if it is not one.
+/// An RFC 3339 instant with 0 to 9 fraction digits, its offset with or without a colon; finer than a microsecond is cut off. None if it is not one.
 pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     let mut text = Scan(text.trim_ascii().as_bytes());
     let year = text.number(4)?;
@@ -32,7 +32,8 @@ pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
         b'Z' | b'z' => 0,
         sign => {
             let hours = text.number(2)?;
-            text.one_of(b":")?;
+            // ISO 8601 also writes offsets without it.
+            text.one_of(b":");
             let seconds = hours * 3_600 + text.number(2)? * 60;
             if sign == b'-' { -seconds } else { seconds }
         }

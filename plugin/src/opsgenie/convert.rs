@@ -15,7 +15,7 @@ use crate::incidentio::payload::{
     TimestampAt, TimestampName, TimestampValue, User,
 };
 use crate::model::{
-    self, DerivedTime, IncidentKey, Mapping, Priority, Problem, SECOND, TimelineEvent, Timestamp,
+    self, DerivedTime, IncidentKey, Mapping, Priority, Problem, Reopening, SECOND, TimelineEvent, Timestamp,
 };
 use crate::resolution::NamedTime;
 use crate::severity;
@@ -31,6 +31,10 @@ pub const ENDS: [&str; 5] =
 pub const START: &str = "impact-start";
 /// The name of an alert's acknowledgement.
 pub const ACKNOWLEDGED: &str = "alert-acknowledged";
+
+/// The names of a reopening, and of the end before it.
+const REOPENED: &str = "timeline-reopened";
+const PASSED_OVER: [&str; 2] = ["timeline-resolved-before", "timeline-closed-before"];
 
 /// Whether a record is an incident or an alert, and whom and what its identifiers stand for.
 pub struct Reader<'a> {
@@ -172,7 +176,24 @@ pub(super) fn times(facts: &Facts, times: Vec<NamedTime<'_>>) -> Times {
     // Resolving acknowledges too, and that is no acknowledgement.
     let before_end = |time: &DerivedTime| resolved.as_ref().is_none_or(|end| time.at < end.at);
     let acknowledged = logged.or_else(|| named(ACKNOWLEDGED)).filter(before_end);
-    Times { started: named(START).or_else(created), acknowledged, resolved, ..Times::default() }
+    let reopenings = reopenings(facts);
+    let first = reopenings.first().and_then(|reopening| reopening.passed_over.clone());
+    let first_resolved = first.filter(|first| resolved.as_ref().is_some_and(|last| first.at < last.at));
+    let started = named(START).or_else(created);
+    Times { started, acknowledged, resolved, first_resolved, reopenings, pauses: Vec::new() }
+}
+
+fn reopenings(facts: &Facts) -> Vec<Reopening> {
+    let (mut passed_over, mut reopenings) = (None, Vec::new());
+    for Set { name, at } in &facts.set {
+        let Some(at) = *at else { continue };
+        if name == REOPENED {
+            reopenings.push(Reopening { at, passed_over: passed_over.take() });
+        } else if let Some(rule) = name.strip_suffix("-before") {
+            passed_over = Some(DerivedTime { at, rule: rule.into() });
+        }
+    }
+    reopenings
 }
 
 /// An override, or the priority itself; P5, which Opsgenie has and this scale lacks, is P4.
@@ -197,24 +218,36 @@ pub fn chronicle(incident: &IncidentKey, entries: Vec<Entry>, alerts: Vec<String
         Chronicle { events: Vec::new(), acknowledged_at: None, set: Vec::new(), references: alerts };
     let (mut opened, mut resolved) = (None, None);
     let mut closings = Vec::new();
+    // Each move, oldest first.
+    let mut course: Vec<(Timestamp, Move)> = Vec::new();
     for Entry { id, kind, at, hidden, actor: Named { name: actor }, title } in entries {
         let Some(at) = at.filter(|_| !hidden && !id.is_empty()) else {
             continue;
         };
-        let mut moves = true;
-        match kind.as_str() {
-            "IncidentResolved" => resolved = resolved.max(Some(at)),
-            "IncidentClosed" => closings.push(at),
+        let move_to = match kind.as_str() {
+            "IncidentResolved" => {
+                resolved = resolved.max(Some(at));
+                Some(Move::Resolved)
+            }
+            "IncidentClosed" => {
+                closings.push(at);
+                Some(Move::Closed)
+            }
             "ResponderAlertAcked" => {
-                moves = false;
                 told.acknowledged_at =
                     Some(told.acknowledged_at.map_or(at, |known: Timestamp| known.min(at)));
+                None
             }
             // What a reopening is called is not documented.
             opening if opening.starts_with("Incident") && opening.ends_with("pened") => {
-                opened = opened.max(Some(at))
+                opened = opened.max(Some(at));
+                Some(Move::Opened)
             }
-            _ => moves = false,
+            _ => None,
+        };
+        if let Some(to) = move_to {
+            let index = course.partition_point(|known| *known < (at, to));
+            course.insert(index, (at, to));
         }
         // Of what a person wrote, that it was written.
         let title = if title.content.is_empty() { "Note".into() } else { title.content };
@@ -222,7 +255,7 @@ pub fn chronicle(incident: &IncidentKey, entries: Vec<Entry>, alerts: Vec<String
             incident: incident.clone(),
             id: format!("entry:{id}"),
             at,
-            kind: if moves { "status-changed".into() } else { kind },
+            kind: if move_to.is_some() { "status-changed".into() } else { kind },
             title,
             detail: None,
             actor,
@@ -235,7 +268,30 @@ pub fn chronicle(incident: &IncidentKey, entries: Vec<Entry>, alerts: Vec<String
             told.set.push(Set { name: name.into(), at });
         }
     }
+    let [mut resolved, mut closed] = [None; 2];
+    for (at, to) in course {
+        match to {
+            Move::Resolved => resolved = Some(at),
+            Move::Closed => closed = closed.or(Some(at)),
+            Move::Opened if resolved.or(closed).is_some() => {
+                let [by_resolution, by_closing] = PASSED_OVER;
+                let name = if resolved.is_some() { by_resolution } else { by_closing };
+                told.set.push(Set { name: name.into(), at: resolved.or(closed) });
+                told.set.push(Set { name: REOPENED.into(), at: Some(at) });
+                (resolved, closed) = (None, None);
+            }
+            Move::Opened => {}
+        }
+    }
     told
+}
+
+/// What a timeline says an incident became; of two at one instant, the end is the earlier.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Move {
+    Resolved,
+    Closed,
+    Opened,
 }
 
 #[cfg(test)]
@@ -265,6 +321,16 @@ mod tests {
 
     /// The record's times, as instant and rule, once its timeline was read.
     fn times_of(record: &str, told: &[(&str, &str)]) -> [Option<(String, String)>; 3] {
+        let incident = incident_of(record, told);
+        [incident.started_at, incident.acknowledged_at, incident.resolved_at].map(shown)
+    }
+
+    fn shown(time: Option<DerivedTime>) -> Option<(String, String)> {
+        let time = time?;
+        Some((format!("{}", time.at / 1_000), time.rule))
+    }
+
+    fn incident_of(record: &str, told: &[(&str, &str)]) -> model::Incident {
         let mut problems = Vec::new();
         let reader = Reader { alerts: false, roster: &[], now: Timestamp::MAX };
         let snapshot = reader.snapshot(read(record), &mut problems).unwrap();
@@ -276,13 +342,7 @@ mod tests {
             ..News::default()
         };
         let facts = Facts::merge(None, &news).unwrap();
-        let (incident, _) =
-            crate::sync::derive::incident(&super::super::INCIDENTS, &facts, &Context::default());
-        let shown = |time: Option<DerivedTime>| {
-            let time = time?;
-            Some((format!("{}", time.at / 1_000), time.rule))
-        };
-        [incident.started_at, incident.acknowledged_at, incident.resolved_at].map(shown)
+        crate::sync::derive::incident(&super::super::INCIDENTS, &facts, &Context::default()).0
     }
 
     fn ms(at: &str) -> String {
@@ -342,6 +402,24 @@ mod tests {
             ("IncidentClosed", T[4]),
         ];
         assert_eq!(resolved(&record("closed", ""), &told), Some((ms(T[4]), "timeline-closed".into())));
+    }
+
+    #[test]
+    fn a_reopening_tells_the_end_that_was_passed_over() {
+        let told = [
+            ("IncidentClosed", T[5]),
+            ("IncidentReopened", T[3]),
+            ("IncidentClosed", T[2]),
+            ("IncidentResolved", T[1]),
+            ("IncidentOpened", T[0]),
+        ];
+        let incident = incident_of(&record("closed", ""), &told);
+        let passed_over = Some((ms(T[1]), "timeline-resolved".into()));
+        assert_eq!(shown(incident.first_resolved_at), passed_over);
+        assert_eq!(shown(incident.resolved_at), Some((ms(T[5]), "timeline-closed".into())));
+        let reopened: Vec<_> =
+            incident.reopenings.into_iter().map(|it| (Some(it.at), shown(it.passed_over))).collect();
+        assert_eq!(reopened, [(parse_rfc3339(T[3]), passed_over)]);
     }
 
     #[test]

@@ -311,6 +311,16 @@ mod tests {
     }
 
     #[test]
+    fn of_a_retrospective_incident_what_the_provider_filled_in_is_no_time() {
+        let filled = r#","mode":"retrospective","incident_status":{"category":"closed"},"incident_timestamp_values":[
+            {"incident_timestamp":{"name":"Reported at"},"value":{"value":7}},
+            {"incident_timestamp":{"name":"Closed at"},"value":{"value":7}}]"#;
+        let (record, _) = incident(&INCIDENTIO, &facts(filled), &Context::default());
+        assert_eq!((record.started_at, record.resolved_at), (None, None));
+        assert_eq!(record.created_at, Some(7));
+    }
+
+    #[test]
     fn a_visibility_that_nobody_has_seen_is_private() {
         let private = |v: &str| {
             incident(&INCIDENTIO, &facts(&alloc::format!(r#","visibility":"{v}""#)), &Context::default())

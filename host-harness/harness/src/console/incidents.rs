@@ -404,7 +404,7 @@ fn few<'a>(names: impl Iterator<Item = &'a str>) -> Markup {
 
 /// How long it took; of one that is open, how long it has been, which runs.
 fn duration(incident: &Incident, now: Timestamp) -> Markup {
-    match (view::restored_seconds(incident), incident.phase, incident.created_at) {
+    match (view::restored_seconds(incident, now), incident.phase, incident.created_at) {
         (Some(seconds), _, _) => html! { (view::duration(seconds)) },
         (None, Phase::Triage | Phase::Active | Phase::Paused, Some(created_at)) => {
             let seconds = now.saturating_sub(created_at) as f64 / 1e6;
@@ -447,7 +447,8 @@ pub(super) async fn csv(
 ) -> Answer<Response> {
     let org = named(&org)?;
     console.host.organisation(&org).await?;
-    let mut filter = Asked { query }.filter(console.host.clock().now())?;
+    let now = console.host.clock().now();
+    let mut filter = Asked { query }.filter(now)?;
     filter.limit = Some(CSV_ROWS);
     let broken =
         |error: csv::Error| Trouble::invalid(format!("The rows cannot be written: {error}."), "Try again.");
@@ -478,7 +479,7 @@ pub(super) async fn csv(
     loop {
         let found = console.host.store().incidents(&org, &filter).await?;
         for incident in &found.incidents {
-            out.write_record(cells(incident).iter().map(|cell| harmless(cell))).map_err(broken)?;
+            out.write_record(cells(incident, now).iter().map(|cell| harmless(cell))).map_err(broken)?;
         }
         filter.offset = filter.offset.saturating_add(CSV_ROWS);
         if found.incidents.is_empty() || u64::from(filter.offset) >= found.total {
@@ -494,7 +495,7 @@ pub(super) async fn csv(
         .into_response())
 }
 
-fn cells(incident: &Incident) -> [String; 20] {
+fn cells(incident: &Incident, now: Timestamp) -> [String; 20] {
     let time = |time: &Option<koalr_host::contract::DerivedTime>| {
         time.as_ref().map_or_else(String::new, |time| view::instant(time.at))
     };
@@ -516,8 +517,8 @@ fn cells(incident: &Incident) -> [String; 20] {
         time(&incident.acknowledged_at),
         time(&incident.resolved_at),
         time(&incident.first_resolved_at),
-        seconds(view::restored_seconds(incident)),
-        seconds(view::paused_seconds(incident)),
+        seconds(view::restored_seconds(incident, now)),
+        seconds(view::paused_seconds(incident, now)),
         names(incident.services.iter().map(|service| service.name.as_str()).collect()),
         names(incident.responders.iter().filter_map(who).collect()),
         incident.permalink.clone().unwrap_or_default(),
@@ -610,7 +611,7 @@ fn facts(incident: &Incident, now: Timestamp) -> Markup {
             dt { "Started" } dd { (derived(&incident.started_at)) }
             dt { "Acknowledged" } dd { (derived(&incident.acknowledged_at)) }
             dt { "Resolved" } dd { @if incident.resolved_at.is_none() && incident.phase.is_open() { span.quiet { "not yet" } } @else { (derived(&incident.resolved_at)) } }
-            dt { "Duration" } dd { @match view::restored_text(incident) { Some(told) => (told), None => (duration(incident, now)) } }
+            dt { "Duration" } dd { @match view::restored_text(incident, now) { Some(told) => (told), None => (duration(incident, now)) } }
             @if let Some(into) = &incident.merged_into { dt { "Merged into" } dd { code { (into.id) } } }
             @if let Some(link) = incident.permalink.as_deref().filter(|link| link.starts_with("https://")) {
                 dt { "At the provider" } dd { a href=(link) rel="noreferrer" { "Open " (link) } }

@@ -6,7 +6,8 @@ use koalr_host::HostError;
 use koalr_host::contract::{Phase, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::port::{
-    IncidentFilter, JobKind, Jobs, Organisation, OrganisationState, Organisations, Records,
+    Clock, IncidentFilter, JobKind, Jobs, Organisation, OrganisationState, Organisations, Records,
+    SystemClock,
 };
 use koalr_host::sqlite::SqliteStore;
 use serde::Serialize;
@@ -39,8 +40,9 @@ pub(crate) async fn incidents(options: cli::Incidents) -> Result<()> {
         ..IncidentFilter::default()
     };
     let page = store.incidents(&target.org, &filter).await?;
+    let now = SystemClock.now();
     if target.json.json {
-        let incidents = page.incidents.iter().map(view::incident).collect();
+        let incidents = page.incidents.iter().map(|record| view::incident(record, now)).collect();
         return print_json(&IncidentsDocument {
             organisation: target.org.as_str(),
             total: page.total,
@@ -51,7 +53,7 @@ pub(crate) async fn incidents(options: cli::Incidents) -> Result<()> {
         println!("No incident matches.");
         return Ok(());
     }
-    println!("{}", view::incident_table(&page.incidents));
+    println!("{}", view::incident_table(&page.incidents, now));
     if (page.incidents.len() as u64) < page.total {
         println!("{} of {}; --limit shows more.", page.incidents.len(), page.total);
     }
@@ -72,12 +74,12 @@ pub(crate) async fn incident(options: cli::Incident) -> Result<()> {
     let Some(record) = store.find_incident(&target.org, &options.name).await? else {
         bail!("{} has no incident {}; `incidents` lists them", target.org, options.name);
     };
-    let record = &record;
+    let (record, now) = (&record, SystemClock.now());
     let timeline = store.timeline(&target.org, &record.key).await?;
     if target.json.json {
         return print_json(&IncidentDocument {
             organisation: target.org.as_str(),
-            incident: view::incident(record),
+            incident: view::incident(record, now),
             timeline: timeline.iter().map(view::event).collect(),
         });
     }
@@ -102,7 +104,7 @@ pub(crate) async fn incident(options: cli::Incident) -> Result<()> {
             line(name, format!("{} (by {})", utc(time.at), time.rule));
         }
     }
-    if let Some(restored) = view::restored_text(record) {
+    if let Some(restored) = view::restored_text(record, now) {
         line("restored in", restored);
     }
     for told in view::course(record) {

@@ -541,6 +541,8 @@ pub(crate) fn text(of: &Report<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use koalr_host::contract::{ClockStart, OtherClock};
+
     use super::*;
 
     #[test]
@@ -548,5 +550,68 @@ mod tests {
         assert_eq!(bars(&[Some(0.0), None, Some(35.0), Some(70.0)]), "▁ ▅█");
         assert_eq!(bars(&[Some(0.0), None]), "▁ ");
         assert_eq!(bars(&[]), "");
+    }
+
+    fn report(provisional: u64) -> Report<'static> {
+        let nothing = Statistics { count: 0, durations: None };
+        let slice = Slice { label: "all".into(), statistics: nothing };
+        let bucket =
+            koalr_host::contract::Bucket { since: 0, until: 1, statistics: nothing, by_source: vec![] };
+        let other = OtherClock { start: ClockStart::Started, more: 14 };
+        let report = MttrReport {
+            overall: slice,
+            trend: vec![bucket],
+            by_priority: vec![],
+            by_service: vec![],
+            by_source: vec![],
+            excluded: vec![],
+            population: 0,
+            open: 0,
+            oldest_open: None,
+            provisional,
+            reopened: 2,
+            other_clocks: vec![other],
+        };
+        let asked = Asked {
+            organisation: "acme",
+            zone: Tz::UTC,
+            bucket: BucketSize::Day,
+            clock: "created",
+            clock_end: "resolved",
+            now: 2,
+            cut_over: None,
+        };
+        Report { report, acknowledge: None, before: Before::Nothing, asked }
+    }
+
+    #[test]
+    fn every_form_of_a_report_says_that_it_is_provisional_and_how_many_timelines_wait() {
+        let (waits, complete) = (report(12), report(0));
+        let forms = |of: &Report<'_>| {
+            [text(of), csv(of).unwrap(), serde_json::to_string(&document(of)).unwrap(), crate::chart::svg(of)]
+        };
+        let told = [
+            "Provisional: 12 timelines are still",
+            "\nprovisional,timelines still to be read,,,,12,",
+            "\"provisional\":12",
+            "Provisional: 12 timelines are still",
+        ];
+        for (form, told) in forms(&waits).iter().zip(told) {
+            assert!(form.contains(told), "{form}");
+        }
+        let [text, csv, json, svg] = forms(&complete);
+        assert!(
+            !text.contains("Provisional") && !csv.contains("provisional") && !svg.contains("Provisional")
+        );
+        assert!(json.contains("\"provisional\":0"));
+    }
+
+    #[test]
+    fn a_report_says_what_another_clock_would_change() {
+        let text = text(&report(0));
+        assert!(text.contains("2 incidents were reopened: ending the clock at `first-resolution`"), "{text}");
+        assert!(text.contains("Starting the clock at `started` would measure 14 more incidents."), "{text}");
+        let csv = csv(&report(0)).unwrap();
+        assert!(csv.contains("\nother-clock,started,,,,14,") && csv.contains("\nreopened,"), "{csv}");
     }
 }

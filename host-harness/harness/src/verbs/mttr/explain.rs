@@ -222,3 +222,141 @@ impl Explained {
         lines.join("\n")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use koalr_host::contract::{
+        ClockStart, Durations, IncidentKey, Interval, Mode, Phase, Reopening, Slice, Statistics, Tier,
+        Timestamp,
+    };
+
+    use super::*;
+
+    const MINUTE: Timestamp = 60_000_000;
+    /// 2026-11-10T10:00:00Z.
+    const T0: Timestamp = 1_794_304_800_000_000;
+
+    fn by(minutes: i64, rule: &str) -> Option<DerivedTime> {
+        Some(DerivedTime { at: T0 + minutes * MINUTE, rule: rule.into() })
+    }
+
+    /// Started, declared and accepted at one instant, over after an hour.
+    fn incident() -> Incident {
+        Incident {
+            key: IncidentKey { source: "incidentio".into(), id: "1".into() },
+            reference: Some("INC-1".into()),
+            title: "Down".into(),
+            permalink: None,
+            severity: None,
+            priority: None,
+            priority_rule: "no-severity".into(),
+            status: "Closed".into(),
+            phase: Phase::Closed,
+            mode: Mode::Standard,
+            private: false,
+            withheld: false,
+            not_visible: false,
+            created_at: Some(T0),
+            started_at: by(0, "impact-started-at"),
+            acknowledged_at: by(0, "accepted-at"),
+            resolved_at: by(60, "status-transition"),
+            first_resolved_at: None,
+            reopenings: vec![],
+            pauses: vec![],
+            merged_into: None,
+            responders: vec![],
+            services: vec![],
+            references: vec![],
+            updated_at: T0,
+        }
+    }
+
+    fn explained(incident: &Incident, query: &MttrQuery, seconds: f64, provisional: u64) -> Explained {
+        let d = seconds;
+        let durations = Durations {
+            mean: d,
+            median: d,
+            p75: d,
+            p90: d,
+            p95: d,
+            min: d,
+            max: d,
+            tier: Tier::High,
+            mean_tier: Tier::High,
+        };
+        let statistics = Statistics { count: 1, durations: Some(durations) };
+        let report = MttrReport {
+            overall: Slice { label: "all".into(), statistics },
+            trend: vec![],
+            by_priority: vec![],
+            by_service: vec![],
+            by_source: vec![],
+            excluded: vec![],
+            population: 1,
+            open: 0,
+            oldest_open: None,
+            provisional,
+            reopened: 0,
+            other_clocks: vec![],
+        };
+        explain(incident, &report, query)
+    }
+
+    #[test]
+    fn of_equal_instants_the_rule_of_the_clock_that_was_asked_for_is_named() {
+        for (start, rule) in [
+            (ClockStart::Created, "created-at"),
+            (ClockStart::Started, "impact-started-at"),
+            (ClockStart::Acknowledged, "accepted-at"),
+        ] {
+            let query = MttrQuery { start, ..MttrQuery::new(vec![]) };
+            let explained = explained(&incident(), &query, 3_600.0, 0);
+            assert_eq!(explained.clock_started.unwrap().rule, rule, "{start:?}");
+        }
+    }
+
+    #[test]
+    fn paused_time_and_what_a_reopening_passed_over_are_told() {
+        let mut incident = incident();
+        incident.reopenings =
+            vec![Reopening { at: T0 + 50 * MINUTE, passed_over: by(30, "resolved-at-timestamp") }];
+        incident.first_resolved_at = by(30, "resolved-at-timestamp");
+        let pause = |since: i64, until: Option<i64>| Interval {
+            since: T0 + since * MINUTE,
+            until: until.map(|until| T0 + until * MINUTE),
+        };
+        incident.pauses = vec![pause(10, Some(20)), pause(55, Some(90))];
+        let query = MttrQuery::new(vec![]);
+        let last = explained(&incident, &query, 3_600.0, 1);
+        let verdict = last.verdict();
+        assert!(
+            verdict.contains("1 h 00 min, of which 15 min paused, from 2026-11-10 10:00 UTC (created-at)"),
+            "{verdict}"
+        );
+        let text = last.text();
+        let told = "It was reopened on 2026-11-10 10:50 UTC; its end on 2026-11-10 10:30 UTC (resolved-at-timestamp) was \
+            passed over.";
+        assert!(text.contains(told), "{text}");
+        assert!(text.contains("paused from 2026-11-10 10:10 to 2026-11-10 10:20 UTC"), "{text}");
+        assert!(text.contains("Provisional: its timeline is still to be read"), "{text}");
+        let query = MttrQuery { end: ClockEnd::FirstResolution, ..query };
+        let first = explained(&incident, &query, 1_800.0, 0);
+        assert!(
+            first.verdict().contains("of which 10 min paused")
+                && first.verdict().contains("its first resolution")
+        );
+        assert_eq!(first.paused_seconds, Some(600.0));
+    }
+
+    #[test]
+    fn an_unknown_creation_is_told_as_unknown() {
+        let mut incident = incident();
+        (incident.created_at, incident.started_at) = (None, None);
+        let explained = explained(&incident, &MttrQuery::new(vec![]), 1.0, 0);
+        assert!(
+            explained.created.is_none() && explained.text().contains("  created        -\n"),
+            "{}",
+            explained.text()
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! Accounts in which something is odd about the times of incidents: what time to restore makes of them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{OriginalUri, State};
+use axum::http::StatusCode;
+use chrono::{DateTime, TimeDelta};
+use koalr_host::contract::{
+    ClockEnd, ClockStart, DerivedTime, Incident, Interval, MttrQuery, MttrReport, Reopening, Timestamp,
+};
+use koalr_host::port::JobKind;
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// Serves an account as incident.io would.
+async fn provider(account: Value) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().fallback(answer).with_state(Arc::new(account));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}")
+}
+
+async fn answer(State(account): State<Arc<Value>>, OriginalUri(uri): OriginalUri) -> (StatusCode, String) {
+    let path = uri.path();
+    let of =
+        uri.query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("incident_id=")));
+    let rows = |key: &str| account[key].as_array().cloned().unwrap_or_default();
+    let answer = match path {
+        "/v1/identity" => json!({ "identity": {
+            "name": "k", "dashboard_url": "https://app.incident.io/acme", "roles": ["viewer", "global_access"],
+        }}),
+        "/v2/incident_participants" => json!({"incident_participants": {"active": [], "passive": []}}),
+        _ => match path.strip_prefix("/v2/incidents/") {
+            Some(id) => match rows("incidents").into_iter().find(|incident| incident["id"] == id) {
+                Some(incident) => json!({ "incident": incident }),
+                None => return (StatusCode::NOT_FOUND, json!({"type": "not_found"}).to_string()),
+            },
+            None => {
+                let key = path.rsplit('/').next().unwrap_or_default();
+                let mut rows = rows(key);
+                rows.retain(|row| of.is_none_or(|id| row["incident_id"] == id));
+                json!({ key: rows, "pagination_meta": {"page_size": 250} })
+            }
+        },
+    };
+    (StatusCode::OK, answer.to_string())
+}
+
+/// An organisation with this account, some days after all that happened in it; history is imported.
+async fn imported(account: &str) -> Bench {
+    let bench = Bench::new().await;
+    bench.clock.advance(TimeDelta::days(9));
+    bench.connect(&provider(fixture(&format!("accounts/{account}.json"))).await).await.unwrap();
+    bench.run(JobKind::Backfill).await.unwrap();
+    bench
+}
+
+async fn synced(account: &str) -> Bench {
+    let bench = imported(account).await;
+    bench.run(JobKind::Poll).await.unwrap();
+    bench
+}
+
+fn at(text: &str) -> Timestamp {
+    DateTime::parse_from_rfc3339(text).unwrap().timestamp_micros()
+}
+
+fn by(text: &str, rule: &str) -> Option<DerivedTime> {
+    Some(DerivedTime { at: at(text), rule: rule.into() })
+}
+
+/// October and November.
+fn autumn() -> MttrQuery {
+    MttrQuery::new(
+        ["2026-10-01", "2026-11-01", "2026-12-01"].map(|day| at(&format!("{day}T00:00:00Z"))).to_vec(),
+    )
+}
+
+async fn asked(bench: &Bench, query: &MttrQuery) -> MttrReport {
+    bench.host.mttr(&bench.org, query).await.unwrap()
+}
+
+/// The seconds of one incident, or why it has none.
+async fn restored(bench: &Bench, query: &MttrQuery, name: &str) -> Result<f64, String> {
+    let key = incident(bench, name).await.key;
+    let report = bench.host.explain(&bench.org, query, &key).await.unwrap();
+    assert_eq!(report.population, 1, "{name} is in the report");
+    match report.overall.statistics.durations {
+        Some(durations) => Ok(durations.mean),
+        None => Err(report.excluded[0].reason.clone()),
+    }
+}
+
+async fn incident(bench: &Bench, name: &str) -> Incident {
+    bench.incident(name).await.unwrap()
+}
+
+const HOUR: f64 = 3_600.0;
+
+#[tokio::test]
+async fn a_retrospective_incident_ends_when_a_person_says_and_not_at_data_entry() {
+    let bench = synced("retrospective").await;
+    for start in [ClockStart::Created, ClockStart::Started] {
+        let query = MttrQuery { start, ..autumn() };
+        assert_eq!(restored(&bench, &query, "INC-1").await, Ok(3.0 * HOUR));
+        assert_eq!(restored(&bench, &query, "INC-2").await, Err("entered-later".into()));
+        assert_eq!(restored(&bench, &query, "INC-3").await, Err("entered-later".into()));
+    }
+    let report = asked(&bench, &autumn()).await;
+    assert_eq!((report.overall.statistics.count, report.population), (1, 3));
+    assert_eq!((report.excluded.len(), report.excluded[0].count), (1, 2));
+}
+
+#[tokio::test]
+async fn an_end_in_the_future_is_counted_under_its_reason() {
+    let bench = synced("reopened-renamed-mistyped-paused").await;
+    assert_eq!(restored(&bench, &autumn(), "INC-3").await, Err("ends-in-the-future".into()));
+    let report = asked(&bench, &autumn()).await;
+    assert_eq!((report.overall.statistics.count, report.population), (3, 4));
+    // Once that moment has come, the end is one like any other.
+    bench.clock.advance(TimeDelta::days(365));
+    let then = MttrQuery::new(vec![at("2027-11-01T00:00:00Z"), at("2027-12-01T00:00:00Z")]);
+    assert_eq!(restored(&bench, &then, "INC-3").await, Ok(365.0 * 24.0 * HOUR + HOUR));
+    assert_eq!(asked(&bench, &autumn()).await.population, 3);
+}
+
+#[tokio::test]
+async fn a_reopened_incident_tells_the_time_that_was_passed_over() {
+    let bench = synced("reopened-renamed-mistyped-paused").await;
+    let reopened = incident(&bench, "INC-1").await;
+    let passed_over = by("2026-11-10T11:00:00Z", "resolved-at-timestamp");
+    assert_eq!(
+        reopened.reopenings,
+        [Reopening { at: at("2026-11-20T11:00:00Z"), passed_over: passed_over.clone() }]
+    );
+    assert_eq!(reopened.resolved_at, by("2026-11-20T11:01:00Z", "status-transition"));
+    assert_eq!(reopened.first_resolved_at, passed_over);
+    assert!(incident(&bench, "INC-2").await.reopenings.is_empty());
+
+    let first = MttrQuery { end: ClockEnd::FirstResolution, ..autumn() };
+    assert_eq!(restored(&bench, &autumn(), "INC-1").await, Ok(10.0 * 24.0 * HOUR + HOUR + 60.0));
+    assert_eq!(restored(&bench, &first, "INC-1").await, Ok(HOUR));
+    let (by_last, by_first) = (asked(&bench, &autumn()).await, asked(&bench, &first).await);
+    assert_eq!((by_last.reopened, by_first.reopened), (1, 1));
+    assert_eq!(by_last.population, by_first.population);
+    let shortest = |report: &MttrReport| report.overall.statistics.durations.map(|of| of.min);
+    assert_eq!((shortest(&by_last), shortest(&by_first)), (Some(49.0 * HOUR), Some(HOUR)));
+}
+
+#[tokio::test]
+async fn paused_time_is_told() {
+    let bench = synced("reopened-renamed-mistyped-paused").await;
+    let paused = incident(&bench, "INC-4").await;
+    let pause = Interval { since: at("2026-11-10T11:00:00Z"), until: Some(at("2026-11-13T10:00:00Z")) };
+    assert_eq!(paused.pauses, [pause]);
+    assert_eq!(restored(&bench, &autumn(), "INC-4").await, Ok(73.0 * HOUR), "the standard clock runs on");
+}
+
+#[tokio::test]
+async fn a_report_is_provisional_until_all_its_timelines_are_read() {
+    let bench = imported("reopened-renamed-mistyped-paused").await;
+    assert_eq!(asked(&bench, &autumn()).await.provisional, 4);
+    bench.run(JobKind::Poll).await.unwrap();
+    assert_eq!(asked(&bench, &autumn()).await.provisional, 0);
+}
+
+#[tokio::test]
+async fn an_incident_whose_creation_cannot_be_read_is_kept_and_left_out() {
+    let bench = synced("creation-unreadable").await;
+    assert_eq!(restored(&bench, &autumn(), "INC-1").await, Ok(24.0 * HOUR));
+    for start in [ClockStart::Created, ClockStart::Started] {
+        let query = MttrQuery { start, ..autumn() };
+        assert_eq!(restored(&bench, &query, "INC-2").await, Err("no-creation-time".into()));
+    }
+    let undated = incident(&bench, "INC-2").await;
+    assert_eq!((undated.created_at, undated.started_at), (None, None), "no time has the name of another");
+    assert_eq!(
+        restored(&bench, &autumn(), "INC-3").await,
+        Ok(24.0 * HOUR),
+        "an offset without a colon is read"
+    );
+    let report = asked(&bench, &autumn()).await;
+    assert_eq!((report.overall.statistics.count, report.population), (2, 3));
+}
+
+#[tokio::test]
+async fn an_incident_without_any_time_that_can_be_read_is_counted_too() {
+    let bare = json!({"id": "01BARE", "reference": "INC-9", "visibility": "public", "mode": "standard", "updated_at": "soon",
+        "created_at": null, "incident_status": {"name": "Closed", "category": "closed"}});
+    let bench = Bench::new().await;
+    bench.connect(&provider(json!({ "incidents": [bare] })).await).await.unwrap();
+    bench.run(JobKind::Backfill).await.unwrap();
+    assert_eq!(restored(&bench, &autumn(), "INC-9").await, Err("no-creation-time".into()));
+    assert_eq!(asked(&bench, &autumn()).await.population, 1);
+}
