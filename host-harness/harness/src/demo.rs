@@ -93,7 +93,7 @@ pub(crate) async fn run(options: Demo) -> Result<()> {
     heading("6. Incidents");
     let newest = IncidentFilter { limit: Some(12), ..IncidentFilter::default() };
     let page = host.store().incidents(&org, &newest).await?;
-    println!("{}", view::incident_table(&page.incidents));
+    println!("{}", view::incident_table(&page.incidents, host.clock().now()));
     println!("the newest {} of {}", page.incidents.len(), page.total);
 
     heading("7. Time to restore");
