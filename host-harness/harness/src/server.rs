@@ -264,15 +264,14 @@ async fn answered<I: Intake>(
     request: Request,
 ) -> std::result::Result<(OrgId, Answer), (Whose, Answer)> {
     let _in_hand = app.door.enter().map_err(|turned| (Whose::Anybody, Answer::from(turned)))?;
-    let nobodys = |result, text| (Whose::Nobody, Answer::new(StatusCode::NOT_FOUND, result, text));
+    let nobodys = |result| (Whose::Nobody, Answer::new(StatusCode::NOT_FOUND, result, ""));
     let Below::Address { plugin, org } = below else {
-        let text = "no webhook is received here: its address is /webhooks/<plugin>/<organisation>\n";
-        return Err(nobodys("unknown_path", text));
+        return Err(nobodys("unknown_path"));
     };
     if plugin != app.intake.plugin() {
-        return Err(nobodys("unknown_plugin", ""));
+        return Err(nobodys("unknown_plugin"));
     }
-    let Ok(org) = org.parse::<OrgId>() else { return Err(nobodys("unknown_organisation", "")) };
+    let Ok(org) = org.parse::<OrgId>() else { return Err(nobodys("unknown_organisation")) };
     let _inside = admitted(app, &org).await?;
     let answer = receive(app, &org, request).await;
     Ok((org, answer))

@@ -5,6 +5,7 @@
 mod crash;
 #[path = "../desk/mod.rs"]
 mod desk;
+mod door;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
