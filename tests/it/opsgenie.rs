@@ -355,7 +355,7 @@ async fn a_plan_says_what_becomes_of_each_record_and_writes_nothing() {
     let codes =
         |number: usize| row(number).reasons.iter().map(|reason| reason.code.as_str()).collect::<Vec<_>>();
     assert_eq!((row(2).state, codes(2)), (State::Blocked, vec!["no-creation-time"]));
-    assert!(codes(1).contains(&"unknown-status") && codes(1).contains(&"unmatched-person"));
+    assert!(codes(1).contains(&"unknown-phase") && codes(1).contains(&"unmatched-person"));
     assert_eq!(row(0).effect, Effect::New);
     assert!(told.people.iter().all(|one| one.name.ends_with("@northwind.example")));
     assert!(told.services.iter().map(|one| one.incidents).sum::<u64>() >= 59);

@@ -1,4 +1,6 @@
-//! Whom and what of the host's directory a mapping file names.
+//! What a mapping file says, as the host keeps it.
+
+use std::collections::BTreeMap;
 
 use koalr_files::opsgenie::mapping::{Line, Mapping, MappingError};
 use koalr_host::contract::ServiceName;
@@ -30,13 +32,14 @@ pub(crate) async fn resolve(
     let people = mapping.people.iter().zip(people).map(|(line, found)| (AliasKind::Person, line, found));
     let services =
         mapping.services.iter().zip(services).map(|(line, found)| (AliasKind::Service, line, found));
-    let mut aliases = Vec::new();
+    let priority =
+        |line: &Line| Alias { kind: AliasKind::Priority, name: line.from.clone(), target: line.to.clone() };
+    let mut aliases: Vec<Alias> = mapping.priorities.iter().map(priority).collect();
     for (kind, line, found) in people.chain(services) {
-        let what = match kind {
-            AliasKind::Person => "user has the address",
-            AliasKind::Service => "service is called",
+        let (what, verb) = match kind {
+            AliasKind::Person => ("user has the address", "users"),
+            _ => ("service alone is called", "services"),
         };
-        let verb = if kind == AliasKind::Person { "users" } else { "services" };
         let unknown = || {
             MappingError::new(
                 line.number,
@@ -46,4 +49,10 @@ pub(crate) async fn resolve(
         aliases.push(Alias { kind, name: line.from.clone(), target: found.ok_or_else(unknown)? });
     }
     Ok(aliases)
+}
+
+/// What these names say about priorities, by the words as they are compared.
+pub(crate) fn priorities(aliases: &[Alias]) -> BTreeMap<String, String> {
+    let of = aliases.iter().filter(|alias| alias.kind == AliasKind::Priority);
+    of.map(|alias| (alias.kind.folded(&alias.name), alias.target.clone())).collect()
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use koalr_files::instant::TimeFormat;
 use koalr_host::id::OrgId;
 use koalr_host::port::OriginMapping;
 
@@ -24,7 +25,8 @@ pub(crate) struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the provider refuses the credential;
 4 a passing fault or a rate limit, try again later; 5 the database was moved, deleted, replaced or
-overwritten while in use: do what the message says before you start again.";
+overwritten while in use: do what the message says before you start again;
+6 nothing that was given could be imported.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -323,17 +325,18 @@ pub(crate) struct History {
     #[arg(long, value_name = "DATE", value_parser = date, conflicts_with = "files")]
     pub(crate) until: Option<NaiveDate>,
     /// Whom and what names stand for, and which incidents are the same: a CSV of `person,ADDRESS,ADDRESS HERE`,
-    /// `service,NAME,NAME HERE`, `same,#12,INC-34` and `distinct,#12`. Replaces the one given before.
+    /// `service,NAME,NAME HERE`, `priority,WORD,P3`, `same,#12,INC-34` and `distinct,#12`. Replaces the one given before.
     #[arg(long, value_name = "FILE")]
     pub(crate) mapping: Option<PathBuf>,
     /// Zone of the files' times that name none, such as Europe/Berlin.
     #[arg(long, value_name = "ZONE", requires = "files")]
     pub(crate) time_zone: Option<chrono_tz::Tz>,
-    /// Format of the files' times, such as '%d/%m/%Y %H:%M'. Default: RFC 3339, or seconds or milliseconds since 1970.
+    /// Format of the files' times, such as '%d/%m/%Y %H:%M'. Without it, and beside it, times are read in the usual
+    /// spellings of RFC 3339, and as seconds, milliseconds, microseconds or nanoseconds since 1970, by their size.
     #[arg(long, value_name = "FORMAT", requires = "files")]
-    pub(crate) time_format: Option<String>,
+    pub(crate) time_format: Option<TimeFormat>,
     /// Column of a CSV that a field is in, as in `created=Opened at`. Fields: id, tinyId, title, status, priority,
-    /// created, started, resolved, services, responders, tags, url.
+    /// created, started, resolved, services, responders, tags, url, alias.
     #[arg(long, value_name = "FIELD=HEADER", value_parser = column, requires = "files")]
     pub(crate) column: Vec<(String, String)>,
     /// For development: send requests for one origin elsewhere. Remembered for this organisation.
@@ -495,14 +498,16 @@ pub(crate) struct Inspect {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Users {
-    /// From CSV with the columns id, email, name, or from a JSON list of such objects.
+    /// From CSV with the columns id, email, name, or from a JSON list of such objects. Rows that cannot be read are
+    /// reported by line and left out.
     Import(Import),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Services {
-    /// From CSV with the columns id, name, external_ids, aliases (lists separated by semicolons), from a JSON
-    /// list of such objects, or from a Backstage catalog-info.yaml.
+    /// From CSV with the columns id, name, external_ids, aliases (lists as JSON, or separated by semicolons), from a
+    /// JSON list of such objects, or from a Backstage catalog-info.yaml. What cannot be read is reported by line and
+    /// left out.
     Import(Import),
 }
 

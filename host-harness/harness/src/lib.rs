@@ -98,8 +98,11 @@ async fn run(verb: Verb) -> anyhow::Result<()> {
     }
 }
 
-/// See the help: 3 for a refused credential, 4 for what passes, 5 for a database that is gone.
+/// See the help: 3 for a refused credential, 4 for what passes, 5 for a database that is gone, 6 for an import of nothing.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<verbs::NothingImported>() {
+        return ExitCode::from(6);
+    }
     let host = match error.downcast_ref::<RunError>() {
         Some(RunError::Failed(host)) => Some(host),
         Some(RunError::Busy) => return ExitCode::from(4),

@@ -196,20 +196,51 @@ fn reopenings(facts: &Facts) -> Vec<Reopening> {
     reopenings
 }
 
-/// An override, or the priority itself; P5, which Opsgenie has and this scale lacks, is P4.
+/// An override, or the priority itself, however it is spelled; P5, which Opsgenie has and this scale lacks, is P4.
 pub(super) fn mapping(severity: Option<&model::Severity>, context: &Context) -> Mapping {
     let mut mapping = severity::map(severity, &context.settings.severity_overrides, &[]);
-    let own = severity.and_then(|severity| match severity.name.as_str() {
-        "P1" => Some(Priority::P1),
-        "P2" => Some(Priority::P2),
-        "P3" => Some(Priority::P3),
-        "P4" | "P5" => Some(Priority::P4),
-        _ => None,
+    let own = severity.and_then(|severity| match priority_number(severity.name.as_bytes())? {
+        1 => Some(Priority::P1),
+        2 => Some(Priority::P2),
+        3 => Some(Priority::P3),
+        _ => Some(Priority::P4),
     });
     if own.is_some() && mapping.rule != "override" {
         mapping = Mapping { priority: own, rule: "opsgenie-priority".into() };
     }
     mapping
+}
+
+/// Opsgenie's own words for P1 to P5, and the one for P3 that other tools have.
+const WORDS: [(&[u8], u8); 6] =
+    [(b"critical", 1), (b"high", 2), (b"moderate", 3), (b"medium", 3), (b"low", 4), (b"informational", 5)];
+
+/// The number of `P1`, `p1`, `P-1`, `P1 - Critical`, `Priority 1`, `Critical` and `1 - Critical`. A number alone may count
+/// from the other end, as some tools do, and is none; nor is one that its word contradicts.
+fn priority_number(text: &[u8]) -> Option<u8> {
+    let mut words = text.split(|byte| !byte.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let digit = |word: &[u8]| match word {
+        [digit @ b'1'..=b'5'] => Some(digit - b'0'),
+        _ => None,
+    };
+    let named = |word: &[u8]| {
+        let known = WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word));
+        known.map(|(_, number)| *number)
+    };
+    let first = words.next()?;
+    let number = match first {
+        [b'P' | b'p'] => words.next().and_then(digit)?,
+        _ if first.eq_ignore_ascii_case(b"priority") => words.next().and_then(digit)?,
+        [b'P' | b'p', number @ ..] => digit(number)?,
+        _ => {
+            let word = if digit(first).is_some() { words.next()? } else { first };
+            let number = named(word)?;
+            return (words.next().is_none() && digit(first).is_none_or(|said| said == number))
+                .then_some(number);
+        }
+    };
+    // `P1/P2` is neither.
+    words.flatten().all(|byte| !byte.is_ascii_digit()).then_some(number)
 }
 
 /// What a timeline tells. `alerts` are those of the incident, by which other tools may know it.
@@ -459,5 +490,41 @@ mod tests {
         let expected = [Priority::P1, Priority::P2, Priority::P3, Priority::P4, Priority::P4].map(Some);
         assert_eq!(["P1", "P2", "P3", "P4", "P5"].map(of), expected);
         assert_eq!(of("P9"), None);
+    }
+
+    #[test]
+    fn priorities_are_read_in_peoples_spellings_and_not_guessed() {
+        for (number, spellings) in [
+            (
+                Some(1),
+                &["p1", "P1 - Critical", "P1: down", "P-1", "p 1", "Priority 1", "critical", "1 - Critical"]
+                    [..],
+            ),
+            (Some(2), &["P2 (High)", "HIGH", "2 High"]),
+            (Some(3), &["3 - Moderate", "Medium", "P3 – Moderate"]),
+            (Some(4), &["low", "P4"]),
+            (Some(5), &["P5", "5 - Informational"]),
+            (
+                None,
+                &[
+                    "",
+                    "1",
+                    "0",
+                    "P0",
+                    "P10",
+                    "P1/P2",
+                    "P1 or P2",
+                    "1 - Low",
+                    "5 - Disaster",
+                    "Blocker",
+                    "p",
+                    "High risk",
+                ],
+            ),
+        ] {
+            for spelling in spellings {
+                assert_eq!(priority_number(spelling.as_bytes()), number, "{spelling}");
+            }
+        }
     }
 }

@@ -1,40 +1,60 @@
 //! Saved records of Opsgenie's as pieces for the component: answers of its API, one record a line, or a table.
 //!
-//! A line that cannot be read is told with its number and column, and whether the rest is imported is the caller's
-//! choice. Nothing is guessed: a time without a zone needs a stated one, and days and months stand in the order of the
-//! format that a person names. Descriptions and notes are dropped here and never reach the store.
+//! A record that cannot be read is told with its line and column, and whether the rest is imported is the caller's
+//! choice. Nothing is guessed; see the [crate]. Descriptions and notes are dropped here and never reach the store.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use chrono::{DateTime, LocalResult, NaiveDateTime, SecondsFormat, TimeZone, Utc};
-use chrono_tz::Tz;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::Lines;
+use crate::instant::{Instants, NoInstant};
+use crate::table::{Row, Table, folded, listed};
+use crate::{NotText, Place, Places, decode, item_name, list};
 
 /// How to read what a file does not tell by itself.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Reading {
-    /// The zone of times that name none.
-    pub time_zone: Option<Tz>,
-    /// `strftime` format of times that are neither RFC 3339 nor seconds or milliseconds since 1970.
-    pub time_format: Option<String>,
+    /// How times are read.
+    pub instants: Instants,
     /// Header of the column that a field is in, where it is none of the usual ones.
     pub columns: BTreeMap<String, String>,
-    /// Whether records that do not tell are alerts.
+    /// Whether alerts are wanted, and records that do not tell are such.
     pub alerts: bool,
+    /// Priorities by the words that stand for them, in lower case.
+    pub priorities: BTreeMap<String, String>,
 }
 
-/// A file of which nothing can be used.
+impl Reading {
+    /// The usual ways, and no time after `now`, in microseconds since 1970.
+    pub fn new(now: i64) -> Reading {
+        Reading {
+            instants: Instants::new(now),
+            columns: BTreeMap::new(),
+            alerts: false,
+            priorities: BTreeMap::new(),
+        }
+    }
+}
+
+/// Files of which nothing can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// Not text.
-    #[error("{0} is not UTF-8 text; save it as UTF-8")]
-    Encoding(String),
+    #[error("{file} {why}")]
+    Text {
+        /// The file.
+        file: String,
+        /// Why not.
+        why: NotText,
+    },
     /// Nothing in it.
     #[error("{0} is empty")]
     Empty(String),
+    /// A header that cannot be read.
+    #[error("{0}")]
+    Header(BadRow),
     /// A table without a necessary column.
     #[error(
         "{file} has no column for `{field}` (looked for {wanted}); its header is: {header}. Name the column with \
@@ -60,9 +80,34 @@ pub enum FileError {
         /// Headers that are there.
         header: String,
     },
+    /// Two columns that a field may be in.
+    #[error("{file} has several columns `{column}` ({places}); rename those that do not count")]
+    Twice {
+        /// The file.
+        file: String,
+        /// The columns' name.
+        column: String,
+        /// Their numbers.
+        places: String,
+    },
     /// A mapped field that does not exist.
     #[error("there is no field `{0}` to name a column for; the fields are: {1}")]
     Field(String, String),
+    /// Alerts, which nobody asked for.
+    #[error(
+        "{files}: these are alerts, not incidents ({count} of them; an alert has an alias, and is acknowledged or snoozed). \
+         To import them in place of incidents, as a source of their own, say so: --alerts, or the box of that name in \
+         the console"
+    )]
+    Alerts {
+        /// The files' names.
+        files: String,
+        /// How many.
+        count: usize,
+    },
+    /// Users, services, or other documents.
+    #[error("the files hold no incident and no alert")]
+    Nothing,
 }
 
 /// A part of a file that is not imported.
@@ -70,8 +115,8 @@ pub enum FileError {
 pub struct BadRow {
     /// The file.
     pub file: String,
-    /// From 1; none within a JSON document that could be read.
-    pub line: Option<u64>,
+    /// From 1.
+    pub line: u64,
     /// Of JSON the character, of a table the field; from 1.
     pub column: Option<u64>,
     /// What is wrong, and what to do.
@@ -80,9 +125,9 @@ pub struct BadRow {
 
 impl fmt::Display for BadRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        for number in [self.line, self.column].into_iter().flatten() {
-            write!(f, ":{number}")?;
+        write!(f, "{}:{}", self.file, self.line)?;
+        if let Some(column) = self.column {
+            write!(f, ":{column}")?;
         }
         write!(f, ": {}", self.reason)
     }
@@ -101,25 +146,96 @@ pub struct Saved {
     pub alerts: Vec<Value>,
     /// What is not imported.
     pub bad: Vec<BadRow>,
-    /// Of each table, the columns that nothing is read from.
-    pub unused: Vec<String>,
+    /// What was passed over, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// Reads files that belong together. Of records that stand in them more than once, the newest is taken.
+pub fn read_all<'a>(
+    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    reading: &Reading,
+) -> Result<Saved, FileError> {
+    let mut saved = Saved::default();
+    let mut names = Vec::new();
+    for (file, bytes) in files {
+        names.push(file);
+        saved.merge(read(file, bytes, reading)?);
+    }
+    if !reading.alerts && !saved.alerts.is_empty() {
+        let (files, count) = (names.join(", "), saved.alerts.len());
+        if saved.incidents.is_empty() {
+            return Err(FileError::Alerts { files, count });
+        }
+        saved.alerts.clear();
+        saved.notes.push(format!("{files}: {count} alerts are left out; alerts are no incidents"));
+    }
+    let (incidents, alerts) = (newest(&mut saved.incidents), newest(&mut saved.alerts));
+    for differing in [incidents, alerts] {
+        if let Some(example) = differing.first() {
+            let count = differing.len();
+            saved.notes.push(format!(
+                "{count} identifiers stand in the files more than once with different content (`{example}` is one); \
+                 the newest of each is taken"
+            ));
+        }
+    }
+    match saved.incidents.len() + saved.alerts.len() + saved.bad.len() {
+        0 => Err(FileError::Nothing),
+        _ => Ok(saved),
+    }
+}
+
+/// Keeps the newest record of each identifier, by its last update, else by its place. Answers the identifiers of
+/// which records differed.
+fn newest(records: &mut Vec<Value>) -> BTreeSet<String> {
+    let mut differing = BTreeSet::new();
+    let mut kept: Vec<Value> = Vec::with_capacity(records.len());
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for record in records.drain(..) {
+        let Some(id) = record.get("id").and_then(Value::as_str).map(str::to_owned) else {
+            continue;
+        };
+        let place = *places.entry(id.clone()).or_insert(kept.len());
+        match kept.get_mut(place) {
+            None => kept.push(record),
+            Some(known) if *known == record => {}
+            Some(known) => {
+                // Written alike by then, so that texts compare as instants do.
+                let updated =
+                    |record: &Value| record.get("updatedAt").and_then(Value::as_str).map(str::to_owned);
+                if updated(known) <= updated(&record) {
+                    *known = record;
+                }
+                differing.insert(id);
+            }
+        }
+    }
+    *records = kept;
+    differing
 }
 
 /// Reads one file.
 pub fn read(file: &str, bytes: &[u8], reading: &Reading) -> Result<Saved, FileError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| FileError::Encoding(file.to_owned()))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = decode(bytes).map_err(|why| FileError::Text { file: file.to_owned(), why })?;
     let start = text.trim_start();
     if start.is_empty() {
         return Err(FileError::Empty(file.to_owned()));
     }
     let mut saved = Saved::default();
+    let source = Source { file, places: Places::new(&text), reading };
     match form(file, start) {
-        Form::Documents => documents(file, text, reading, &mut saved),
-        Form::Lines => lines(file, text, reading, &mut saved),
-        Form::Table => table(file, text, reading, &mut saved)?,
+        Form::Documents => documents(&source, &text, &mut saved),
+        Form::Lines => lines(&source, &text, &mut saved),
+        Form::Table => table(&source, &text, &mut saved)?,
     }
     Ok(saved)
+}
+
+/// A file that is read, and how.
+struct Source<'a> {
+    file: &'a str,
+    places: Places<'a>,
+    reading: &'a Reading,
 }
 
 enum Form {
@@ -143,26 +259,30 @@ fn form(file: &str, start: &str) -> Form {
     }
 }
 
-fn documents(file: &str, text: &str, reading: &Reading, saved: &mut Saved) {
-    for document in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+fn documents<'a>(source: &Source<'a>, text: &'a str, saved: &mut Saved) {
+    for document in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         match document {
-            Ok(document) => saved.take(file, None, document, reading),
+            Ok(document) => saved.take(source, document.get(), 0),
             Err(error) => {
-                let reason = format!("{}; what stands before it was read", plain(&error));
-                return saved.bad(file, Some(error.line() as u64), Some(error.column() as u64), reason);
+                let place = Place { line: error.line() as u64, column: Some(error.column() as u64) };
+                return saved.bad(
+                    source,
+                    place,
+                    format!("{}; what stands before it was read", plain(&error)),
+                );
             }
         }
     }
 }
 
-fn lines(file: &str, text: &str, reading: &Reading, saved: &mut Saved) {
-    for (number, line) in (1..).zip(text.lines()) {
-        if line.trim().is_empty() {
-            continue;
-        }
-        match serde_json::from_str(line) {
-            Ok(record) => saved.take(file, Some(number), record, reading),
-            Err(error) => saved.bad(file, Some(number), Some(error.column() as u64), plain(&error)),
+fn lines<'a>(source: &Source<'a>, text: &'a str, saved: &mut Saved) {
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        match serde_json::from_str::<&RawValue>(line) {
+            Ok(record) => saved.take(source, record.get(), 0),
+            Err(error) => {
+                let place = Place { column: Some(error.column() as u64), ..source.places.of(line) };
+                saved.bad(source, place, plain(&error));
+            }
         }
     }
 }
@@ -175,69 +295,77 @@ fn plain(error: &serde_json::Error) -> String {
 
 /// What must not be stored, and is of no use.
 const DROPPED: [&str; 5] = ["description", "notes", "note", "logs", "details"];
+/// Times of a record.
+const INSTANTS: [&str; 5] = ["createdAt", "updatedAt", "impactStartDate", "impactEndDate", "resolvedAt"];
+/// Lists within lists that are followed; answers have two.
+const DEPTH: usize = 16;
 
 impl Saved {
-    fn bad(&mut self, file: &str, line: Option<u64>, column: Option<u64>, reason: String) {
-        self.bad.push(BadRow { file: file.to_owned(), line, column, reason });
+    fn bad(&mut self, source: &Source<'_>, place: Place, reason: impl Into<String>) {
+        let Place { line, column } = place;
+        self.bad.push(BadRow { file: source.file.to_owned(), line, column, reason: reason.into() });
     }
 
-    /// A record, an answer that holds one or many, or a list of any of these.
-    fn take(&mut self, file: &str, line: Option<u64>, value: Value, reading: &Reading) {
-        match value {
-            Value::Array(items) => items.into_iter().for_each(|item| self.take(file, line, item, reading)),
-            Value::Object(mut object) => match object.remove("data") {
-                Some(data @ (Value::Array(_) | Value::Object(_))) => self.take(file, line, data, reading),
-                _ => self.record(file, line, object, reading),
-            },
-            _ => self.bad(file, line, Some(1), "this is no record; a record is a JSON object".to_owned()),
+    /// A record, an answer that holds one or many, or a list of any of these: a slice of the file.
+    fn take(&mut self, source: &Source<'_>, part: &str, depth: usize) {
+        let place = source.places.of(part);
+        if depth > DEPTH {
+            return self.bad(source, place, "lists stand in lists too deep here");
+        }
+        if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(part) {
+            return items.into_iter().for_each(|item| self.take(source, item.get(), depth + 1));
+        }
+        let fields = match serde_json::from_str::<BTreeMap<String, &RawValue>>(part) {
+            Ok(fields) => fields,
+            Err(error) if part.starts_with('{') => return self.bad(source, place, plain(&error)),
+            Err(_) => return self.bad(source, place, "this is no record; a record is a JSON object"),
+        };
+        if let Some(data) = fields.get("data").filter(|data| data.get().starts_with(['[', '{'])) {
+            return self.take(source, data.get(), depth + 1);
+        }
+        match serde_json::from_str(part) {
+            Ok(record) => {
+                let of = |field: &str| fields.get(field).map_or(place, |value| source.places.of(value.get()));
+                self.entity(source, record, &of);
+            }
+            Err(error) => self.bad(source, place, plain(&error)),
         }
     }
 
-    fn record(&mut self, file: &str, line: Option<u64>, mut record: Map<String, Value>, reading: &Reading) {
-        DROPPED.into_iter().for_each(|name| {
-            record.remove(name);
-        });
-        let has = |name: &str| record.contains_key(name);
+    /// An object of the API: a user, a service, or a record.
+    fn entity(&mut self, source: &Source<'_>, entity: Map<String, Value>, place: &dyn Fn(&str) -> Place) {
+        let has = |name: &str| entity.contains_key(name);
         if !has("message") && has("username") {
-            return self.users.push(record.into());
+            return self.users.push(entity.into());
         }
         if !has("message") && has("name") {
-            return self.services.push(record.into());
+            return self.services.push(entity.into());
         }
+        self.record(source, entity, place);
+    }
+
+    /// An incident or an alert, whose fields stand at these places; the record itself at that of the field "".
+    fn record(&mut self, source: &Source<'_>, record: Map<String, Value>, place: &dyn Fn(&str) -> Place) {
+        let has = |name: &str| record.contains_key(name);
         let alert = has("report")
             || has("alias")
             || has("acknowledged")
-            || (reading.alerts && !has("impactStartDate"));
-        if let Some(entries) = record.remove("timelines").or_else(|| record.get("timeline").cloned())
-            && entries.is_array()
-        {
-            record.insert("timeline".to_owned(), json!({ "entries": entries }));
+            || (source.reading.alerts && !has("impactStartDate"));
+        match normal(record, source.reading) {
+            Ok(record) if alert => self.alerts.push(record.into()),
+            Ok(record) => self.incidents.push(record.into()),
+            Err((field, reason)) => self.bad(source, place(field), reason),
         }
-        // The part of an address that names an incident here; the component asks for an identifier.
-        if text(&record, "id").is_empty()
-            && let Some(tiny) = Some(text(&record, "tinyId")).filter(|tiny| !tiny.is_empty())
-        {
-            record.insert("id".to_owned(), format!("tiny:{tiny}").into());
-        }
-        let instant = |name: &str| DateTime::parse_from_rfc3339(text(&record, name)).ok();
-        let start = instant("impactStartDate").or_else(|| instant("createdAt"));
-        let end = instant("impactEndDate").or_else(|| instant("resolvedAt"));
-        if start.zip(end).is_some_and(|(start, end)| end < start) {
-            let reason =
-                format!("incident {} ends before it begins; correct one of the two", text(&record, "id"));
-            return self.bad(file, line, None, reason);
-        }
-        if alert { self.alerts.push(record.into()) } else { self.incidents.push(record.into()) }
     }
 
     /// Adds what another file holds.
-    pub fn merge(&mut self, other: Saved) {
+    fn merge(&mut self, other: Saved) {
         self.users.extend(other.users);
         self.services.extend(other.services);
         self.incidents.extend(other.incidents);
         self.alerts.extend(other.alerts);
         self.bad.extend(other.bad);
-        self.unused.extend(other.unused);
+        self.notes.extend(other.notes);
     }
 
     /// How many incidents and alerts.
@@ -245,8 +373,7 @@ impl Saved {
         self.incidents.len() + self.alerts.len()
     }
 
-    /// Pieces of about so many bytes at most: whom and what records name first, then the records. Of those that have
-    /// an identifier in common, the last.
+    /// Pieces of about so many bytes at most: whom and what records name first, then the records.
     pub fn pieces(&self, most: usize) -> Vec<Vec<u8>> {
         let lists = [
             ("users", &self.users),
@@ -256,17 +383,8 @@ impl Saved {
         ];
         let mut pieces = Vec::new();
         for (name, records) in lists {
-            let mut latest = HashMap::new();
-            for (at, record) in records.iter().enumerate() {
-                if let Some(id) = record.get("id").and_then(Value::as_str) {
-                    latest.insert(id, at);
-                }
-            }
-            let is_latest = |at: &usize, record: &Value| {
-                record.get("id").and_then(Value::as_str).is_none_or(|id| latest.get(id) == Some(at))
-            };
             let mut piece = String::new();
-            for (_, record) in records.iter().enumerate().filter(|(at, record)| is_latest(at, record)) {
+            for record in records {
                 let record = record.to_string();
                 if !piece.is_empty() && piece.len() + record.len() > most {
                     pieces.push(format!("{{\"{name}\":[{piece}]}}").into_bytes());
@@ -285,229 +403,267 @@ impl Saved {
     }
 }
 
+/// A record as the component expects it: texts where it reads texts, times as RFC 3339, lists of names as lists. Else
+/// the field that cannot be read, and why.
+fn normal(
+    mut record: Map<String, Value>,
+    reading: &Reading,
+) -> Result<Map<String, Value>, (&'static str, String)> {
+    for name in DROPPED {
+        record.remove(name);
+    }
+    for name in ["id", "tinyId", "message", "status", "priority"] {
+        if let Some(value) = record.get_mut(name) {
+            let text = match &*value {
+                Value::String(text) => text.trim().to_owned(),
+                Value::Number(number) => number.to_string(),
+                _ => String::new(),
+            };
+            *value = text.into();
+        }
+    }
+    if let Some(Value::String(status)) = record.get_mut("status") {
+        *status = status.to_lowercase();
+    }
+    // What pandas makes of whole numbers when one is missing.
+    if let Some(whole) = text(&record, "tinyId").strip_suffix(".0").map(str::to_owned) {
+        record.insert("tinyId".to_owned(), whole.into());
+    }
+    if let Some(said) = reading.priorities.get(&text(&record, "priority").to_lowercase()) {
+        record.insert("priority".to_owned(), said.clone().into());
+    }
+    if text(&record, "id").is_empty() {
+        let tiny = text(&record, "tinyId");
+        if tiny.is_empty() {
+            return Err(("", "the record has no identifier".to_owned()));
+        }
+        // The number is all that people see; the component asks for an identifier.
+        let id = format!("{WITHOUT_ID}{tiny}");
+        record.insert("id".to_owned(), id.into());
+    }
+    for name in INSTANTS {
+        if let Some(value) = record.get_mut(name) {
+            *value = instant(value, reading).map_err(|why| (name, why.to_string()))?;
+        }
+    }
+    if record.get("createdAt").is_none_or(Value::is_null) {
+        return Err(("createdAt", "the record has no creation time".to_owned()));
+    }
+    if let Some(entries) = record.remove("timelines").or_else(|| record.get("timeline").cloned())
+        && entries.is_array()
+    {
+        record.insert("timeline".to_owned(), json!({ "entries": entries }));
+    }
+    let entries = record.get_mut("timeline").and_then(|timeline| timeline.get_mut("entries"));
+    for entry in entries.and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(value) = entry.get_mut("eventTime") {
+            *value = instant(value, reading).map_err(|why| ("timeline", why.to_string()))?;
+        }
+    }
+    for name in ["impactedServices", "tags"] {
+        if let Some(value) = record.get_mut(name) {
+            let names = match &*value {
+                Value::String(cell) => list(cell),
+                Value::Array(items) => items.iter().filter_map(item_name).collect(),
+                _ => Vec::new(),
+            };
+            *value = names.into();
+        }
+    }
+    Ok(record)
+}
+
+/// What stands before the number of an incident of which nothing else is known; see `migration::overlap`.
+const WITHOUT_ID: &str = "tiny:";
+
+fn instant(value: &Value, reading: &Reading) -> Result<Value, NoInstant> {
+    let at = reading.instants.of_json(value)?;
+    let text = at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true));
+    Ok(text.into())
+}
+
 fn text<'a>(record: &'a Map<String, Value>, name: &str) -> &'a str {
     record.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Fields of a table, and what their columns are usually called, compared without case, spaces and `_`.
-const FIELDS: [(&str, &[&str]); 12] = [
-    ("id", &["id", "incidentid"]),
-    ("tinyId", &["tinyid"]),
-    ("title", &["message", "title", "name"]),
-    ("status", &["status"]),
-    ("priority", &["priority"]),
-    ("created", &["createdat", "created"]),
-    ("started", &["impactstartdate", "startedat", "started"]),
-    ("resolved", &["impactenddate", "resolvedat", "resolved"]),
-    ("services", &["impactedservices", "services"]),
-    ("responders", &["responders"]),
-    ("tags", &["tags"]),
-    ("url", &["url"]),
+/// Fields of a table, what the API calls them, and what their columns are usually called; see [`folded`].
+const FIELDS: [(&str, &str, &[&str]); 13] = [
+    ("id", "id", &["id", "incidentid"]),
+    ("tinyId", "tinyId", &["tinyid"]),
+    ("title", "message", &["message", "title", "name"]),
+    ("status", "status", &["status"]),
+    ("priority", "priority", &["priority"]),
+    ("created", "createdAt", &["createdat", "created"]),
+    ("started", "impactStartDate", &["impactstartdate", "startedat", "started"]),
+    ("resolved", "resolvedAt", &["impactenddate", "resolvedat", "resolved"]),
+    ("services", "impactedServices", &["impactedservices", "services"]),
+    ("responders", "responders", &["responders"]),
+    ("tags", "tags", &["tags"]),
+    ("url", "links", &["url"]),
+    ("alias", "alias", &["alias"]),
 ];
+/// Columns that tables of alerts have and those of incidents lack.
+const OF_ALERTS: [&str; 5] = ["alias", "acknowledged", "snoozed", "seen", "lastoccurredat"];
 
-/// Which column each field is in.
+/// Which column each field is in, by the API's name.
 struct Columns(BTreeMap<&'static str, usize>);
 
 impl Columns {
-    fn find(file: &str, header: &csv::StringRecord, reading: &Reading) -> Result<Columns, FileError> {
-        let folded = |name: &str| -> String {
-            name.chars().filter(|c| !c.is_whitespace() && *c != '_').flat_map(char::to_lowercase).collect()
-        };
-        let names = || header.iter().collect::<Vec<_>>().join(", ");
-        let known = FIELDS.map(|(field, _)| field);
+    fn find(source: &Source<'_>, table: &Table<'_>) -> Result<Columns, FileError> {
+        let reading = source.reading;
+        let file = || source.file.to_owned();
+        let known = FIELDS.map(|(field, ..)| field);
         if let Some(unknown) = reading.columns.keys().find(|field| !known.contains(&field.as_str())) {
             return Err(FileError::Field(unknown.clone(), known.join(", ")));
         }
         let mut columns = BTreeMap::new();
-        for (field, usual) in FIELDS {
-            let at = match reading.columns.get(field) {
-                Some(named) => {
-                    let at = header.iter().position(|name| folded(name) == folded(named));
-                    Some(at.ok_or_else(|| FileError::Mapped {
-                        file: file.to_owned(),
-                        column: named.clone(),
-                        header: names(),
-                    })?)
+        for (field, there, usual) in FIELDS {
+            let named = reading.columns.get(field).map(String::as_str);
+            let wanted = named.as_ref().map_or(usual, std::slice::from_ref);
+            let found = table.column(wanted).map_err(|twice| FileError::Twice {
+                file: file(),
+                column: twice.name,
+                places: twice.columns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            })?;
+            match (found, named) {
+                (Some(at), _) => drop(columns.insert(there, at)),
+                (None, Some(column)) => {
+                    let (column, header) = (column.to_owned(), table.listed());
+                    return Err(FileError::Mapped { file: file(), column, header });
                 }
-                None => usual.iter().find_map(|name| header.iter().position(|there| folded(there) == *name)),
-            };
-            columns.extend(at.map(|at| (field, at)));
+                (None, None) => {}
+            }
         }
         let missing = |field| !columns.contains_key(field);
         let lacking = match () {
             () if missing("id") && missing("tinyId") => Some("id"),
-            () if missing("created") => Some("created"),
+            () if missing("createdAt") => Some("created"),
             () if missing("status") => Some("status"),
             () => None,
         };
         match lacking {
             Some(field) => {
-                let wanted =
-                    FIELDS.iter().find(|(known, _)| *known == field).map(|(_, usual)| usual.join(", "));
-                let (file, wanted) = (file.to_owned(), wanted.unwrap_or_default());
-                Err(FileError::Column { file, field, wanted, header: names() })
+                let usual =
+                    FIELDS.iter().find(|(known, ..)| *known == field).map(|(.., usual)| usual.join(", "));
+                let wanted = usual.unwrap_or_default();
+                Err(FileError::Column { file: file(), field, wanted, header: table.listed() })
             }
             None => Ok(Columns(columns)),
         }
     }
 
-    /// The field's text, and the number of its column; none if it is empty.
-    fn get<'a>(&self, row: &'a csv::StringRecord, field: &str) -> Option<(&'a str, u64)> {
-        let at = *self.0.get(field)?;
-        let text = row.get(at)?.trim();
-        (!text.is_empty()).then_some((text, at as u64 + 1))
+    /// A row as the API would say it.
+    fn record(&self, row: &Row) -> Map<String, Value> {
+        let mut record = Map::new();
+        for (name, column) in &self.0 {
+            let Some(cell) = row.cell(*column) else { continue };
+            let value = match *name {
+                "responders" => list(cell).into_iter().map(responder).collect(),
+                "links" => json!({ "web": cell }),
+                _ => cell.into(),
+            };
+            record.insert((*name).to_owned(), value);
+        }
+        record
     }
 }
 
-fn table(file: &str, text: &str, reading: &Reading, saved: &mut Saved) -> Result<(), FileError> {
-    let header = text.lines().next().unwrap_or_default();
-    let count = |delimiter: &u8| header.bytes().filter(|byte| byte == delimiter).count();
-    let delimiter = [b',', b';', b'\t'].into_iter().rev().max_by_key(count).unwrap_or(b',');
-    let mut reader =
-        csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text.as_bytes());
-    let columns = match reader.headers() {
-        Ok(header) => Columns::find(file, &header.clone(), reading)?,
-        Err(_) => return Err(FileError::Empty(file.to_owned())),
+fn responder(name: String) -> Value {
+    let key = if name.contains('@') { "username" } else { "name" };
+    json!({"type": "user", key: name})
+}
+
+fn table(source: &Source<'_>, text: &str, saved: &mut Saved) -> Result<(), FileError> {
+    let row = |place: Place, reason: String| BadRow {
+        file: source.file.to_owned(),
+        line: place.line,
+        column: place.column,
+        reason,
     };
-    let header = reader.headers().cloned().unwrap_or_default();
-    let wide = header.len();
-    let unused = header.iter().enumerate().filter(|(at, _)| !columns.0.values().any(|used| used == at));
-    let unused: Vec<&str> = unused.map(|(_, name)| name).collect();
+    let mut table = match Table::with_header(text) {
+        None => return Err(FileError::Empty(source.file.to_owned())),
+        Some(Err(fault)) => return Err(FileError::Header(row(fault.place, fault.reason))),
+        Some(Ok(table)) => table,
+    };
+    let columns = Columns::find(source, &table)?;
+    let header = table.header();
+    let unused = header
+        .iter()
+        .enumerate()
+        .filter(|(at, name)| !name.is_empty() && !columns.0.values().any(|used| used == at));
+    let unused: Vec<&str> = unused.map(|(_, name)| name.as_str()).collect();
     if !unused.is_empty() {
-        saved.unused.push(format!("{file}: nothing is read from the columns {}", unused.join(", ")));
+        let unused = listed(unused.into_iter());
+        saved.notes.push(format!("{}: nothing is read from the columns {unused}", source.file));
     }
-    // These tables have no comments.
-    let mut lines = Lines::new(text, '\0');
-    for row in reader.records() {
-        let row = match row {
-            Ok(row) => row,
-            Err(error) => {
-                let line = lines.of(error.position());
-                saved.bad(file, line, None, error.to_string());
+    let of_alerts = header.iter().filter(|name| OF_ALERTS.contains(&folded(name).as_str())).count() > 1;
+    for read in table.by_ref() {
+        let read = match read {
+            Ok(read) => read,
+            Err(fault) => {
+                saved.bad.push(row(fault.place, fault.reason));
                 continue;
             }
         };
-        let line = lines.of(row.position());
-        if row.len() != wide {
-            let reason = format!("the line has {} fields and the header {wide}; check its quotes", row.len());
-            saved.bad(file, line, Some(row.len() as u64), reason);
-            continue;
+        let mut record = columns.record(&read);
+        if of_alerts {
+            record.entry("alias").or_insert_with(|| "".into());
+        } else if !source.reading.alerts {
+            record.remove("alias");
         }
-        match record(&row, &columns, reading) {
-            Ok(record) => saved.record(file, line, record, reading),
-            Err((column, reason)) => saved.bad(file, line, column, reason),
-        }
+        let place = |field: &str| {
+            let field = if field.is_empty() { "id" } else { field };
+            let column = columns.0.get(field).or_else(|| columns.0.get("tinyId"));
+            Place { line: read.line, column: column.map(|at| *at as u64 + 1) }
+        };
+        saved.record(source, record, &place);
     }
     Ok(())
-}
-
-/// A line as the API would say it, or what is wrong in which field.
-fn record(
-    row: &csv::StringRecord,
-    columns: &Columns,
-    reading: &Reading,
-) -> Result<Map<String, Value>, (Option<u64>, String)> {
-    let mut record = Map::new();
-    let mut put = |name: &str, value: Value| {
-        record.insert(name.to_owned(), value);
-    };
-    let field = |name: &str| columns.get(row, name);
-    let place = |name: &str| columns.0.get(name).map(|at| *at as u64 + 1);
-    if field("id").or(field("tinyId")).is_none() {
-        return Err((place("id").or(place("tinyId")), "the line has no identifier".to_owned()));
-    }
-    for (name, there) in [
-        ("id", "id"),
-        ("tinyId", "tinyId"),
-        ("title", "message"),
-        ("status", "status"),
-        ("priority", "priority"),
-    ] {
-        if let Some((text, _)) = field(name) {
-            let text = if name == "status" { text.to_lowercase() } else { text.to_owned() };
-            put(there, text.into());
-        }
-    }
-    for (name, there) in
-        [("created", "createdAt"), ("started", "impactStartDate"), ("resolved", "resolvedAt")]
-    {
-        match field(name) {
-            Some((text, column)) => {
-                let at = instant(text, reading).map_err(|reason| (Some(column), reason))?;
-                put(there, at.to_rfc3339_opts(SecondsFormat::Micros, true).into());
-            }
-            None if name == "created" => {
-                return Err((place("created"), "the line has no creation time".to_owned()));
-            }
-            None => {}
-        }
-    }
-    let parts = |name: &str| -> Vec<&str> {
-        let text = field(name).map(|(text, _)| text).unwrap_or_default();
-        text.split([';', '|']).map(str::trim).filter(|part| !part.is_empty()).collect()
-    };
-    put("impactedServices", json!(parts("services")));
-    put("tags", json!(parts("tags")));
-    let responder = |name: &str| {
-        let key = if name.contains('@') { "username" } else { "name" };
-        json!({"type": "user", key: name})
-    };
-    put("responders", parts("responders").into_iter().map(responder).collect());
-    if let Some((url, _)) = field("url") {
-        put("links", json!({ "web": url }));
-    }
-    Ok(record)
-}
-
-/// RFC 3339; seconds or milliseconds since 1970, by their size; else the format that was named.
-fn instant(text: &str, reading: &Reading) -> Result<DateTime<Utc>, String> {
-    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
-        return Ok(at.with_timezone(&Utc));
-    }
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let number = text.parse::<i64>().ok();
-        let at = match text.len() {
-            9 | 10 => number.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
-            12 | 13 => number.and_then(DateTime::from_timestamp_millis),
-            _ => None,
-        };
-        return at.ok_or_else(|| format!("`{text}` is neither seconds nor milliseconds since 1970"));
-    }
-    if let Some(format) = &reading.time_format
-        && let Ok(at) = DateTime::parse_from_str(text, format)
-    {
-        return Ok(at.with_timezone(&Utc));
-    }
-    let iso = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
-    let mut formats = reading.time_format.as_deref().into_iter().chain(iso);
-    let Some(local) = formats.find_map(|format| NaiveDateTime::parse_from_str(text, format).ok()) else {
-        return Err(format!(
-            "`{text}` is no time that can be read without guessing; name its format with --time-format, as in \
-             '%d/%m/%Y %H:%M'"
-        ));
-    };
-    let Some(zone) = reading.time_zone else {
-        return Err(format!("`{text}` does not say in which time zone; name it with --time-zone"));
-    };
-    match zone.from_local_datetime(&local) {
-        LocalResult::Single(at) => Ok(at.with_timezone(&Utc)),
-        LocalResult::Ambiguous(..) => {
-            Err(format!("`{text}` came twice that night in {zone}; write it with its offset"))
-        }
-        LocalResult::None => Err(format!("`{text}` did not come in {zone}: the clocks were put forward")),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn reading() -> Reading {
+        Reading::new(1_795_521_600_000_000)
+    }
+
+    fn in_zone(zone: &str, format: Option<&str>) -> Reading {
+        let mut reading = reading();
+        reading.instants.time_zone = Some(zone.parse().unwrap());
+        reading.instants.time_format = format.map(|format| format.parse().unwrap());
+        reading
+    }
+
     fn read_as(file: &str, text: &str) -> Saved {
-        read(file, text.as_bytes(), &Reading::default()).unwrap()
+        read(file, text.as_bytes(), &reading()).unwrap()
     }
 
     fn bad(saved: &Saved) -> Vec<String> {
         saved.bad.iter().map(ToString::to_string).collect()
+    }
+
+    /// A file of the cases in tests/fixtures/files.
+    macro_rules! case {
+        ($name:literal) => {
+            ($name, include_bytes!(concat!("../../../../tests/fixtures/files/", $name)).as_slice())
+        };
+    }
+
+    /// Start, end and what else of each incident.
+    fn told(saved: &Saved, fields: &[&str]) -> Vec<String> {
+        let one = |record: &Value| {
+            let cells: Vec<String> = fields
+                .iter()
+                .map(|field| match &record[*field] {
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                })
+                .collect();
+            cells.join(" ")
+        };
+        saved.incidents.iter().map(one).collect()
     }
 
     const INCIDENT: &str = r#"{"id":"i1","message":"m","status":"open","createdAt":"2024-01-01T00:00:00Z","description":"secret"}"#;
@@ -516,11 +672,13 @@ mod tests {
     fn every_form_of_saved_answer_gives_its_records() {
         let user = r#"{"id":"u1","username":"a@example.com","fullName":"A"}"#;
         let service = r#"{"id":"s1","name":"checkout"}"#;
-        let alert = r#"{"id":"a1","message":"x","alias":"y","status":"open"}"#;
+        let alert =
+            r#"{"id":"a1","message":"x","alias":"y","status":"open","createdAt":"2024-01-01T00:00:00Z"}"#;
         let list = format!(r#"{{"totalCount":2,"data":[{INCIDENT},{alert}],"took":1}}"#);
         let single = format!(r#"{{"data":{INCIDENT}}}"#);
         let all = format!("{list}\n{single} [{user},\n{service}]");
-        let saved = read_as("x.json", &all);
+        let with_alerts = Reading { alerts: true, ..reading() };
+        let saved = read("x.json", all.as_bytes(), &reading()).unwrap();
         assert_eq!(
             (
                 saved.users.len(),
@@ -536,12 +694,17 @@ mod tests {
             None,
             "what is not to be stored is not even passed on"
         );
+        let incident =
+            INCIDENT.replace("createdAt", "impactStartDate\":\"2024-01-01T00:00:00Z\",\"createdAt");
+        let all = format!("{list} [{user},{service}] {incident} {incident}").replacen(INCIDENT, &incident, 1);
+        let saved = read_all([("x.json", all.as_bytes())], &with_alerts).unwrap();
         let pieces = saved.pieces(1_000_000);
         let texts: Vec<&str> = pieces.iter().map(|piece| std::str::from_utf8(piece).unwrap()).collect();
         assert!(texts[0].starts_with(r#"{"users""#) && texts[1].starts_with(r#"{"services""#));
         assert_eq!(texts[2].matches("i1").count(), 1, "the same record once");
-        assert_eq!(saved.pieces(10).len(), 4);
-        let told = read_as("x.json", r#"{"id":"i","message":"m","timelines":[{"id":"e"}]}"#);
+        assert_eq!((saved.pieces(10).len(), saved.notes), (4, vec![]));
+        let told =
+            read_as("x.json", r#"{"id":"i","message":"m","createdAt":1714557600,"timelines":[{"id":"e"}]}"#);
         assert_eq!(told.incidents[0]["timeline"]["entries"][0]["id"], "e");
     }
 
@@ -560,11 +723,69 @@ mod tests {
             "{:?}",
             bad(&saved)
         );
-        let saved = read_as(
-            "x.json",
-            r#"{"id":"i","message":"m","createdAt":"2024-01-02T00:00:00Z","impactEndDate":"2024-01-01T00:00:00Z"}"#,
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(bad(&read_as("x.json", &deep)), ["x.json:1:18: lists stand in lists too deep here"]);
+    }
+
+    #[test]
+    fn a_creation_time_that_cannot_be_read_is_told_with_value_line_and_column() {
+        let json = "{\"data\": [\n  {\"id\": \"a\", \"message\": \"m\", \"createdAt\": \"yesterday\"},\n  {\"id\": \"b\", \
+                    \"message\": \"m\"},\n  {\"message\": \"m\"}\n]}";
+        let saved = read_as("x.json", json);
+        let told = bad(&saved);
+        assert!(told[0].starts_with("x.json:2:44: `yesterday` is no time that can be read"), "{told:?}");
+        assert_eq!(
+            told[1..],
+            ["x.json:3:3: the record has no creation time", "x.json:4:3: the record has no identifier"]
         );
-        assert_eq!(bad(&saved), ["x.json: incident i ends before it begins; correct one of the two"]);
+        let one = r#"{"id":"a","message":"m","status":"closed","createdAt":"2024-05-01T10:00:00Z","impactEndDate":"later"}"#;
+        assert!(bad(&read_as("x.ndjson", one))[0].starts_with("x.ndjson:1:94: `later` is no time"));
+        let late = r#"{"id":"a","message":"m","createdAt":"2024-05-01T10:00:00Z","timeline":{"entries":[{"eventTime":17}]}}"#;
+        assert_eq!(
+            bad(&read_as("x.json", late)),
+            ["x.json:1:71: `17` is 1970-01-01T00:00:17Z, before 2005; check its unit and format"]
+        );
+    }
+
+    #[test]
+    fn counts_since_1970_in_json_are_read_by_their_size() {
+        let (name, bytes) = case!("json-epoch-milliseconds.json");
+        let saved = read(name, bytes, &reading()).unwrap();
+        assert_eq!(
+            told(&saved, &["createdAt", "impactEndDate"]),
+            [
+                "2024-05-01T10:00:00.000000Z 2024-05-01T11:00:00.000000Z",
+                "2024-06-01T10:00:00.000000Z 2024-06-01T11:00:00.000000Z"
+            ]
+        );
+        let entry = r#"{"id":"a","message":"m","createdAt":1714557600000,"timeline":{"entries":[{"eventTime":1714561200000}]}}"#;
+        let saved = read_as("x.json", entry);
+        assert_eq!(saved.incidents[0]["timeline"]["entries"][0]["eventTime"], "2024-05-01T11:00:00.000000Z");
+    }
+
+    #[test]
+    fn zone_and_format_count_for_json_too() {
+        let (name, bytes) = case!("json-time-without-zone.json");
+        let saved = read(name, bytes, &in_zone("Europe/Berlin", None)).unwrap();
+        assert_eq!(
+            told(&saved, &["createdAt", "impactEndDate"]),
+            ["2024-05-01T08:00:00.000000Z 2024-05-01T09:00:00.000000Z"]
+        );
+        let saved = read(name, bytes, &reading()).unwrap();
+        assert!(
+            bad(&saved)[0].contains("`2024-05-01 10:00:00` does not say in which time zone"),
+            "{:?}",
+            bad(&saved)
+        );
+        let (name, bytes) = case!("json-offset-without-colon.json");
+        assert_eq!(
+            told(&read(name, bytes, &reading()).unwrap(), &["createdAt", "impactEndDate"]),
+            ["2024-05-01T10:00:00.000000Z 2024-05-01T11:00:00.000000Z"]
+        );
+        let german = r#"{"id":"a","message":"m","createdAt":"01.05.2024 10:00"}"#;
+        let saved =
+            read("x.ndjson", german.as_bytes(), &in_zone("Europe/Berlin", Some("%d.%m.%Y %H:%M"))).unwrap();
+        assert_eq!(told(&saved, &["createdAt"]), ["2024-05-01T08:00:00.000000Z"]);
     }
 
     #[test]
@@ -587,52 +808,109 @@ mod tests {
         assert_eq!(one["impactedServices"], json!(["a", "b"]));
         assert_eq!(one["responders"], json!([{"type": "user", "username": "x@example.com"}]));
         assert_eq!(one.get("updatedAt"), None);
-        assert_eq!(saved.unused, ["x.csv: nothing is read from the columns updatedAt"]);
+        assert_eq!(saved.notes, ["x.csv: nothing is read from the columns updatedAt"]);
         let told = bad(&saved);
         assert_eq!((saved.incidents.len(), told.len()), (1, 3));
         assert!(told[0].starts_with("x.csv:4:2: `yesterday` is no time"), "{told:?}");
         assert!(told[1].starts_with("x.csv:5:3: the line has 3 fields and the header 8"), "{told:?}");
-        assert_eq!(told[2], "x.csv:6:1: the line has no identifier");
+        assert_eq!(told[2], "x.csv:6:1: the record has no identifier");
     }
 
     #[test]
-    fn times_are_never_guessed() {
-        let zone: Tz = "Europe/Berlin".parse().unwrap();
-        let with = |format: Option<&str>, zone: Option<Tz>, text: &str| {
-            let reading =
-                Reading { time_zone: zone, time_format: format.map(Into::into), ..Reading::default() };
-            instant(text, &reading).map(|at| at.to_rfc3339())
+    fn several_services_in_a_cell_are_several() {
+        let (name, bytes) = case!("several-services-in-a-cell.csv");
+        let saved = read(name, bytes, &in_zone("Europe/Berlin", Some("%d.%m.%Y %H:%M"))).unwrap();
+        assert_eq!(bad(&saved), [""; 0]);
+        assert_eq!(
+            told(&saved, &["id", "status", "createdAt", "impactedServices"]),
+            [
+                r#"i-bom-1 closed 2024-05-01T08:00:00.000000Z ["checkout","payments"]"#,
+                r#"i-bom-2 resolved 2024-05-01T08:00:00.000000Z ["checkout","payments"]"#
+            ]
+        );
+    }
+
+    #[test]
+    fn a_table_of_alerts_is_recognised_and_asked_about() {
+        let (name, bytes) = case!("alerts-table.csv");
+        let error = read_all([(name, bytes)], &reading()).unwrap_err().to_string();
+        assert!(
+            error.contains("these are alerts, not incidents (2 of them") && error.contains("--alerts"),
+            "{error}"
+        );
+        let saved = read_all([(name, bytes)], &Reading { alerts: true, ..reading() }).unwrap();
+        assert_eq!((saved.incidents.len(), saved.alerts.len()), (0, 2));
+        assert_eq!(saved.alerts[0]["id"], "tiny:901", "the column without a name is passed over");
+        assert_eq!(saved.alerts[0]["tags"], json!(["infra", "INC-1"]));
+        assert!(
+            saved.notes[0].contains("nothing is read from the columns Description, Acknowledged"),
+            "{:?}",
+            saved.notes
+        );
+        // Beside incidents they are left out, and that is said; a column of that name alone does not make a table one
+        // of alerts.
+        let incidents = b"id,status,created,alias\na,open,2024-05-01T10:00:00Z,x\n".as_slice();
+        let saved = read_all([(name, bytes), ("y.csv", incidents)], &reading()).unwrap();
+        assert_eq!((saved.incidents.len(), saved.alerts.len()), (1, 0));
+        assert!(saved.notes.iter().any(|note| note.contains("2 alerts are left out")), "{:?}", saved.notes);
+    }
+
+    #[test]
+    fn a_record_that_stands_twice_is_taken_once_by_its_last_update() {
+        let record = |title: &str, updated: &str| {
+            format!(
+                r#"{{"id":"dup","message":"{title}","status":"open","createdAt":"2024-05-01T10:00:00Z","updatedAt":"{updated}"}}"#
+            )
         };
-        let day_first = Some("%d/%m/%Y %H:%M");
-        assert_eq!(with(day_first, Some(zone), "03/02/2024 10:00").unwrap(), "2024-02-03T09:00:00+00:00");
-        assert_eq!(with(None, Some(zone), "2024-07-01 10:00:00").unwrap(), "2024-07-01T08:00:00+00:00");
-        assert!(with(None, None, "2024-07-01 10:00:00").unwrap_err().contains("--time-zone"));
-        assert!(with(None, Some(zone), "03/02/2024 10:00").unwrap_err().contains("--time-format"));
-        assert!(with(None, Some(zone), "2024-10-27 02:30:00").unwrap_err().contains("twice"));
-        assert!(with(None, Some(zone), "2024-03-31 02:30:00").unwrap_err().contains("forward"));
-        assert!(with(None, None, "17").is_err());
+        let (old, new) = (record("old", "2024-05-01T10:00:00+0000"), record("new", "2024-05-01T12:00:00.5Z"));
+        for text in [format!("[{old},{new}]"), format!("[{new},{old},{new}]")] {
+            let saved = read_all([("x.json", text.as_bytes())], &reading()).unwrap();
+            assert_eq!(told(&saved, &["message"]), ["new"], "{text}");
+            assert!(
+                saved.notes[0].starts_with("1 identifiers stand in the files more than once"),
+                "{:?}",
+                saved.notes
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_for_names_and_words_for_priorities_are_read_as_they_are_meant() {
+        let json =
+            r#"{"id":7,"tinyId":700,"message":"m","status":"Closed ","priority":1,"createdAt":1714557600}"#;
+        assert_eq!(
+            told(&read_as("x.json", json), &["id", "tinyId", "status", "priority"]),
+            ["7 700 closed 1"]
+        );
+        let table = "tinyId,status,created,priority\n700.0,open,1714557600,3 - Moderate\n";
+        let said = BTreeMap::from([("3 - moderate".to_owned(), "P2".to_owned())]);
+        let saved = read("x.csv", table.as_bytes(), &Reading { priorities: said, ..reading() }).unwrap();
+        assert_eq!(told(&saved, &["id", "tinyId", "priority"]), ["tiny:700 700 P2"]);
     }
 
     #[test]
     fn a_table_that_lacks_a_column_says_which_and_a_column_can_be_named() {
         let table = "key,when,status\nk1,2024-05-01T00:00:00Z,open\n";
-        let error = read("x.csv", table.as_bytes(), &Reading::default()).unwrap_err().to_string();
+        let error = read("x.csv", table.as_bytes(), &reading()).unwrap_err().to_string();
         assert!(
             error.contains("no column for `id` (looked for id, incidentid)")
                 && error.contains("key, when, status")
         );
         let named = |pairs: &[(&str, &str)]| Reading {
             columns: pairs.iter().map(|(field, column)| ((*field).into(), (*column).into())).collect(),
-            ..Reading::default()
+            ..reading()
         };
         let saved = read("x.csv", table.as_bytes(), &named(&[("id", "Key"), ("created", "when")])).unwrap();
         assert_eq!(saved.incidents[0]["id"], "k1");
         for wrong in [[("id", "nothing")], [("colour", "key")]] {
             assert!(read("x.csv", table.as_bytes(), &named(&wrong)).is_err());
         }
+        let twice = read("x.csv", b"id,created,status,Created\n", &reading()).unwrap_err().to_string();
+        assert_eq!(twice, "x.csv has several columns `created` (2, 4); rename those that do not count");
         for empty in ["", " \n", "\u{feff}"] {
-            assert!(matches!(read("x.csv", empty.as_bytes(), &Reading::default()), Err(FileError::Empty(_))));
+            assert!(matches!(read("x.csv", empty.as_bytes(), &reading()), Err(FileError::Empty(_))));
         }
-        assert!(matches!(read("x", &[0xff, 0xfe], &Reading::default()), Err(FileError::Encoding(_))));
+        assert!(matches!(read("x", b"\xe4", &reading()), Err(FileError::Text { .. })));
+        assert!(matches!(read_all([("x.json", b"[]".as_slice())], &reading()), Err(FileError::Nothing)));
     }
 }

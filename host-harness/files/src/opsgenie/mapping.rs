@@ -1,10 +1,10 @@
 //! The mapping file: what a person says about names and incidents of Opsgenie's.
 //!
 //! A table of three columns. `person,old@example.com,new@example.com` and `service,Payments API,payments` say whom
-//! and what of the host's directory a name stands for; `same,#12,INC-34` says that two incidents are one, and
-//! `distinct,#12,` that they are not.
+//! and what of the host's directory a name stands for, and `priority,3 - Moderate,P3` what a word for a priority does;
+//! `same,#12,INC-34` says that two incidents are one, and `distinct,#12,` that they are not.
 
-use super::Lines;
+use crate::table::Table;
 
 /// What the file says, before the directory is asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Mapping {
     pub people: Vec<Line>,
     /// Names of services, and the name or id of the catalog's entry.
     pub services: Vec<Line>,
+    /// Words for priorities, and the priority.
+    pub priorities: Vec<Line>,
     /// Incidents of Opsgenie's, by id or `#` and number, and the one of incident.io's that they are, if any.
     pub incidents: Vec<(String, Option<String>)>,
 }
@@ -45,23 +47,13 @@ impl MappingError {
 
 /// Reads the file. A first line `kind,opsgenie,here`, or a comment that begins with `#`, is passed over.
 pub fn read(text: &str) -> Result<Mapping, MappingError> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .trim(csv::Trim::All)
-        .comment(Some(b'#'))
-        .from_reader(text.as_bytes());
     let mut mapping = Mapping::default();
-    let mut lines = Lines::new(text, '#');
-    for row in reader.records() {
-        let row = row.map_err(|problem| {
-            MappingError::new(lines.of(problem.position()).unwrap_or_default(), problem.to_string())
-        })?;
-        let number = lines.of(row.position()).unwrap_or_default();
-        let field = |at: usize| row.get(at).unwrap_or_default().to_owned();
+    for row in Table::without_header(text, Some('#')) {
+        let row = row.map_err(|fault| MappingError::new(fault.place.line, fault.reason))?;
+        let number = row.line;
+        let field = |at: usize| row.cell(at).unwrap_or_default().to_owned();
         let (kind, from, to) = (field(0), field(1), field(2));
-        if kind.is_empty() && from.is_empty() || kind == "kind" {
+        if kind == "kind" {
             continue;
         }
         if from.is_empty() || (to.is_empty() && kind != "distinct") {
@@ -70,16 +62,28 @@ pub fn read(text: &str) -> Result<Mapping, MappingError> {
         match kind.as_str() {
             "person" => mapping.people.push(Line { number, from, to }),
             "service" => mapping.services.push(Line { number, from, to }),
+            "priority" => {
+                let to = to.to_uppercase();
+                if !PRIORITIES.contains(&to.as_str()) {
+                    return Err(MappingError::new(
+                        number,
+                        format!("`{to}` is no priority; there are P1, P2, P3 and P4"),
+                    ));
+                }
+                mapping.priorities.push(Line { number, from, to });
+            }
             "same" => mapping.incidents.push((from, Some(to))),
             "distinct" => mapping.incidents.push((from, None)),
             other => {
-                let what = format!("`{other}` is no kind; there are person, service, same and distinct");
-                return Err(MappingError::new(number, what));
+                let kinds = "person, service, priority, same and distinct";
+                return Err(MappingError::new(number, format!("`{other}` is no kind; there are {kinds}")));
             }
         }
     }
     Ok(mapping)
 }
+
+const PRIORITIES: [&str; 4] = ["P1", "P2", "P3", "P4"];
 
 #[cfg(test)]
 mod tests {
@@ -89,15 +93,24 @@ mod tests {
     fn a_file_says_who_and_what_and_which() {
         let read = read(
             "kind,opsgenie,here\n# people\nperson, Old@example.com ,new@example.com\n\
-             service,\"Payments, API\",payments\nsame,#12,INC-34\ndistinct,#13\n",
+             service,\"Payments, API\",payments\nsame,#12,INC-34\ndistinct,#13\n\
+             priority,3 - Moderate,p3\n",
         );
         let line = |number, from: &str, to: &str| Line { number, from: from.into(), to: to.into() };
         let expected = Mapping {
             people: vec![line(3, "Old@example.com", "new@example.com")],
             services: vec![line(4, "Payments, API", "payments")],
+            priorities: vec![line(7, "3 - Moderate", "P3")],
             incidents: vec![("#12".into(), Some("INC-34".into())), ("#13".into(), None)],
         };
         assert_eq!(read, Ok(expected));
+    }
+
+    #[test]
+    fn a_mapping_is_read_like_any_other_table() {
+        let excel = super::read("sep=;\nservice;Payments, API;payments\n;;\n").unwrap();
+        let line = Line { number: 2, from: "Payments, API".into(), to: "payments".into() };
+        assert_eq!(excel.services, [line]);
     }
 
     #[test]
@@ -108,6 +121,8 @@ mod tests {
                 "line 2 of the mapping: a line is",
             ),
             ("team,a,b\n", "line 1 of the mapping: `team` is no kind"),
+            ("\npriority,Blocker,P0\n", "line 2 of the mapping: `P0` is no priority"),
+            ("person,a@b.c,\"d@e.f\nsame,#1,INC-2\n", "line 1 of the mapping: a quote opens"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");

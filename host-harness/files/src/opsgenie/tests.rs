@@ -15,7 +15,7 @@ fn whatever_a_file_holds_reading_it_comes_to_its_end() {
         b"# names\nuser,olivia@example.com,user-1\nservice,Checkout,service-1\n",
     ];
     let mut draw = fastrand::Rng::with_seed(5);
-    let reading = files::Reading::default();
+    let reading = files::Reading::new(1_795_521_600_000_000);
     let mut read = 0;
     for seed in saved {
         for _ in 0..300 {

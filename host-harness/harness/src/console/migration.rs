@@ -11,14 +11,15 @@ use axum::extract::{Multipart, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::NaiveDate;
-use koalr_files::opsgenie::files::{self, BadRow, Reading, Saved};
+use koalr_files::instant::TimeFormat;
+use koalr_files::opsgenie::files::{self, BadRow, Reading};
 use koalr_files::opsgenie::mapping;
 use koalr_host::Host;
 use koalr_host::contract::{OpsgenieAccount, OpsgenieRegion, Step, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::migration::overlap::{Overlap, Pair};
 use koalr_host::migration::{History, Plan, Prepare, Reason, State as RowState, Status, Summary};
-use koalr_host::port::{Alias, Unmatched};
+use koalr_host::port::{Alias, AliasKind, Unmatched};
 use koalr_host::vault::Secret;
 use maud::{Markup, html};
 
@@ -47,6 +48,8 @@ struct Given {
     what: String,
     history: History,
     bad: Arc<Vec<BadRow>>,
+    /// What was passed over, in sentences.
+    notes: Arc<Vec<String>>,
     prepare: Prepare,
     /// As it was typed, so that it can be added to.
     mapping: String,
@@ -175,7 +178,7 @@ async fn shown(console: &Console, org: &OrgId, trouble: Option<Trouble>) -> Answ
                 Some((work, Stage::Planning(far))) => (going("Planning", &work.given.what, far)),
                 Some((work, Stage::Running(far))) => (going("Importing", &work.given.what, far)),
                 Some((work, Stage::Planned(plan))) => (planned(&action, work, &plan)),
-                Some((_, Stage::Done { summary, before, after })) => (finished(&action, &summary, before, after)),
+                Some((work, Stage::Done { summary, before, after })) => (finished(&action, &summary, work.given.bad.len(), before, after)),
                 Some((work, Stage::Failed(what, advice))) => section.card {
                     div.alert role="alert" { p { strong { (what) } } p { (advice) } }
                     p.quiet { (work.given.what) }
@@ -244,13 +247,14 @@ fn form(action: &str) -> Markup {
                 div {
                     label { span { "Files" } input type="file" name="files" multiple; small { "Up to 64 MB." } }
                     label { span { "Time zone of times that name none" } input name="zone" placeholder="UTC"; }
+                    label { span { "Format of times in none of the usual spellings" } input name="format" placeholder="%d/%m/%Y %H:%M"; }
                 }
             }
             label { span { "incident.io is the record from" } input type="date" name="cut-over"; small { "Drawn in the trend. Empty: its first incident." } }
             details {
                 summary { "Mapping of people, services and incidents" }
                 label { span { "One line each" } textarea name="mapping" rows="6" spellcheck="false" placeholder="person,old@example.com,new@example.com" {} }
-                p.quiet { code { "person,ADDRESS,ADDRESS HERE" } " · " code { "service,NAME,NAME HERE" } " · " code { "same,#12,INC-34" } " · " code { "distinct,#12" } }
+                p.quiet { code { "person,ADDRESS,ADDRESS HERE" } " · " code { "service,NAME,NAME HERE" } " · " code { "priority,WORD,P3" } " · " code { "same,#12,INC-34" } " · " code { "distinct,#12" } }
             }
             button { "Plan" }
             p.quiet { "A plan reads and writes nothing." }
@@ -273,6 +277,7 @@ fn planned(action: &dyn Fn(&str) -> String, work: &Work, plan: &Plan) -> Markup 
                 p.quiet { "A key of a team's integration sees that team's incidents only, and Opsgenie does not say so: compare " (plan.rows.len()) " with what Opsgenie shows." }
             }
             @for notice in &plan.notices { p.alert { (notice.text) } }
+            @for note in work.given.notes.iter().take(SHOWN) { p.quiet { (note) "." } }
             form.buttons method="post" action=(action("run")) data-once {
                 @if blocked > 0 { label.check { input type="checkbox" required; span { "Leave the " (blocked) " blocked ones out" } } }
                 button { "Run this import" }
@@ -409,17 +414,30 @@ fn rows(plan: &Plan) -> Markup {
     }
 }
 
-fn finished(action: &dyn Fn(&str) -> String, summary: &Summary, before: Figure, after: Figure) -> Markup {
+fn finished(
+    action: &dyn Fn(&str) -> String,
+    summary: &Summary,
+    bad: usize,
+    before: Figure,
+    after: Figure,
+) -> Markup {
+    let Summary { fetched, created, updated, unchanged, .. } = summary;
+    let left_out = summary.left_out + bad as u64;
     let median =
         |figure: Figure| figure.median_seconds.map_or_else(|| "no figure".to_owned(), view::duration);
     html! {
         section.card {
             h2 { "3. Imported" }
-            p.good role="status" { (summary.created) " new, " (summary.updated) " changed, of " (summary.fetched) " records read." }
+            @if left_out > 0 && created + updated + unchanged == 0 {
+                p.alert role="status" { "Nothing was imported: all " (left_out) " records were left out." }
+            } @else {
+                p.good role="status" { (created) " new, " (updated) " changed, " (unchanged) " unchanged, " (left_out) " left out; " (fetched) " records read." }
+            }
             dl {
                 dt { "Median time to restore before" } dd { (median(before)) " " span.quiet { "(n = " (before.count) ")" } }
                 dt { "With Opsgenie's history" } dd { (median(after)) " " span.quiet { "(n = " (after.count) ")" } }
                 dt { "Known to both" } dd { (summary.overlap.linked.len()) " counted once, " (summary.overlap.probable.len()) " to be reviewed" }
+                @if !summary.overlap.twice.is_empty() { dt { "Imported by number and by identifier" } dd { (summary.overlap.twice.len()) " counted once" } }
             }
             @for problem in summary.problems.iter().take(SHOWN) { p.alert { (problem.text) } }
             (more(summary.problems.len()))
@@ -507,8 +525,9 @@ async fn begin_plan(console: &Console, org: &str, form: Multipart) -> Answer<Org
     let host = &console.host;
     host.organisation(&org).await?;
     let fields = fields(form).await?;
+    let (before, mut decisions) = host.migration_told(&org).await?;
     let mut given = if fields.get("again").is_empty() {
-        read(&fields, host.clock().now())?
+        read(&fields, aliases::priorities(&before), host.clock().now())?
     } else {
         let gone = || Trouble::invalid("The plan is not there any more.", "Give the source again.");
         console.migrations.of(&org).map(|work| work.given.clone()).ok_or_else(gone)?
@@ -524,7 +543,6 @@ async fn begin_plan(console: &Console, org: &str, form: Multipart) -> Answer<Org
         // What was said before and not now stays said.
         let told = |one: &Alias| (one.kind, one.kind.folded(&one.name));
         let anew: HashSet<_> = aliases.iter().map(told).collect();
-        let (before, mut decisions) = host.migration_told(&org).await?;
         aliases.extend(before.into_iter().filter(|one| !anew.contains(&told(one))));
         given.prepare.aliases = Some(aliases);
         decisions.extend(mapped.incidents);
@@ -553,7 +571,7 @@ async fn begin_plan(console: &Console, org: &str, form: Multipart) -> Answer<Org
 }
 
 /// What the form says.
-fn read(fields: &Fields, now: Timestamp) -> Answer<Given> {
+fn read(fields: &Fields, mut priorities: BTreeMap<String, String>, now: Timestamp) -> Answer<Given> {
     let key = Some(fields.get("key")).filter(|key| !key.is_empty());
     let cut_over = match fields.get("cut-over") {
         "" => None,
@@ -572,8 +590,22 @@ fn read(fields: &Fields, now: Timestamp) -> Answer<Given> {
         "us" => OpsgenieRegion::Us,
         "eu" => OpsgenieRegion::Eu,
         "files" => {
-            let (history, bad, what) = from_files(fields, alerts)?;
-            return Ok(Given { what, history, bad: Arc::new(bad), prepare, mapping });
+            // What is typed now decides about the files too; its mistakes are told when it is resolved.
+            let said = mapping::read(&mapping).map(|said| said.priorities).unwrap_or_default();
+            priorities.extend(said.into_iter().map(|line| (AliasKind::Priority.folded(&line.from), line.to)));
+            return from_files(
+                fields,
+                priorities,
+                now,
+                Given {
+                    what: String::new(),
+                    history: History::Saved(Vec::new()),
+                    bad: Arc::default(),
+                    notes: Arc::default(),
+                    prepare,
+                    mapping,
+                },
+            );
         }
         _ => return Err(Trouble::invalid("There is no source.", "Choose an account's region, or files.")),
     };
@@ -586,10 +618,16 @@ fn read(fields: &Fields, now: Timestamp) -> Answer<Given> {
     );
     let account = OpsgenieAccount { region, alerts, alert_ids: false };
     let history = History::Account { account, since, until: now };
-    Ok(Given { what, history, bad: Arc::default(), prepare, mapping })
+    Ok(Given { what, history, bad: Arc::default(), notes: Arc::default(), prepare, mapping })
 }
 
-fn from_files(fields: &Fields, alerts: bool) -> Answer<(History, Vec<BadRow>, String)> {
+/// The same with what the files hold.
+fn from_files(
+    fields: &Fields,
+    priorities: BTreeMap<String, String>,
+    now: Timestamp,
+    given: Given,
+) -> Answer<Given> {
     let time_zone = match fields.get("zone") {
         "" => None,
         name => Some(name.parse().map_err(|_| {
@@ -599,23 +637,25 @@ fn from_files(fields: &Fields, alerts: bool) -> Answer<(History, Vec<BadRow>, St
             )
         })?),
     };
-    let reading = Reading { time_zone, time_format: None, columns: BTreeMap::new(), alerts };
-    let mut saved = Saved::default();
-    for (name, bytes) in &fields.files {
-        let read = files::read(name, bytes, &reading);
-        saved.merge(read.map_err(|error| {
-            Trouble::invalid(format!("{error}."), "Correct the file and choose it again.")
-        })?);
-    }
-    if saved.records() == 0 && saved.bad.is_empty() {
-        return Err(Trouble::invalid(
-            "The files hold no incident and no alert.",
-            "Choose saved answers of Opsgenie's API, or a CSV.",
-        ));
-    }
+    let time_format: Option<TimeFormat> = match fields.get("format") {
+        "" => None,
+        format => {
+            let bad = |error| {
+                Trouble::invalid(format!("{error}."), "Correct the format and choose the files again.")
+            };
+            Some(format.parse().map_err(bad)?)
+        }
+    };
+    let mut reading = Reading::new(now);
+    (reading.instants.time_zone, reading.instants.time_format) = (time_zone, time_format);
+    (reading.alerts, reading.priorities) = (!fields.get("alerts").is_empty(), priorities);
+    let files = fields.files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
+    let saved = files::read_all(files, &reading)
+        .map_err(|error| Trouble::invalid(format!("{error}."), "Correct the files and choose them again."))?;
     let names: Vec<&str> = fields.files.iter().map(|(name, _)| name.as_str()).collect();
     let what = format!("{} records of {}", saved.records(), names.join(", "));
-    Ok((History::Saved(saved.pieces(PIECE)), std::mem::take(&mut saved.bad), what))
+    let history = History::Saved(saved.pieces(PIECE));
+    Ok(Given { what, history, bad: Arc::new(saved.bad), notes: Arc::new(saved.notes), ..given })
 }
 
 pub(super) async fn run(State(console): State<Console>, Path(org): Path<String>) -> Response {

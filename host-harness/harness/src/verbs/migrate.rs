@@ -1,9 +1,11 @@
 //! `migrate opsgenie`: plan, run, status, undo.
 
-use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, anyhow, bail};
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use koalr_files::opsgenie::files::{self, BadRow, Reading, Saved};
-use koalr_files::opsgenie::mapping;
+use koalr_files::{decode, opsgenie::mapping};
 use koalr_host::Host;
 use koalr_host::contract::{MttrQuery, OpsgenieAccount, OpsgenieRegion, Statistics, Step, Timestamp};
 use koalr_host::id::OrgId;
@@ -12,7 +14,7 @@ use koalr_host::port::Removed;
 use serde::Serialize;
 
 use super::sync::derive_anew;
-use super::{print_json, read};
+use super::{NothingImported, print_json, read};
 use crate::cli::{self, OneOrg, RegionArg};
 use crate::progress::Progress;
 use crate::shutdown::Shutdown;
@@ -77,7 +79,7 @@ impl From<&Statistics> for Figure {
 
 pub(crate) async fn plan(options: cli::MigratePlan) -> Result<()> {
     let options_of = &options.history;
-    let Given { host, history, bad, prepare } = given(options_of, None).await?;
+    let Given { host, history, bad, prepare, .. } = given(options_of, None).await?;
     let target = &options_of.target;
     let progress = Progress::new("plan", target.json.json);
     let planned =
@@ -103,13 +105,18 @@ pub(crate) async fn plan(options: cli::MigratePlan) -> Result<()> {
 
 pub(crate) async fn run(options: cli::MigrateRun) -> Result<()> {
     let target = &options.history.target;
-    let Given { host, history, bad, prepare } = given(&options.history, options.cut_over).await?;
-    if !bad.is_empty() && !options.skip_bad {
+    let Given { host, history, bad, holds_records, prepare } =
+        given(&options.history, options.cut_over).await?;
+    if !bad.is_empty() && !(options.skip_bad && holds_records) {
         eprint!("{}", view::bad_rows(&bad));
-        bail!(
-            "nothing was imported: {} of the files cannot be read; mend that, or leave it out with --skip-bad",
-            view::places(bad.len())
-        );
+        let places = view::places(bad.len());
+        let why = match holds_records {
+            true => {
+                format!("{places} of the files cannot be read; mend that, or leave it out with --skip-bad")
+            }
+            false => format!("the files hold no record that can be read; mend {places}"),
+        };
+        return Err(NothingImported(why).into());
     }
     host.prepare_migration(&target.org, prepare).await?;
     let progress = Progress::new("migrate", target.json.json);
@@ -120,9 +127,14 @@ pub(crate) async fn run(options: cli::MigrateRun) -> Result<()> {
     let (before, after) = figures(&host, &target.org).await?;
     if target.json.json {
         let organisation = target.org.as_str();
-        return print_json(&RunDocument { organisation, summary: &summary, bad_rows: &bad, before, after });
+        print_json(&RunDocument { organisation, summary: &summary, bad_rows: &bad, before, after })?;
+    } else {
+        print!("{}", view::summary(&target.org, &summary, &bad, before, after));
     }
-    print!("{}", view::summary(&target.org, &summary, &bad, before, after));
+    let left_out = summary.left_out + bad.len() as u64;
+    if left_out > 0 && summary.created + summary.updated + summary.unchanged == 0 {
+        return Err(NothingImported(format!("all of it was left out ({left_out})")).into());
+    }
     Ok(())
 }
 
@@ -170,18 +182,20 @@ struct Given {
     host: Host,
     history: History,
     bad: Vec<BadRow>,
+    /// Whether there is anything to import, as far as one can see before.
+    holds_records: bool,
     prepare: Prepare,
 }
 
 /// Reads files and mapping. Stores nothing.
 async fn given(options: &cli::History, cut_over: Option<NaiveDate>) -> Result<Given> {
     let org = &options.target.org;
-    let saved = (!options.files.is_empty()).then(|| read_files(options)).transpose()?;
     let mapped = match &options.mapping {
         Some(path) => {
-            let text =
-                String::from_utf8(read(path)?).with_context(|| format!("{} is not UTF-8", path.display()))?;
-            Some(mapping::read(&text).with_context(|| path.display().to_string())?)
+            let name = path.display();
+            let bytes = read(path)?;
+            let text = decode(&bytes).map_err(|why| anyhow!("{name} {why}"))?;
+            Some(mapping::read(&text).with_context(|| name.to_string())?)
         }
         None => None,
     };
@@ -190,6 +204,17 @@ async fn given(options: &cli::History, cut_over: Option<NaiveDate>) -> Result<Gi
     let aliases = match &mapped {
         Some(mapped) => Some(aliases::resolve(mapped, org, &**host.store()).await?),
         None => None,
+    };
+    let saved = match options.files.is_empty() {
+        true => None,
+        false => {
+            // What was said before stays said.
+            let said = match &aliases {
+                Some(aliases) => aliases::priorities(aliases),
+                None => aliases::priorities(&host.migration_told(org).await?.0),
+            };
+            Some(read_files(options, said, host.clock().now())?)
+        }
     };
     let key = match (&options.api_key_env, options.region) {
         (Some(variable), _) => Some(secrets::from_variable(variable)?),
@@ -205,12 +230,15 @@ async fn given(options: &cli::History, cut_over: Option<NaiveDate>) -> Result<Gi
         decisions: mapped.map(|mapped| mapped.incidents),
         cut_over: cut_over.map(midnight),
     };
-    let (history, bad) = match (saved, options.region) {
-        (Some(mut saved), _) => (History::Saved(saved.pieces(PIECE)), std::mem::take(&mut saved.bad)),
-        (None, Some(region)) => (live(options, region, host.clock().now()), Vec::new()),
+    let (history, bad, holds_records) = match (saved, options.region) {
+        (Some(saved), _) => {
+            let holds_records = saved.records() > 0;
+            (History::Saved(saved.pieces(PIECE)), saved.bad, holds_records)
+        }
+        (None, Some(region)) => (live(options, region, host.clock().now()), Vec::new(), true),
         (None, None) => bail!("name saved files, or the live account's region: --region us or --region eu"),
     };
-    Ok(Given { host, history, bad, prepare })
+    Ok(Given { host, history, bad, holds_records, prepare })
 }
 
 fn live(options: &cli::History, region: RegionArg, now: Timestamp) -> History {
@@ -231,23 +259,22 @@ fn midnight(day: NaiveDate) -> Timestamp {
     DateTime::<Utc>::from_naive_utc_and_offset(day.and_time(NaiveTime::MIN), Utc).timestamp_micros()
 }
 
-fn read_files(options: &cli::History) -> Result<Saved> {
-    let reading = Reading {
-        time_zone: options.time_zone,
-        time_format: options.time_format.clone(),
-        columns: options.column.iter().cloned().collect(),
-        alerts: options.alerts,
-    };
-    let mut saved = Saved::default();
+fn read_files(options: &cli::History, priorities: BTreeMap<String, String>, now: Timestamp) -> Result<Saved> {
+    let mut reading = Reading::new(now);
+    reading.instants.time_zone = options.time_zone;
+    reading.instants.time_format = options.time_format.clone();
+    reading.columns = options.column.iter().cloned().collect();
+    reading.alerts = options.alerts;
+    reading.priorities = priorities;
+    let mut given = Vec::with_capacity(options.files.len());
     for path in &options.files {
-        saved.merge(files::read(&path.display().to_string(), &read(path)?, &reading)?);
+        given.push((path.display().to_string(), read(path)?));
     }
+    let given = given.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
+    let saved = files::read_all(given, &reading)?;
     // A column that somebody counts on must not be passed over without a word.
-    for unused in &saved.unused {
-        eprintln!("{}", crate::view::printable(unused));
-    }
-    if saved.records() == 0 && saved.bad.is_empty() {
-        bail!("the files hold no incident and no alert");
+    for note in &saved.notes {
+        eprintln!("{}", crate::view::printable(note));
     }
     Ok(saved)
 }

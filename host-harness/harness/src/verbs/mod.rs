@@ -15,6 +15,11 @@ pub(crate) mod webhook;
 
 use anyhow::{Context, Result};
 
+/// An import that brought nothing, because nothing of what was given can be read. Its exit code is its own.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing was imported: {0}")]
+pub(crate) struct NothingImported(pub(crate) String);
+
 /// Prints one JSON document.
 pub(crate) fn print_json(document: &impl serde::Serialize) -> Result<()> {
     println!("{}", serde_json::to_string_pretty(document).context("the answer cannot be written as JSON")?);

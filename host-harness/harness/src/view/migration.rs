@@ -148,6 +148,14 @@ fn overlap(overlap: &Overlap) -> String {
         let count = overlap.linked.len();
         text.push_str(&format!("\nKnown to both tools, and counted once, as incident.io's: {count}\n"));
     }
+    if !overlap.twice.is_empty() {
+        let count = overlap.twice.len();
+        text.push_str(&format!("\nImported by number and by identifier, and counted once: {count}\n"));
+        for pair in overlap.twice.iter().take(SHOWN) {
+            text.push_str(&format!("  {} is {}\n", printable(&pair.imported.id), printable(&pair.known.id)));
+        }
+        text.push_str(&more(overlap.twice.len()));
+    }
     if !overlap.probable.is_empty() {
         let count = overlap.probable.len();
         text.push_str(&format!(
@@ -187,14 +195,13 @@ pub(crate) fn summary(
     before: Figure,
     after: Figure,
 ) -> String {
-    let Summary { fetched, created, updated, requests, .. } = summary;
+    let Summary { fetched, created, updated, unchanged, left_out, requests, .. } = summary;
+    let left_out = left_out + bad.len() as u64;
+    let of = if *requests > 0 { format!(" in {requests} requests") } else { String::new() };
     let mut text = format!(
-        "Imported {org}'s history from Opsgenie: {fetched} records read in {requests} requests; {created} new, \
-         {updated} written again for a change or their timeline.\n"
+        "Opsgenie's history of {org}: {fetched} records read{of}; {created} new, {updated} changed, {unchanged} \
+         unchanged, {left_out} left out.\n"
     );
-    if *created == 0 && *updated == 0 {
-        text.push_str("Everything was stored already.\n");
-    }
     let mut problems: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
     for problem in &summary.problems {
         problems.entry(&problem.code).or_insert((0, &problem.text)).0 += 1;

@@ -6,6 +6,7 @@ mod crash;
 #[path = "../desk/mod.rs"]
 mod desk;
 mod door;
+mod files;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -367,7 +368,7 @@ async fn a_move_from_opsgenie_by_hand() {
     assert!(text(&shown.stderr).contains("nothing is read from the columns Colour"));
 
     let refused = desk.run(&format!("{} old.csv", migrate("run"))).await;
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(6));
     assert!(text(&refused.stderr).contains("nothing was imported"), "{}", text(&refused.stderr));
     let count = async || desk.json("incidents --db k.db --org acme --json").await["total"].as_u64().unwrap();
     assert_eq!(count().await, own);

@@ -8,12 +8,13 @@
 pub mod overlap;
 mod plan;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::contract::{
-    BackfillRequest, BackfillSource, GuestError, Incident, OpsgenieAccount, Problem, Step, Timestamp,
+    BackfillRequest, BackfillSource, GuestError, Incident, IncidentKey, OpsgenieAccount, Problem, Step,
+    Timestamp,
 };
 use crate::host::{Host, HostError, Trial};
 use crate::id::OrgId;
@@ -131,14 +132,41 @@ pub struct Summary {
     pub fetched: u64,
     /// New incidents.
     pub created: u64,
-    /// Changed incidents.
+    /// Incidents that were stored and are other ones now.
     pub updated: u64,
+    /// Records of incidents that are stored just so.
+    pub unchanged: u64,
+    /// Records that could not be imported; `problems` says why.
+    pub left_out: u64,
     /// Requests.
     pub requests: u64,
     /// What was left out or lost.
     pub problems: Vec<Reason>,
     /// What is known to both tools.
     pub overlap: Overlap,
+}
+
+impl Summary {
+    /// Counts incidents by what became of them. Steps count writes, of which an incident may have several.
+    fn compare(&mut self, before: &[Incident], after: &[Incident]) {
+        let known: HashMap<_, _> = before.iter().map(|incident| (id(&incident.key), incident)).collect();
+        (self.created, self.updated) = (0, 0);
+        for incident in after {
+            match known.get(&id(&incident.key)) {
+                None => self.created += 1,
+                Some(known) if *known != incident => self.updated += 1,
+                Some(_) => {}
+            }
+        }
+        let blocks = |problem: &&Reason| plan::BLOCKING.contains(&problem.code.as_str());
+        self.left_out = self.problems.iter().filter(blocks).count() as u64;
+        let accounted = self.created + self.updated + self.left_out;
+        self.unchanged = self.fetched.saturating_sub(accounted);
+    }
+}
+
+fn id(key: &IncidentKey) -> (&str, &str) {
+    (&key.source, &key.id)
 }
 
 /// How a migration stands.
@@ -218,8 +246,11 @@ impl Host {
         let (summary, problems) = self.import(org, history, Some(&trial), told).await?;
         let planned = rehearsal.incidents();
         let stored = self.store().incidents_of(org, &SOURCES).await?;
-        let overlap = self.overlap(org, &planned, given.decisions.as_deref()).await?;
-        let mut plan = plan::plan(&planned, &stored, &problems, overlap);
+        let ids: HashSet<_> = planned.iter().map(|incident| &incident.key).map(id).collect();
+        let others = stored.iter().filter(|stored| !ids.contains(&id(&stored.key)));
+        let all: Vec<Incident> = planned.iter().chain(others).cloned().collect();
+        let overlap = self.overlap(org, &all, given.decisions.as_deref()).await?;
+        let mut plan = plan::plan(&planned, &stored, &problems, overlap, self.clock().now());
         plan.requests = summary.requests;
         Ok(plan)
     }
@@ -264,6 +295,7 @@ impl Host {
             }
         }
         self.store().put_migration(org, IMPORTER, &migration).await?;
+        let before = self.store().incidents_of(org, &SOURCES).await?;
         let (mut summary, problems) = match self.import(org, history, None, told).await {
             Ok(done) => done,
             Err(error) => {
@@ -273,6 +305,7 @@ impl Host {
         };
         summary.problems =
             problems.into_iter().map(|problem| Reason::new(&problem.reason, problem.text)).collect();
+        summary.compare(&before, &self.store().incidents_of(org, &SOURCES).await?);
         summary.overlap = self.settle_overlap(org).await?;
         let mut migration = self.store().migration(org, IMPORTER).await?.unwrap_or_default();
         migration.finished_at = Some(self.clock().now());

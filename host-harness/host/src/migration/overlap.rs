@@ -3,13 +3,20 @@
 //! An explicit link counts: the one names the other by reference, address or identifier, or by an alert of it. Without
 //! one, the same title at the same time on services that do not speak against it is likely the same incident, which a
 //! person has to confirm: until then both are counted, because a wrong guess would lose an incident without a word.
+//!
+//! A table may name an incident by its number alone, and another file or the account the same one by its identifier.
+//! These are one incident if number and creation time agree, and one of the two records is counted.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::contract::{Incident, IncidentKey, Mode, Timestamp};
+use crate::contract::{Incident, IncidentKey, Mode, Phase, Timestamp};
 
 /// How far apart two likely the same incidents begin at most.
 const APART: Timestamp = 15 * 60 * 1_000_000;
+/// How far apart the creation times of two records of one incident are at most: exports leave the seconds out.
+const SAME_CREATION: Timestamp = 60 * 1_000_000;
+/// What the identifier of a record begins with that has none of its own; its number follows.
+pub const WITHOUT_ID: &str = "tiny:";
 /// Shorter words are no identifiers: a `12` in an address names nothing.
 const SHORTEST_IDENTIFIER: usize = 16;
 
@@ -38,12 +45,14 @@ pub struct Overlap {
     pub linked: Vec<Pair>,
     /// To be reviewed. These are counted twice until a person has decided.
     pub probable: Vec<Pair>,
+    /// Imported twice, by number and by identifier. These are counted once; `known` is the one that counts.
+    pub twice: Vec<Pair>,
 }
 
 impl Overlap {
     /// The imported incidents that are not to be counted.
     pub fn duplicates(&self) -> Vec<IncidentKey> {
-        self.linked.iter().map(|pair| pair.imported.clone()).collect()
+        self.linked.iter().chain(&self.twice).map(|pair| pair.imported.clone()).collect()
     }
 }
 
@@ -57,9 +66,10 @@ pub fn find(
     let known: Vec<&Incident> =
         known.iter().filter(|incident| !matches!(incident.mode, Mode::Test | Mode::Tutorial)).collect();
     let links = Links::new(imported, &known);
-    let mut overlap = Overlap::default();
+    let mut overlap = Overlap { twice: twice(imported), ..Overlap::default() };
+    let second: HashSet<IncidentPlace<'_>> = overlap.twice.iter().map(|pair| place(&pair.imported)).collect();
     let mut rest = Vec::new();
-    for incident in imported {
+    for incident in imported.iter().filter(|incident| !second.contains(&place(&incident.key))) {
         let names = [Some(&incident.key.id), incident.reference.as_ref()];
         let decided = names.into_iter().flatten().find_map(|name| decisions.get(name));
         match decided {
@@ -80,6 +90,40 @@ pub fn find(
         known.into_iter().filter(|incident| !taken.contains(incident.key.id.as_str())).collect();
     overlap.probable = probable(&rest, &free);
     overlap
+}
+
+type IncidentPlace<'a> = (&'a str, &'a str);
+
+fn place(key: &IncidentKey) -> IncidentPlace<'_> {
+    (&key.source, &key.id)
+}
+
+/// Records without an identifier of their own, and the only record of the same number and creation time that has one.
+fn twice(imported: &[Incident]) -> Vec<Pair> {
+    let without_id = |incident: &&Incident| incident.key.id.starts_with(WITHOUT_ID);
+    let mut by_number: HashMap<(&str, &str), Vec<&Incident>> = HashMap::new();
+    for incident in imported.iter().filter(|incident| !without_id(incident)) {
+        if let Some(reference) = &incident.reference {
+            by_number.entry((&incident.key.source, reference)).or_default().push(incident);
+        }
+    }
+    let mut pairs = Vec::new();
+    for bare in imported.iter().filter(without_id) {
+        let Some(reference) = &bare.reference else { continue };
+        let alike = by_number.get(&(bare.key.source.as_str(), reference.as_str())).into_iter().flatten();
+        let alike = alike.filter(|whole| {
+            let apart = whole.created_at.zip(bare.created_at).map(|(one, other)| one.abs_diff(other));
+            apart.is_some_and(|apart| apart < SAME_CREATION.unsigned_abs())
+        });
+        let alike: Vec<&&Incident> = alike.collect();
+        if let [whole] = alike.as_slice() {
+            // The whole record, unless only the other one says when it ended.
+            let is_over = matches!(whole.phase, Phase::Resolved | Phase::Closed);
+            let lacks_end = is_over && whole.resolved_at.is_none() && bare.resolved_at.is_some();
+            pairs.push(if lacks_end { pair(whole, bare) } else { pair(bare, whole) });
+        }
+    }
+    pairs
 }
 
 /// Same title, same time, services not disjoint; and only where each is the other's only candidate.
@@ -317,6 +361,37 @@ mod tests {
         assert!(found.linked.is_empty());
         assert_eq!(ids(&found.probable), [("a", "1"), ("f", "5")]);
         assert!(found.duplicates().is_empty());
+    }
+
+    #[test]
+    fn a_record_by_number_and_one_by_identifier_are_one_incident() {
+        let numbered = |id: &str, at: Timestamp, end: Option<Timestamp>| {
+            let mut incident = theirs(id, "Same", at);
+            incident.reference = Some("#700".into());
+            incident.resolved_at =
+                end.map(|at| crate::contract::DerivedTime { at, rule: "file-resolved".into() });
+            incident
+        };
+        let found = |imported: &[Incident]| {
+            let found = find(imported, &[], &HashMap::new());
+            let pairs = found.twice.iter().map(|pair| (pair.imported.id.clone(), pair.known.id.clone()));
+            assert_eq!(found.duplicates().len(), found.twice.len());
+            pairs.collect::<Vec<_>>()
+        };
+        let (bare, whole) = (numbered("tiny:700", 0, Some(5)), numbered("w", MINUTE - 1, Some(5)));
+        let expected = [("tiny:700".to_owned(), "w".to_owned())];
+        assert_eq!(found(&[bare.clone(), whole.clone()]), expected);
+        assert_eq!(found(&[whole.clone(), bare.clone()]), expected, "in whatever order they came");
+        // The one that can be measured counts.
+        assert_eq!(found(&[bare.clone(), numbered("w", 0, None)]), [("w".to_owned(), "tiny:700".to_owned())]);
+        // Another creation time, or two candidates: nothing is said.
+        assert_eq!(found(&[bare.clone(), numbered("w", MINUTE, Some(5))]), []);
+        assert_eq!(found(&[bare, whole, numbered("v", 0, Some(5))]), []);
+        // incident.io's twin of it is found once.
+        let known = [ours("1", "Same", 0)];
+        let both = [numbered("tiny:700", 0, Some(5)), numbered("w", 0, Some(5))];
+        let found = find(&both, &known, &HashMap::new());
+        assert_eq!((ids(&found.probable), found.twice.len()), (vec![("w", "1")], 1));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::overlap::Overlap;
 use crate::contract::{Incident, IncidentKey, Phase, Problem, Timestamp};
+use crate::migration::overlap::WITHOUT_ID;
 use crate::port::Unmatched;
 
 /// What becomes of a record.
@@ -93,7 +94,9 @@ impl Plan {
 }
 
 /// Problems that leave the record out.
-const BLOCKING: [&str; 3] = ["no-identifier", "no-creation-time", "window-over-cap"];
+pub(super) const BLOCKING: [&str; 3] = ["no-identifier", "no-creation-time", "window-over-cap"];
+/// 2005-01-01T00:00:00Z: times before it are implausible.
+const EARLIEST: Timestamp = 1_104_537_600_000_000;
 
 /// Makes the plan of what an import would store beside what is stored.
 pub(super) fn plan(
@@ -101,6 +104,7 @@ pub(super) fn plan(
     stored: &[Incident],
     problems: &[Problem],
     overlap: Overlap,
+    now: Timestamp,
 ) -> Plan {
     let mut plan = Plan { overlap, ..Plan::default() };
     let stored: HashMap<(&str, &str), &Incident> = stored.iter().map(|one| (place(&one.key), one)).collect();
@@ -108,6 +112,9 @@ pub(super) fn plan(
         plan.overlap.linked.iter().map(|pair| (pair.imported.id.as_str(), &pair.known_reference)).collect();
     let probable: HashMap<&str, &Option<String>> =
         plan.overlap.probable.iter().map(|pair| (pair.imported.id.as_str(), &pair.known_reference)).collect();
+    let twice: HashMap<&str, &IncidentKey> =
+        plan.overlap.twice.iter().map(|pair| (pair.imported.id.as_str(), &pair.known)).collect();
+    let numbers = numbers(planned);
     let mut told: HashMap<&str, Vec<&Problem>> = HashMap::new();
     let ids: HashSet<&str> = planned.iter().map(|incident| incident.key.id.as_str()).collect();
     let mut blocked = Vec::new();
@@ -135,6 +142,7 @@ pub(super) fn plan(
     for incident in planned {
         let id = incident.key.id.as_str();
         let mut reasons = lost(incident, &mut people, &mut services);
+        reasons.extend(never_measured(incident, now));
         for problem in told.remove(id).unwrap_or_default() {
             reasons.push(Reason::new(&problem.reason, problem.text.clone()));
         }
@@ -150,6 +158,20 @@ pub(super) fn plan(
         if let Some(known) = probable.get(id) {
             let text = format!("it looks like {}; say in the mapping file whether it is", name(known));
             reasons.push(Reason::new("probable-duplicate", text));
+        }
+        if let Some(counted) = twice.get(id) {
+            let text =
+                format!("`{}` has its number and creation time, and is the record that counts", counted.id);
+            reasons.push(Reason::new("duplicate", text));
+        }
+        let namesakes = incident.reference.as_ref().and_then(|number| numbers.get(number.as_str()));
+        if let Some(other) =
+            namesakes.into_iter().flatten().find(|other| **other != id && !id.starts_with(WITHOUT_ID))
+        {
+            let number = incident.reference.as_deref().unwrap_or_default();
+            let text =
+                format!("`{other}` has the number {number} too; a mapping line that names it means both");
+            reasons.push(Reason::new("same-number", text));
         }
         let effect = match stored.get(&place(&incident.key)) {
             None => Effect::New,
@@ -207,17 +229,60 @@ fn lost(
     if !unknown.is_empty() {
         reasons.push(Reason::new("unmatched-service", format!("not in the catalog: {}", unknown.join(", "))));
     }
-    if matches!(incident.phase, Phase::Resolved | Phase::Closed) && incident.resolved_at.is_none() {
-        reasons.push(Reason::new(
-            "no-resolution-time",
-            "it is over, but nothing says since when; it is not measured",
-        ));
-    }
-    if incident.phase == Phase::Unknown {
-        let text = format!("its status `{}` is none that is known; it is not measured", incident.status);
-        reasons.push(Reason::new("unknown-status", text));
+    let severity = incident.severity.as_ref().map(|severity| severity.name.as_str()).unwrap_or_default();
+    if incident.priority.is_none() && !severity.is_empty() {
+        let text = format!(
+            "its priority `{severity}` is none that is known, so it has none here; a mapping line \
+             `priority,{severity},P3` says which it is"
+        );
+        reasons.push(Reason::new("unknown-priority", text));
     }
     reasons
+}
+
+/// Why time to restore will never count it, under the name that the report gives.
+fn never_measured(incident: &Incident, now: Timestamp) -> Option<Reason> {
+    match incident.phase {
+        Phase::Resolved | Phase::Closed => {}
+        Phase::Unknown => {
+            let text = format!("its status `{}` is none that is known; it is not measured", incident.status);
+            return Some(Reason::new("unknown-phase", text));
+        }
+        _ => return None,
+    }
+    let end = incident.resolved_at.as_ref().map(|time| time.at);
+    let (code, text) = match (incident.created_at, end) {
+        (began, end) if [began, end].into_iter().flatten().any(|at| at < EARLIEST) => {
+            ("implausible-time", "it was created or ended before 2005; it is not measured")
+        }
+        (_, Some(end)) if end > now => ("ends-in-the-future", "it ends in the future; it is not measured"),
+        (None, _) => ("no-creation-time", "nothing says when it was created; it is not measured"),
+        (_, None) => ("no-resolution-time", "it is over, but nothing says since when; it is not measured"),
+        (Some(began), Some(end)) if end < began => {
+            let started = incident.started_at.as_ref().is_some_and(|started| started.at <= end);
+            let text = match started {
+                true => {
+                    "it ended before it was created; it is measured only from the start of its impact on \
+                     (`mttr --clock started`)"
+                }
+                false => "it ended before it was created; it is not measured",
+            };
+            ("negative-duration", text)
+        }
+        _ => return None,
+    };
+    Some(Reason::new(code, text))
+}
+
+/// The identifiers of what has the same number, of records that have one of their own.
+fn numbers(planned: &[Incident]) -> HashMap<&str, Vec<&str>> {
+    let mut numbers: HashMap<&str, Vec<&str>> = HashMap::new();
+    for incident in planned.iter().filter(|incident| !incident.key.id.starts_with(WITHOUT_ID)) {
+        if let Some(number) = &incident.reference {
+            numbers.entry(number).or_default().push(&incident.key.id);
+        }
+    }
+    numbers
 }
 
 fn ranked(names: BTreeMap<String, u64>) -> Vec<Unmatched> {

@@ -14,26 +14,28 @@ pub enum AliasKind {
     Person,
     /// A service's name, compared as names of services are; see [`normalised`](super::normalised).
     Service,
+    /// A word for a priority, compared without regard to case. It stands for `P1` to `P4`.
+    Priority,
 }
 
 impl AliasKind {
     /// A name of this kind as it is compared.
     pub fn folded(self, name: &str) -> String {
         match self {
-            AliasKind::Person => name.trim().to_lowercase(),
+            AliasKind::Person | AliasKind::Priority => name.trim().to_lowercase(),
             AliasKind::Service => super::normalised(name),
         }
     }
 }
 
-/// A name of the other tool, and whom or what of the host's directory it stands for.
+/// A name of the other tool, and whom or what it stands for here.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Alias {
     /// What it names.
     pub kind: AliasKind,
     /// The name.
     pub name: String,
-    /// The user's or catalog entry's id.
+    /// The user's or catalog entry's id, or the priority.
     pub target: String,
 }
 

@@ -13,7 +13,7 @@ mod organisations;
 mod records;
 mod report;
 
-pub use directory::{Directory, HostService, HostUser, Imported, normalised};
+pub use directory::{Ambiguity, Directory, HostService, HostUser, Imported, entity_reference, normalised};
 pub use health::Health;
 pub use inbox::{
     Accepted, DeliveryFilter, DeliveryRow, DeliveryState, Hands, Inbox, InboxDepth, KEPT_DEAD, Keep,

@@ -8,7 +8,7 @@ use super::fault::{Outcome, Result};
 use super::records::FEW;
 use crate::contract::ServiceName;
 use crate::id::OrgId;
-use crate::port::{Directory, HostService, HostUser, Imported, normalised};
+use crate::port::{Ambiguity, Directory, HostService, HostUser, Imported, entity_reference, normalised};
 
 /// What a stored name of a service is.
 const EXTERNAL_ID: i64 = 0;
@@ -72,6 +72,21 @@ impl Directory for SqliteStore {
             Ok(imported)
         })
         .await
+    }
+
+    async fn ambiguous_users(&self, org: &OrgId) -> Result<Vec<Ambiguity>> {
+        let org = org.clone();
+        let select = "SELECT folded, id FROM user WHERE org = ?1 AND folded IN
+            (SELECT folded FROM user WHERE org = ?1 GROUP BY folded HAVING count(*) > 1) ORDER BY folded, id";
+        self.read(move |connection| ambiguities(connection, &org, select)).await
+    }
+
+    async fn ambiguous_services(&self, org: &OrgId) -> Result<Vec<Ambiguity>> {
+        let org = org.clone();
+        let select = "SELECT DISTINCT value, service FROM service_name WHERE org = ?1 AND value <> '' AND (kind, value) IN
+            (SELECT kind, value FROM service_name WHERE org = ?1 GROUP BY kind, value HAVING count(*) > 1)
+            ORDER BY value, service";
+        self.read(move |connection| ambiguities(connection, &org, select)).await
     }
 }
 
@@ -137,35 +152,36 @@ fn link_service(connection: &Connection, org: &OrgId, name: &str, id: &str) -> O
     Ok(imported)
 }
 
-/// By external id, then by name, then by any alias of either side. The first of several is the one with the
-/// smallest id, so that the answer does not depend on the order of an import.
+/// Rows of a name and an id, by name.
+fn ambiguities(connection: &Connection, org: &OrgId, select: &str) -> Outcome<Vec<Ambiguity>> {
+    let mut select = connection.prepare_cached(select)?;
+    let rows = select.query_map([org.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut found: Vec<Ambiguity> = Vec::new();
+    for row in rows {
+        let (name, id): (String, String) = row?;
+        match found.last_mut().filter(|last| last.name == name) {
+            Some(last) => last.ids.push(id),
+            None => found.push(Ambiguity { name, ids: vec![id] }),
+        }
+    }
+    Ok(found)
+}
+
+/// By external id, then by name, then by any alias of either side. The first that leads anywhere decides, and if it
+/// leads to several entries, to none: which one is meant is not guessed.
 fn find_service(connection: &Connection, org: &OrgId, wanted: &ServiceName) -> Outcome<Option<String>> {
-    let select = "SELECT service FROM service_name WHERE org = ?1 AND kind = ?2 AND value = ?3
-        ORDER BY service LIMIT 1";
+    let select = "SELECT service FROM service_name WHERE org = ?1 AND kind = ?2 AND value = ?3 LIMIT 2";
     let mut statement = connection.prepare_cached(select)?;
-    let mut find = |kind: i64, value: &str| -> Outcome<Option<String>> {
-        if value.is_empty() {
-            return Ok(None);
-        }
-        Ok(statement.query_row(params![org.as_str(), kind, value], |row| row.get(0)).optional()?)
-    };
-    if let Some(external_id) = &wanted.external_id
-        && let Some(found) = find(EXTERNAL_ID, external_id)?
-    {
-        return Ok(Some(found));
-    }
-    let name = normalised(&wanted.name);
-    for kind in [NAME, ALIAS] {
-        if let Some(found) = find(kind, &name)? {
-            return Ok(Some(found));
-        }
-    }
-    for alias in &wanted.aliases {
-        let alias = normalised(alias);
-        for kind in [NAME, ALIAS] {
-            if let Some(found) = find(kind, &alias)? {
-                return Ok(Some(found));
-            }
+    let external =
+        wanted.external_id.iter().flat_map(|id| [Some(id.clone()), entity_reference(id)]).flatten();
+    let external = external.chain(entity_reference(&wanted.name)).map(|id| (EXTERNAL_ID, id));
+    let names = std::iter::once(&wanted.name).chain(&wanted.aliases).map(|name| normalised(name));
+    let names = names.flat_map(|name| [(NAME, name.clone()), (ALIAS, name)]);
+    for (kind, value) in external.chain(names).filter(|(_, value)| !value.is_empty()) {
+        let rows = statement.query_map(params![org.as_str(), kind, value], |row| row.get(0))?;
+        let mut rows: Vec<String> = rows.collect::<rusqlite::Result<_>>()?;
+        if let Some(found) = rows.pop() {
+            return Ok(rows.is_empty().then_some(found));
         }
     }
     Ok(None)
@@ -217,7 +233,8 @@ fn import_service(
     let insert = "INSERT INTO service_name (org, kind, value, service) VALUES (?1, ?2, ?3, ?4)
         ON CONFLICT DO NOTHING";
     let mut insert = connection.prepare_cached(insert)?;
-    let external_ids = service.external_ids.iter().map(|id| (EXTERNAL_ID, id.clone()));
+    let comparable = |id: &String| entity_reference(id).unwrap_or_else(|| id.clone());
+    let external_ids = service.external_ids.iter().map(|id| (EXTERNAL_ID, comparable(id)));
     let aliases = service.aliases.iter().map(|alias| (ALIAS, normalised(alias)));
     for (kind, value) in external_ids.chain(aliases).chain([(NAME, normalised(&service.name))]) {
         insert.execute(params![org.as_str(), kind, value, service.id])?;

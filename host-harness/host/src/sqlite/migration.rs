@@ -171,7 +171,11 @@ impl Migrations for SqliteStore {
             let select = "SELECT kind, value, target FROM alias WHERE org = ?1 AND source = ?2";
             let mut select = connection.prepare_cached(select)?;
             let rows = select.query_map([org.as_str(), &importer], |row| {
-                let kind = if row.get::<_, i64>(0)? == 0 { AliasKind::Person } else { AliasKind::Service };
+                let kind = match row.get::<_, i64>(0)? {
+                    0 => AliasKind::Person,
+                    1 => AliasKind::Service,
+                    _ => AliasKind::Priority,
+                };
                 Ok(Alias { kind, name: row.get(1)?, target: row.get(2)? })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -274,6 +278,7 @@ fn kind(kind: AliasKind) -> i64 {
     match kind {
         AliasKind::Person => 0,
         AliasKind::Service => 1,
+        AliasKind::Priority => 2,
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::contract::ServiceName;
-use crate::port::{Directory, HostService, HostUser, Imported};
+use crate::port::{Ambiguity, Directory, HostService, HostUser, Imported};
 
 fn user(id: &str, email: &str) -> HostUser {
     HostUser { id: id.into(), email: email.into(), name: None }
@@ -82,4 +82,73 @@ async fn an_import_counts_and_replaces() {
     assert_eq!(store.import_users(&acme, vec![user("u1", "a@b.c")]).await.unwrap(), imported(1, 0, 0));
     let second = vec![user("u1", "a@b.d"), user("u1", "a@b.d")];
     assert_eq!(store.import_users(&acme, second).await.unwrap(), imported(0, 1, 1));
+}
+
+#[tokio::test]
+async fn a_name_that_several_services_have_is_told_and_links_to_none() {
+    let store = fixture().await;
+    let acme = org("acme");
+    let services = vec![
+        entry("component:default/api", "api", &["component:default/api", "api"], &[]),
+        entry("component:payments/api", "API", &["component:payments/api", "api"], &[]),
+        entry("s3", "Search", &[], &["find", "api"]),
+        entry("s4", "Mail", &[], &["find"]),
+    ];
+    store.import_services(&acme, services).await.unwrap();
+    for (name, expected) in [
+        (wanted("api", None, &[]), None),
+        (wanted("unknown", Some("api"), &[]), None),
+        (wanted("find", None, &[]), None),
+        (wanted("api", Some("component:payments/api"), &[]), Some("component:payments/api")),
+        (wanted("search", None, &[]), Some("s3")),
+    ] {
+        let found = store.services_by_name(&acme, std::slice::from_ref(&name)).await.unwrap();
+        assert_eq!(found[0].as_deref(), expected, "{name:?}");
+    }
+    let told = store.ambiguous_services(&acme).await.unwrap();
+    let told: Vec<(&str, Vec<&str>)> =
+        told.iter().map(|one| (one.name.as_str(), one.ids.iter().map(String::as_str).collect())).collect();
+    assert_eq!(
+        told,
+        [("api", vec!["component:default/api", "component:payments/api"]), ("find", vec!["s3", "s4"])]
+    );
+    assert_eq!(store.ambiguous_services(&org("beta")).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_address_that_several_users_have_is_told() {
+    let store = fixture().await;
+    let acme = org("acme");
+    let users =
+        vec![user("u2", "Ann@example.com"), user("u1", "ann@example.com"), user("u3", "bo@example.com")];
+    store.import_users(&acme, users).await.unwrap();
+    let told = store.ambiguous_users(&acme).await.unwrap();
+    let expected = Ambiguity { name: "ann@example.com".into(), ids: vec!["u1".into(), "u2".into()] };
+    assert_eq!(told, [expected]);
+    assert_eq!(store.ambiguous_users(&org("beta")).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn entity_references_are_compared_as_backstage_compares_them() {
+    let store = fixture().await;
+    let acme = org("acme");
+    let services = vec![
+        entry("s1", "Payments API", &["component:default/payments-api"], &[]),
+        entry("s2", "Search", &["Component:Money/Search"], &[]),
+    ];
+    store.import_services(&acme, services).await.unwrap();
+    for (name, external_id, expected) in [
+        ("x", Some("Component:Default/Payments-API"), Some("s1")),
+        ("x", Some("default/payments-api"), Some("s1")),
+        ("x", Some("component:payments-api"), Some("s1")),
+        ("component:default/Payments-api", None, Some("s1")),
+        ("x", Some("component:money/search"), Some("s2")),
+        ("x", Some("money/SEARCH"), Some("s2")),
+        ("x", Some("component:other/search"), None),
+        ("x", Some("api:default/payments-api"), None),
+        ("x", Some("payments-api"), None),
+    ] {
+        let found = store.services_by_name(&acme, &[wanted(name, external_id, &[])]).await.unwrap();
+        assert_eq!(found[0].as_deref(), expected, "{name} {external_id:?}");
+    }
 }
