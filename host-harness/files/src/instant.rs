@@ -243,8 +243,8 @@ fn since_1970(text: &str) -> Option<DateTime<Utc>> {
     let whole: i128 = whole.parse::<i64>().ok()?.into();
     let unit: i128 = match whole.to_string().len() {
         ..=11 => 1_000_000_000,
-        ..=14 => 1_000_000,
-        ..=17 => 1_000,
+        12..=14 => 1_000_000,
+        15..=17 => 1_000,
         _ => 1,
     };
     let billionths: i128 = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
