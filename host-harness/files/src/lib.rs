@@ -182,7 +182,7 @@ mod tests {
         let text = "ab\nöd\n";
         let places = Places::new(text);
         let place = |line, column| Place { line, column: Some(column) };
-        assert_eq!(places.of(&text[..]), place(1, 1));
+        assert_eq!(places.of(text), place(1, 1));
         assert_eq!(places.of(&text[5..]), place(2, 2));
         assert_eq!(places.at(text.len()), place(3, 1));
     }

@@ -172,10 +172,12 @@ pub fn read_all<'a>(
     let (incidents, alerts) = (newest(&mut saved.incidents), newest(&mut saved.alerts));
     for differing in [incidents, alerts] {
         if let Some(example) = differing.first() {
-            let count = differing.len();
+            let which = match differing.len() {
+                1 => format!("`{example}` stands"),
+                count => format!("{count} identifiers (`{example}` is one) stand"),
+            };
             saved.notes.push(format!(
-                "{count} identifiers stand in the files more than once with different content (`{example}` is one); \
-                 the newest of each is taken"
+                "{which} more than once in the files with different content; the newest is taken"
             ));
         }
     }
@@ -867,7 +869,7 @@ mod tests {
             let saved = read_all([("x.json", text.as_bytes())], &reading()).unwrap();
             assert_eq!(told(&saved, &["message"]), ["new"], "{text}");
             assert!(
-                saved.notes[0].starts_with("1 identifiers stand in the files more than once"),
+                saved.notes[0].starts_with("`dup` stands more than once in the files with different content"),
                 "{:?}",
                 saved.notes
             );

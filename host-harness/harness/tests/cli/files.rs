@@ -165,7 +165,7 @@ async fn what_is_never_measured_is_a_warning_with_the_reason_that_mttr_gives() {
     assert_eq!((of("same1"), of("same2")), (vec!["same-number".to_owned()], vec!["same-number".to_owned()]));
     let planned = desk.run(&format!("{MIGRATE} plan {AT} {file}")).await;
     let said = text(&planned.stderr);
-    assert!(said.contains("more than once with different content (`dup` is one)"), "{said}");
+    assert!(said.contains("`dup` stands more than once in the files with different content"), "{said}");
     desk.json(&format!("{MIGRATE} run {AT} {file} --json")).await;
     for (id, reasons) in &reasons {
         let line = format!("mttr {AT} --since 2024-04-01 --until 2024-06-01 --explain {id} --json");
