@@ -7,6 +7,7 @@ mod crash;
 mod desk;
 mod door;
 mod files;
+mod lifecycle;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
