@@ -465,18 +465,21 @@ impl Host {
     ) -> Result<bool, HostError> {
         let mut attempt = 0;
         let step = loop {
-            match self.backfill_into(org, request, trial).await {
+            let error = match self.backfill_into(org, request, trial).await {
                 Ok(step) => break step,
-                Err(HostError::Plugin(GuestError::RateLimited(ms))) if pause(ms) <= PATIENCE => {
-                    tokio::time::sleep(pause(ms)).await;
-                }
-                Err(HostError::Plugin(GuestError::Unavailable(why))) if attempt + 1 < ATTEMPTS => {
+                Err(error) => error,
+            };
+            let wait = match &error {
+                HostError::Plugin(GuestError::RateLimited(ms)) => patience(*ms),
+                HostError::Plugin(GuestError::Unavailable(why)) if attempt + 1 < ATTEMPTS => {
                     tracing::warn!(org = org.as_str(), "{why}; trying again");
-                    tokio::time::sleep(Duration::from_secs(1 << attempt)).await;
                     attempt += 1;
+                    Some(Duration::from_secs(1 << (attempt - 1)))
                 }
-                Err(error) => return Err(error),
-            }
+                _ => None,
+            };
+            let Some(wait) = wait else { return Err(error) };
+            tokio::time::sleep(wait).await;
         };
         summary.fetched += u64::from(step.fetched);
         summary.created += u64::from(step.created);
@@ -485,7 +488,7 @@ impl Host {
         problems.extend(step.problems.iter().cloned());
         told(&step);
         if step.more && step.wait_ms > 0 {
-            tokio::time::sleep(pause(step.wait_ms).min(PATIENCE)).await;
+            tokio::time::sleep(patience(step.wait_ms).unwrap_or(PATIENCE)).await;
         }
         Ok(step.more)
     }
@@ -498,7 +501,22 @@ impl Host {
     }
 }
 
-/// How long a provider asks to wait.
-fn pause(ms: u64) -> Duration {
-    Duration::from_millis(ms).max(SHORTEST_WAIT)
+/// How long to wait for what a provider asks for; none if that is longer than a run waits.
+fn patience(ms: u64) -> Option<Duration> {
+    Some(Duration::from_millis(ms).max(SHORTEST_WAIT)).filter(|wait| *wait <= PATIENCE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_without_an_end_does_not_keep_the_migration_from_others() {
+        assert_eq!(
+            [0, 100, 2_000].map(patience),
+            [100, 100, 2_000].map(|ms| Some(Duration::from_millis(ms)))
+        );
+        assert_eq!(patience(300_000), Some(PATIENCE));
+        assert_eq!([300_001, u64::MAX].map(patience), [None, None]);
+    }
 }

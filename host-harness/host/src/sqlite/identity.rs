@@ -9,6 +9,7 @@
 //! what the file held a moment ago.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -251,15 +252,19 @@ fn held() -> MutexGuard<'static, BTreeMap<Place, (Arc<File>, usize)>> {
 impl Descriptor {
     fn open(path: &Path) -> io::Result<Descriptor> {
         let mut held = held();
-        let mut place = place(&std::fs::metadata(path)?);
-        if !held.contains_key(&place) {
-            let file = File::open(path)?;
-            place = self::place(&file.metadata()?);
-            held.insert(place, (Arc::new(file), 0));
-        }
-        let known = held.get_mut(&place).ok_or(io::ErrorKind::NotFound)?;
-        known.1 = known.1.saturating_add(1);
-        Ok(Descriptor { file: Arc::downgrade(&known.0), place })
+        let place = place(&std::fs::metadata(path)?);
+        let (file, users) = match held.entry(place) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let file = File::open(path)?;
+                if self::place(&file.metadata()?) != place {
+                    return Err(io::Error::other("it was replaced at this moment"));
+                }
+                new.insert((Arc::new(file), 0))
+            }
+        };
+        *users = users.saturating_add(1);
+        Ok(Descriptor { file: Arc::downgrade(file), place })
     }
 
     fn header(&self) -> io::Result<Option<Header>> {

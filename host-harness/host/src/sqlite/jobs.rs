@@ -170,9 +170,12 @@ fn lease(
     until: Timestamp,
     now: Timestamp,
 ) -> Outcome<Option<(JobLease, Job)>> {
-    // Before it is forgotten that a wrong clock noted when it is to run.
+    // Before it is forgotten that a wrong clock noted when it is to run. A window that ends in the future was noted by one
+    // as well, and its days are counted from now.
     let update = "UPDATE job SET leased_until = ?3, token = token + 1, noted_at = ?4,
-            run_at = CASE WHEN noted_at > ?5 THEN min(run_at, ?4) ELSE run_at END
+            run_at = CASE WHEN noted_at > ?5 THEN min(run_at, ?4) ELSE run_at END,
+            since = CASE WHEN until > ?5 THEN since - (until - ?4) ELSE since END,
+            until = CASE WHEN until > ?5 THEN ?4 ELSE until END
         WHERE org = ?1 AND kind = ?2";
     let values = params![org.as_str(), encode_kind(kind), until, now, now.saturating_add(SLACK)];
     connection.prepare_cached(update)?.execute(values)?;
