@@ -160,7 +160,7 @@ struct Measured<'q> {
 impl<'q> Measured<'q> {
     fn new(query: &'q MttrQuery, now: Timestamp) -> Self {
         let mut services = Names::default();
-        services.index(NO_SERVICE);
+        services.index_as(&normalised(NO_SERVICE), NO_SERVICE);
         Measured {
             query,
             now,
@@ -178,6 +178,7 @@ impl<'q> Measured<'q> {
 
     fn add(&mut self, page: &SamplePage) -> Result<(), Error> {
         // Names are looked up once a page, not once a sample.
+        let wanted: Vec<String> = self.query.services.iter().map(|name| normalised(name)).collect();
         let sources: Vec<(u32, bool)> = page
             .sources
             .iter()
@@ -189,7 +190,8 @@ impl<'q> Measured<'q> {
             .services
             .iter()
             .map(|name| {
-                (self.services.index(name), self.query.services.iter().any(|s| s.eq_ignore_ascii_case(name)))
+                let folded = normalised(name);
+                (self.services.index_as(&folded, name), wanted.contains(&folded))
             })
             .collect();
         let broken =
@@ -437,24 +439,54 @@ enum Verdict {
     Excluded(Reason),
 }
 
+/// A service's name as it is compared: lower case, outer spaces gone, runs of spaces, hyphens and underscores one hyphen.
+/// The directory of the contract compares names so.
+pub fn normalised(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for word in
+        name.split(|c: char| c.is_whitespace() || c == '-' || c == '_').filter(|word| !word.is_empty())
+    {
+        if !out.is_empty() {
+            out.push('-');
+        }
+        out.extend(word.chars().flat_map(char::to_lowercase));
+    }
+    out
+}
+
 /// Names across pages, each with one index.
 #[derive(Default)]
 struct Names {
-    names: Vec<String>,
-    /// Indexes into `names`, by name.
+    /// Each as it is compared, and as it is shown.
+    names: Vec<(String, String)>,
+    /// Indexes into `names`, in the order of what is compared.
     sorted: Vec<u32>,
 }
 
 impl Names {
     fn index(&mut self, name: &str) -> u32 {
+        self.index_as(name, name)
+    }
+
+    /// Of several spellings the first in the order of bytes is shown, so that it does not matter which came first.
+    fn index_as(&mut self, folded: &str, spelling: &str) -> u32 {
         let names = &self.names;
-        let place =
-            self.sorted.binary_search_by(|at| names.get(*at as usize).map_or("", String::as_str).cmp(name));
+        let place = self
+            .sorted
+            .binary_search_by(|at| names.get(*at as usize).map_or("", |(name, _)| name.as_str()).cmp(folded));
         match place {
-            Ok(at) => self.sorted.get(at).copied().unwrap_or_default(),
+            Ok(at) => {
+                let index = self.sorted.get(at).copied().unwrap_or_default();
+                if let Some((_, shown)) = self.names.get_mut(index as usize)
+                    && spelling < shown.as_str()
+                {
+                    spelling.clone_into(shown);
+                }
+                index
+            }
             Err(at) => {
                 let index = self.names.len() as u32;
-                self.names.push(name.to_owned());
+                self.names.push((folded.to_owned(), spelling.to_owned()));
                 self.sorted.insert(at, index);
                 index
             }
@@ -463,7 +495,7 @@ impl Names {
 
     /// Each index and its name, by name.
     fn in_order(&self) -> impl Iterator<Item = (usize, &str)> {
-        let name = |at: &u32| Some((*at as usize, self.names.get(*at as usize)?.as_str()));
+        let name = |at: &u32| Some((*at as usize, self.names.get(*at as usize)?.1.as_str()));
         self.sorted.iter().filter_map(name)
     }
 }

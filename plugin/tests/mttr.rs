@@ -208,6 +208,41 @@ fn an_incident_with_two_services_counts_once_in_all_and_once_under_each() {
 }
 
 #[test]
+fn spellings_of_a_service_are_one_row_and_one_filter() {
+    let names = ["delta", "Delta", "DELTA ", "Pay_ments  API", "payments-api"];
+    let of = |services: &[u32], seconds: i64| Sample {
+        services: services.to_vec(),
+        ..sample(T0, Some(T0 + seconds * SECOND))
+    };
+    let samples = vec![of(&[0], 1), of(&[1, 2], 2), of(&[2, 3], 3), of(&[4], 4), of(&[], 5)];
+    let rows = |query: &MttrQuery, page: &SamplePage| -> Vec<(String, u64)> {
+        report(query, page)
+            .by_service
+            .into_iter()
+            .map(|slice| (slice.label, slice.statistics.count))
+            .collect()
+    };
+    let all = page(samples.clone(), &["incidentio"], &names);
+    let every = rows(&query(vec![T0, i64::MAX]), &all);
+    let expected = [("(no service)", 1), ("DELTA ", 3), ("Pay_ments  API", 1), ("payments-api", 1)];
+    assert_eq!(every, expected.map(|(name, count)| (name.to_owned(), count)));
+    // Which page or spelling comes first does not matter.
+    let reversed: Vec<&str> = names.into_iter().rev().collect();
+    let turned = samples
+        .into_iter()
+        .rev()
+        .map(|sample| Sample { services: sample.services.iter().map(|at| 4 - at).collect(), ..sample });
+    assert_eq!(rows(&query(vec![T0, i64::MAX]), &page(turned.collect(), &["incidentio"], &reversed)), every);
+
+    for name in ["delta", "Delta", " DELTA"] {
+        let asked = MttrQuery { services: vec![name.into()], ..query(vec![T0, i64::MAX]) };
+        assert_eq!(rows(&asked, &all), [("DELTA ".to_owned(), 3)], "{name}");
+    }
+    let asked = MttrQuery { services: vec!["PAYMENTS_api".into()], ..query(vec![T0, i64::MAX]) };
+    assert_eq!(rows(&asked, &all), [("payments-api".to_owned(), 1)]);
+}
+
+#[test]
 fn the_trend_runs_on_over_a_change_of_tool() {
     let examples = fixture("worked-examples.json");
     let cutover = &examples["cutover"];

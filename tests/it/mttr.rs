@@ -348,3 +348,11 @@ async fn each_stored_incident_is_measured_or_counted_under_one_reason_whatever_i
     let open = report.excluded.iter().filter(|excluded| open.contains(&excluded.reason.as_str()));
     assert_eq!(over, STORED - open.map(|excluded| excluded.count).sum::<u64>());
 }
+
+proptest::proptest! {
+    /// The contract has one rule, which host and component each know.
+    #[test]
+    fn host_and_component_compare_names_of_services_alike(name in "[ -_a-zA-ZÄßİ\u{a0}\u{3000}\t.]{0,12}") {
+        proptest::prop_assert_eq!(incidentio::mttr::normalised(&name), koalr_host::port::normalised(&name));
+    }
+}

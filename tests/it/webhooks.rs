@@ -243,7 +243,7 @@ async fn a_poison_delivery_ends_among_the_dead_and_its_neighbours_do_not_wait() 
     assert!(dead.error.as_deref().unwrap().contains("500"), "{dead:?}");
     // A person sees to the cause, and has it applied again.
     simulator.clear_faults();
-    assert!(bench.store.replay(&bench.org, &dead.id).await.unwrap());
+    assert!(bench.store.replay(&bench.org, &dead.id, micros(now())).await.unwrap());
     bench.drain().await;
     assert!(bench.incident(&poison).await.is_some());
 }

@@ -1,10 +1,10 @@
 //! Bucket edges in a time zone: where days, ISO weeks and months begin there, as instants.
 //!
 //! The plugin gets instants only and needs no time-zone data. A day may have 23 or 25 hours; where the clocks
-//! skip midnight, the day begins at the first instant that exists.
+//! skip midnight, the day begins at the first instant that exists. Where they skip a whole day, there is no bucket for it.
 
 use chrono::{DateTime, Datelike, Days, LocalResult, Months, NaiveDate, NaiveTime, TimeZone, Utc};
-use chrono_tz::Tz;
+use chrono_tz::{GapInfo, Tz};
 
 use crate::contract::Timestamp;
 
@@ -31,6 +31,14 @@ pub enum CalendarError {
         /// The day after the last.
         until: NaiveDate,
     },
+    /// The clocks skipped each of these days.
+    #[error("{zone} had no {since}: its clocks skipped that day; choose a longer interval")]
+    Skipped {
+        /// First day.
+        since: NaiveDate,
+        /// Where.
+        zone: Tz,
+    },
     /// More than a report holds.
     #[error("the interval has more than {0} buckets; choose longer ones")]
     TooMany(usize),
@@ -42,7 +50,8 @@ pub enum CalendarError {
 const MOST_BUCKETS: usize = 3_999;
 
 /// The edges of the buckets that make up the days from `since` to before `until`. The first and the last bucket
-/// may be shorter than the others.
+/// may be shorter than the others. A day that the clocks skipped makes no bucket: what begins with it begins with the
+/// day after.
 pub fn edges(
     since: NaiveDate,
     until: NaiveDate,
@@ -52,14 +61,22 @@ pub fn edges(
     if since >= until {
         return Err(CalendarError::Empty { since, until });
     }
-    let mut edges = vec![start_of_day(since, zone)?];
+    let mut last = start_of_day(since, zone)?;
+    let mut edges = vec![last];
     let mut day = since;
     while day < until {
         day = next(day, size).ok_or(CalendarError::OutOfRange)?.min(until);
-        edges.push(start_of_day(day, zone)?);
+        let edge = start_of_day(day, zone)?;
+        if edge > last {
+            edges.push(edge);
+            last = edge;
+        }
         if edges.len() > MOST_BUCKETS + 1 {
             return Err(CalendarError::TooMany(MOST_BUCKETS));
         }
+    }
+    if edges.len() < 2 {
+        return Err(CalendarError::Skipped { since, zone });
     }
     Ok(edges)
 }
@@ -75,16 +92,14 @@ fn next(day: NaiveDate, size: BucketSize) -> Option<NaiveDate> {
     }
 }
 
+/// The first instant of a day; of one that the clocks skipped, the first instant after it.
 fn start_of_day(day: NaiveDate, zone: Tz) -> Result<Timestamp, CalendarError> {
-    let mut local = day.and_time(NaiveTime::MIN);
-    // Where midnight is skipped, the first quarter of an hour that exists is near.
-    for _ in 0..12 {
-        match zone.from_local_datetime(&local) {
-            LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => return Ok(at.timestamp_micros()),
-            LocalResult::None => local += chrono::TimeDelta::minutes(15),
-        }
-    }
-    Err(CalendarError::OutOfRange)
+    let midnight = day.and_time(NaiveTime::MIN);
+    let first = match zone.from_local_datetime(&midnight) {
+        LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => Some(at),
+        LocalResult::None => GapInfo::new(&midnight, &zone).and_then(|gap| gap.end),
+    };
+    first.map(|at| at.timestamp_micros()).ok_or(CalendarError::OutOfRange)
 }
 
 /// The day that an instant lies in.
@@ -155,6 +170,54 @@ mod tests {
         };
         assert_eq!(hours("2026-03-29", "2026-03-30"), 23);
         assert_eq!(hours("2026-10-25", "2026-10-26"), 25);
+    }
+
+    #[test]
+    fn a_day_that_the_clocks_skipped_is_no_bucket() {
+        for (zone, skipped) in [
+            (Tz::Pacific__Apia, "2011-12-30"),
+            (Tz::Pacific__Fakaofo, "2011-12-30"),
+            (Tz::Pacific__Kiritimati, "1994-12-31"),
+            (Tz::Pacific__Kanton, "1994-12-31"),
+            (Tz::Pacific__Kwajalein, "1993-08-21"),
+        ] {
+            let skipped = date(skipped);
+            let day = |offset: i64| skipped + chrono::TimeDelta::days(offset);
+            let labels = |since: NaiveDate, until: NaiveDate, size: BucketSize| -> Vec<String> {
+                let edges = edges(since, until, size, zone).unwrap();
+                assert!(edges.is_sorted_by(|a, b| a < b), "{zone}");
+                edges[..edges.len() - 1].iter().map(|edge| label(*edge, size, zone)).collect()
+            };
+            let named = |offsets: &[i64]| -> Vec<String> {
+                offsets.iter().map(|offset| day(*offset).to_string()).collect()
+            };
+            assert_eq!(labels(day(-2), day(3), BucketSize::Day), named(&[-2, -1, 1, 2]), "{zone}");
+            // What begins with it begins with the next, and what ends before it ends with the one before.
+            assert_eq!(labels(skipped, day(2), BucketSize::Day), named(&[1]), "{zone}");
+            assert_eq!(labels(day(-1), skipped, BucketSize::Day), named(&[-1]), "{zone}");
+            assert_eq!(labels(day(-1), day(1), BucketSize::Day), named(&[-1]), "{zone}");
+            let month = day(1).format("%Y-%m").to_string();
+            assert_eq!(labels(skipped, day(2), BucketSize::Month), [month], "{zone}");
+            let none = edges(skipped, day(1), BucketSize::Day, zone);
+            assert_eq!(none, Err(CalendarError::Skipped { since: skipped, zone }));
+        }
+    }
+
+    #[test]
+    fn every_zone_has_buckets_in_order_through_all_its_changes() {
+        for zone in chrono_tz::TZ_VARIANTS {
+            for (since, until) in [("1990-01-01", "2000-12-01"), ("2005-01-01", "2015-12-01")] {
+                let edges = edges(date(since), date(until), BucketSize::Day, zone).unwrap();
+                assert!(edges.is_sorted_by(|a, b| a < b), "{zone}");
+                for edge in edges {
+                    let local = |at| DateTime::from_timestamp_micros(at).unwrap().with_timezone(&zone);
+                    let (first, before) = (local(edge), local(edge - 1));
+                    // Midnight, or the first instant behind a gap that midnight is in.
+                    let begins = first.time() == NaiveTime::MIN || before.date_naive() < first.date_naive();
+                    assert!(begins, "{first}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub enum ReceiveError {
     #[error("no organisation {0} is connected")]
     UnknownOrganisation(OrgId),
     /// 401.
-    #[error("refused: {0:?}")]
+    #[error("the delivery is refused: {}", why(*.0))]
     Rejected(Rejection),
     /// 503: more waits to be applied than may.
     #[error(
@@ -119,6 +119,18 @@ pub enum ReceiveError {
     /// 503: the sender repeats it.
     #[error(transparent)]
     Unavailable(Box<HostError>),
+}
+
+fn why(rejection: Rejection) -> &'static str {
+    match rejection {
+        Rejection::MissingHeader => "a signature header is missing",
+        Rejection::MalformedHeader => "a signature header cannot be read",
+        Rejection::BadSignature => "no stored secret gives this signature",
+        Rejection::TooOld => "it was signed too long ago",
+        Rejection::TooNew => "it was signed in the future",
+        Rejection::NoSecret => "no signing secret is stored",
+        Rejection::MalformedBody => "its body is not what the provider documents",
+    }
 }
 
 /// Why webhooks would be refused now, whoever sends them. The text names no path and no organisation.
@@ -782,7 +794,7 @@ impl Host {
     /// Has a delivery that is done or was given up applied again. False if there is none of this id.
     pub async fn replay(&self, org: &OrgId, delivery: &DeliveryId) -> Result<bool, HostError> {
         self.connected(org).await?;
-        let due = self.store.replay(org, delivery).await?;
+        let due = self.store.replay(org, delivery, self.clock().now()).await?;
         self.arrivals.notify_one();
         Ok(due)
     }
@@ -790,7 +802,7 @@ impl Host {
     /// Has everything applied again that was given up. Answers how many deliveries that are.
     pub async fn replay_dead(&self, org: &OrgId) -> Result<u64, HostError> {
         self.connected(org).await?;
-        let due = self.store.replay_dead(org).await?;
+        let due = self.store.replay_dead(org, self.clock().now()).await?;
         self.arrivals.notify_one();
         Ok(due)
     }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::contract::{
-    BackfillRequest, BackfillSource, GuestError, Incident, IncidentKey, OpsgenieAccount, Problem, Step,
-    Timestamp,
+    BackfillRequest, BackfillSource, GuestError, Incident, IncidentKey, OpsgenieAccount, OpsgenieRegion,
+    Problem, Step, Timestamp,
 };
 use crate::host::{Host, HostError, Trial};
 use crate::id::OrgId;
@@ -57,6 +57,16 @@ fn rfc3339<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Resul
 /// Full days until Opsgenie ends; none once it has.
 pub fn days_left(now: Timestamp) -> Option<u32> {
     u32::try_from((END_OF_LIFE - now).div_euclid(DAY)).ok()
+}
+
+/// An account in words.
+pub fn described(account: &OpsgenieAccount) -> String {
+    let region = match account.region {
+        OpsgenieRegion::Us => "US",
+        OpsgenieRegion::Eu => "EU",
+    };
+    let what = if account.alerts { "alerts" } else { "incidents" };
+    format!("{what} of the Opsgenie account in region {region}")
 }
 
 /// Where history comes from.
@@ -183,7 +193,7 @@ pub struct Status {
     /// Pairs that a person should decide about.
     pub to_review: u64,
     /// From when on incident.io is the record: set by a person, else the creation of its first incident that is not a
-    /// test.
+    /// test. None while nothing is imported.
     pub cut_over: Option<Timestamp>,
     /// Days until Opsgenie ends; none once it has.
     pub days_left: Option<u32>,
@@ -283,7 +293,7 @@ impl Host {
         migration.begun_at.get_or_insert_with(|| self.clock().now());
         let mut history = history;
         if let History::Account { account, since, until } = &mut history {
-            let what = format!("{:?}{}", account.region, if account.alerts { " alerts" } else { "" });
+            let what = described(account);
             match &migration.under_way {
                 // Up to then, as it began; what came after is another run's.
                 Some(cut_off)
@@ -398,15 +408,18 @@ impl Host {
         })
     }
 
-    /// From when on incident.io is the record; none unless history was imported.
+    /// From when on incident.io is the record; none unless an import brought something.
     pub async fn cut_over(&self, org: &OrgId) -> Result<Option<Timestamp>, HostError> {
         let Some(migration) = self.store().migration(org, IMPORTER).await? else {
             return Ok(None);
         };
-        if migration.cut_over.is_some() || migration.begun_at.is_none() {
-            return Ok(migration.cut_over);
+        if self.store().first_creation(org, &SOURCES).await?.is_none() {
+            return Ok(None);
         }
-        Ok(self.store().first_creation(org, &[KNOWN]).await?)
+        match migration.cut_over {
+            Some(decided) => Ok(Some(decided)),
+            None => Ok(self.store().first_creation(org, &[KNOWN]).await?),
+        }
     }
 
     /// Removes what the migration wrote: incidents, timelines, names, decisions, Opsgenie's key.

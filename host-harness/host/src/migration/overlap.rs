@@ -7,7 +7,7 @@
 //! A table may name an incident by its number alone, and another file or the account the same one by its identifier.
 //! These are one incident if number and creation time agree, and one of the two records is counted.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::contract::{Incident, IncidentKey, Mode, Phase, Timestamp};
 
@@ -17,6 +17,9 @@ const APART: Timestamp = 15 * 60 * 1_000_000;
 const SAME_CREATION: Timestamp = 60 * 1_000_000;
 /// What the identifier of a record begins with that has none of its own; its number follows.
 pub const WITHOUT_ID: &str = "tiny:";
+/// From this length on, in UTF-16 units, a title of Opsgenie's may be the beginning of a longer one: it holds 130, and
+/// some senders replace the last three by dots.
+const MAY_BE_CUT: usize = 127;
 /// Shorter words are no identifiers: a `12` in an address names nothing.
 const SHORTEST_IDENTIFIER: usize = 16;
 
@@ -126,9 +129,10 @@ fn twice(imported: &[Incident]) -> Vec<Pair> {
     pairs
 }
 
-/// Same title, same time, services not disjoint; and only where each is the other's only candidate.
+/// Same title (as far as Opsgenie can hold it), same time, services not disjoint; and only where each is the other's
+/// only candidate.
 fn probable(imported: &[&Incident], known: &[&Incident]) -> Vec<Pair> {
-    let mut by_title: HashMap<String, Vec<&Incident>> = HashMap::new();
+    let mut by_title: BTreeMap<String, Vec<&Incident>> = BTreeMap::new();
     for incident in known {
         by_title.entry(words(&incident.title)).or_default().push(incident);
     }
@@ -138,7 +142,11 @@ fn probable(imported: &[&Incident], known: &[&Incident]) -> Vec<Pair> {
         if title.is_empty() {
             continue;
         }
-        let alike = by_title.get(&title).into_iter().flatten();
+        let may_be_cut = incident.title.encode_utf16().count() >= MAY_BE_CUT;
+        let from_here_on = by_title.range(title.clone()..);
+        let alike = from_here_on
+            .take_while(|(other, _)| if may_be_cut { other.starts_with(&title) } else { **other == title })
+            .flat_map(|(_, incidents)| incidents);
         candidates.extend(alike.filter(|one| may_be_one(incident, one)).map(|one| (*incident, *one)));
     }
     let mut times: HashMap<(&str, &str), u32> = HashMap::new();
@@ -392,6 +400,31 @@ mod tests {
         let both = [numbered("tiny:700", 0, Some(5)), numbered("w", 0, Some(5))];
         let found = find(&both, &known, &HashMap::new());
         assert_eq!((ids(&found.probable), found.twice.len()), (vec![("w", "1")], 1));
+    }
+
+    #[test]
+    fn a_title_that_opsgenie_cut_is_compared_as_far_as_it_goes() {
+        let long =
+            |end: &str| format!("{} {end}", "Checkout answers 502 for one request in three. ".repeat(3));
+        let titles =
+            [long("It began with the deploy"), long("Ünder 🔥 load"), "Short".to_owned(), long("Later")];
+        let cut = |title: &String, most: usize| {
+            let units: Vec<u16> = title.encode_utf16().take(most).collect();
+            String::from_utf16_lossy(&units)
+        };
+        let at = |number: usize| 60 * MINUTE * i64::try_from(number).unwrap();
+        let known: Vec<Incident> =
+            titles.iter().enumerate().map(|(n, title)| ours(&n.to_string(), title, at(n))).collect();
+        let imported = [
+            theirs("cut", &cut(&titles[0], 130), at(0)),
+            theirs("dots", &format!("{}...", cut(&titles[1], 127)), at(1)),
+            // Not cut: it is another title that begins alike.
+            theirs("brief", "Shor", at(2)),
+            theirs("whole", &titles[3], at(3)),
+            theirs("elsewhen", &cut(&titles[0], 130), at(9)),
+        ];
+        let found = find(&imported, &known, &HashMap::new());
+        assert_eq!(ids(&found.probable), [("cut", "0"), ("dots", "1"), ("whole", "3")]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::overlap::Overlap;
 use crate::contract::{Incident, IncidentKey, Phase, Problem, Timestamp};
 use crate::migration::overlap::WITHOUT_ID;
-use crate::port::Unmatched;
+use crate::port::{Unmatched, normalised};
 
 /// What becomes of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -138,7 +138,7 @@ pub(super) fn plan(
             }
         }
     }
-    let (mut people, mut services) = (BTreeMap::new(), BTreeMap::new());
+    let (mut people, mut services) = (BTreeMap::new(), Services::new());
     for incident in planned {
         let id = incident.key.id.as_str();
         let mut reasons = lost(incident, &mut people, &mut services);
@@ -189,7 +189,7 @@ pub(super) fn plan(
         });
     }
     plan.rows.append(&mut blocked);
-    (plan.people, plan.services) = (ranked(people), ranked(services));
+    (plan.people, plan.services) = (ranked(people), ranked(services.into_values()));
     plan
 }
 
@@ -197,12 +197,11 @@ fn place(key: &IncidentKey) -> (&str, &str) {
     (&key.source, &key.id)
 }
 
+/// Unknown services by their names as these are compared: a spelling, and how many incidents name it.
+type Services = BTreeMap<String, (String, u64)>;
+
 /// What an import loses of an incident.
-fn lost(
-    incident: &Incident,
-    people: &mut BTreeMap<String, u64>,
-    services: &mut BTreeMap<String, u64>,
-) -> Vec<Reason> {
+fn lost(incident: &Incident, people: &mut BTreeMap<String, u64>, services: &mut Services) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let mut unknown: Vec<String> = Vec::new();
     for responder in incident.responders.iter().filter(|responder| responder.user_id.is_none()) {
@@ -223,8 +222,13 @@ fn lost(
     }
     let unknown: Vec<&str> =
         incident.services.iter().filter(|s| s.service_id.is_none()).map(|s| s.name.as_str()).collect();
-    for name in &unknown {
-        *services.entry((*name).to_owned()).or_default() += 1;
+    let spelled: BTreeMap<String, &str> = unknown.iter().map(|name| (normalised(name), *name)).collect();
+    for (folded, name) in spelled {
+        let (shown, incidents) = services.entry(folded).or_insert_with(|| (name.to_owned(), 0));
+        *incidents += 1;
+        if name < shown.as_str() {
+            name.clone_into(shown);
+        }
     }
     if !unknown.is_empty() {
         reasons.push(Reason::new("unmatched-service", format!("not in the catalog: {}", unknown.join(", "))));
@@ -285,7 +289,7 @@ fn numbers(planned: &[Incident]) -> HashMap<&str, Vec<&str>> {
     numbers
 }
 
-fn ranked(names: BTreeMap<String, u64>) -> Vec<Unmatched> {
+fn ranked(names: impl IntoIterator<Item = (String, u64)>) -> Vec<Unmatched> {
     let mut ranked: Vec<Unmatched> =
         names.into_iter().map(|(name, incidents)| Unmatched { name, incidents }).collect();
     ranked.sort_by(|a, b| b.incidents.cmp(&a.incidents).then_with(|| a.name.cmp(&b.name)));

@@ -111,6 +111,8 @@ pub struct DeliveryRow {
     pub finished_at: Option<Timestamp>,
     /// When one of the same id came last with another body, which was not stored.
     pub altered_at: Option<Timestamp>,
+    /// When a person last had it applied again.
+    pub replayed_at: Option<Timestamp>,
 }
 
 /// Whatever a provider asks for, a failed delivery is due again within this time. What is due later was noted while the
@@ -177,10 +179,10 @@ pub trait Inbox: Send + Sync {
     /// Failed for the last time.
     async fn bury(&self, lease: &Lease, error: &str, now: Timestamp) -> Result<(), StoreError>;
     /// Makes a dead or done delivery of a connected organisation due again, its attempts counted anew. False if there
-    /// is none.
-    async fn replay(&self, org: &OrgId, delivery: &DeliveryId) -> Result<bool, StoreError>;
+    /// is none. The time is for people alone.
+    async fn replay(&self, org: &OrgId, delivery: &DeliveryId, now: Timestamp) -> Result<bool, StoreError>;
     /// The same of everything of the organisation that was given up. Answers how many deliveries that are.
-    async fn replay_dead(&self, org: &OrgId) -> Result<u64, StoreError>;
+    async fn replay_dead(&self, org: &OrgId, now: Timestamp) -> Result<u64, StoreError>;
     /// A list for people.
     async fn deliveries(&self, org: &OrgId, filter: &DeliveryFilter) -> Result<Vec<DeliveryRow>, StoreError>;
     /// One delivery with its headers and body.

@@ -16,7 +16,8 @@ pub struct IncidentFilter {
     pub phases: Vec<Phase>,
     /// Any of these sources.
     pub sources: Vec<String>,
-    /// An affected service, by catalog entry's name or by the provider's name, without regard to case.
+    /// An affected service, by the catalog entry's name or by one that the provider has for it; see
+    /// [`normalised`](super::normalised).
     pub service: Option<String>,
     /// Part of the title or reference, without regard to case.
     pub text: Option<String>,

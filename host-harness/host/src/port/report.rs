@@ -53,8 +53,12 @@ pub trait Reports: Send + Sync {
     async fn sync_report(&self, org: &OrgId, most: u32) -> Result<SyncReport, StoreError>;
     /// Deliveries that ended, the most frequent outcome first.
     async fn endings(&self, org: &OrgId) -> Result<Vec<Ended>, StoreError>;
-    /// Names of services that incidents bear, in the order of the alphabet; at most so many.
+    /// Services that incidents affect, by the catalog entry's name, else by the provider's; of spellings of one name (see
+    /// [`normalised`](super::normalised)) the first in the order of bytes. In the order of the alphabet; at most so many.
     async fn service_names(&self, org: &OrgId, most: u32) -> Result<Vec<String>, StoreError>;
+    /// The names, as [`Reports::service_names`] has them, of what this name leads to: services that incidents affect,
+    /// by either name, and catalog entries. Empty if there is no such service.
+    async fn services_named(&self, org: &OrgId, name: &str) -> Result<Vec<String>, StoreError>;
     /// Another number whenever anybody, another process included, has written anything.
     async fn generation(&self) -> Result<i64, StoreError>;
 }

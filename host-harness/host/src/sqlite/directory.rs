@@ -225,7 +225,7 @@ fn import_service(
     }
     let upsert = "INSERT INTO service (org, id, name, folded, entry) VALUES (?1, ?2, ?3, ?4, ?5)
         ON CONFLICT (org, id) DO UPDATE SET name = excluded.name, folded = excluded.folded, entry = excluded.entry";
-    let values = params![org.as_str(), service.id, service.name, service.name.to_lowercase(), entry];
+    let values = params![org.as_str(), service.id, service.name, normalised(&service.name), entry];
     connection.prepare_cached(upsert)?.execute(values)?;
 
     let delete = "DELETE FROM service_name WHERE org = ?1 AND service = ?2";

@@ -152,18 +152,19 @@ impl Inbox for SqliteStore {
         .await
     }
 
-    async fn replay(&self, org: &OrgId, delivery: &DeliveryId) -> Result<bool> {
+    async fn replay(&self, org: &OrgId, delivery: &DeliveryId, now: Timestamp) -> Result<bool> {
         let (org, delivery) = (org.clone(), delivery.clone());
         self.write(move |connection| {
-            let these = params![org.as_str(), delivery.as_str()];
-            Ok(again(connection, "id = ?2 AND state IN (3, 4)", these)? > 0)
+            let these = params![org.as_str(), now, delivery.as_str()];
+            Ok(again(connection, "id = ?3 AND state IN (3, 4)", these)? > 0)
         })
         .await
     }
 
-    async fn replay_dead(&self, org: &OrgId) -> Result<u64> {
+    async fn replay_dead(&self, org: &OrgId, now: Timestamp) -> Result<u64> {
         let org = org.clone();
-        self.write(move |connection| Ok(again(connection, "state = 4", params![org.as_str()])? as u64)).await
+        self.write(move |connection| Ok(again(connection, "state = 4", params![org.as_str(), now])? as u64))
+            .await
     }
 
     async fn deliveries(&self, org: &OrgId, filter: &DeliveryFilter) -> Result<Vec<DeliveryRow>> {
@@ -177,7 +178,7 @@ impl Inbox for SqliteStore {
             let select = format!(
                 "SELECT {ROW}, headers, body, size FROM delivery JOIN delivery_body USING (n) WHERE org = ?1 AND id = ?2"
             );
-            let read = |of: &Row<'_>| Ok((row(of)?, of.get(10)?, of.get(11)?, of.get(12)?));
+            let read = |of: &Row<'_>| Ok((row(of)?, of.get(11)?, of.get(12)?, of.get(13)?));
             let mut statement = connection.prepare_cached(&select)?;
             let found = statement.query_row([org.as_str(), delivery.as_str()], read).optional()?;
             let Some((row, headers, body, size)): Option<(_, Vec<u8>, _, _)> = found else { return Ok(None) };
@@ -215,11 +216,11 @@ impl Inbox for SqliteStore {
 }
 
 /// Makes deliveries of a connected organisation ready again, as if they had not been tried: those of the first value
-/// that this term admits. Answers how many.
+/// that this term admits, asked for at the second value. Answers how many.
 fn again(connection: &Connection, these: &str, values: &[&dyn ToSql]) -> Outcome<usize> {
     let update = format!(
         "UPDATE delivery SET state = 0, due_at = NULL, token = token + 1, attempts = 0, outcome = NULL, error = NULL,
-            finished_at = NULL
+            finished_at = NULL, replayed_at = ?2
         WHERE org = ?1 AND {these} AND EXISTS (SELECT 1 FROM organisation WHERE id = ?1 AND state <> 3)"
     );
     Ok(connection.prepare_cached(&update)?.execute(values)?)
@@ -544,7 +545,8 @@ fn deliveries(connection: &Connection, org: &OrgId, filter: &DeliveryFilter) -> 
 const AMONG: u32 = 20_000;
 
 const ROW: &str =
-    "id, event_type, incident, received_at, state, attempts, outcome, error, finished_at, altered_at";
+    "id, event_type, incident, received_at, state, attempts, outcome, error, finished_at, altered_at,
+    replayed_at";
 
 /// Columns as in [`ROW`].
 fn row(of: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
@@ -564,6 +566,7 @@ fn row(of: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
         error: of.get(7)?,
         finished_at: of.get(8)?,
         altered_at: of.get(9)?,
+        replayed_at: of.get(10)?,
     })
 }
 

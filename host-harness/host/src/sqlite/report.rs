@@ -8,7 +8,7 @@ use super::coding::unsigned;
 use super::fault::{Outcome, Result};
 use super::{SqliteStore, readers};
 use crate::id::OrgId;
-use crate::port::{Ended, Reports, SyncReport, Unmatched};
+use crate::port::{Ended, Reports, SyncReport, Unmatched, normalised};
 
 #[async_trait::async_trait]
 impl Reports for SqliteStore {
@@ -25,10 +25,26 @@ impl Reports for SqliteStore {
     async fn service_names(&self, org: &OrgId, most: u32) -> Result<Vec<String>> {
         let org = org.clone();
         self.read(move |connection| {
-            let select =
-                "SELECT min(name) FROM label WHERE org = ?1 GROUP BY folded ORDER BY folded LIMIT ?2";
-            let mut statement = connection.prepare_cached(select)?;
+            let select = format!(
+                "SELECT min(coalesce(service.name, label.name)) {LABELS} GROUP BY
+                    coalesce(service.folded, label.folded) ORDER BY coalesce(service.folded, label.folded) LIMIT ?2"
+            );
+            let mut statement = connection.prepare_cached(&select)?;
             let names = statement.query_map(params![org.as_str(), most], |row| row.get(0))?;
+            Ok(names.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    async fn services_named(&self, org: &OrgId, name: &str) -> Result<Vec<String>> {
+        let (org, name) = (org.clone(), normalised(name));
+        self.read(move |connection| {
+            let select = format!(
+                "SELECT coalesce(service.name, label.name) {LABELS} AND label.folded = ?2
+                UNION SELECT name FROM service WHERE org = ?1 AND folded = ?2 ORDER BY 1"
+            );
+            let mut statement = connection.prepare_cached(&select)?;
+            let names = statement.query_map(params![org.as_str(), name], |row| row.get(0))?;
             Ok(names.collect::<rusqlite::Result<_>>()?)
         })
         .await
@@ -43,6 +59,10 @@ impl Reports for SqliteStore {
     }
 }
 
+/// Names that incidents bear, each with the catalog entry that it is linked to.
+const LABELS: &str = "FROM label LEFT JOIN service ON service.org = label.org AND service.id = label.service
+    WHERE label.org = ?1";
+
 const PEOPLE: &str = "SELECT who, incidents, count(*) OVER () FROM (
         SELECT coalesce(person.value ->> 'email', person.value ->> 'name', person.value ->> 'id', '?') AS who,
             count(DISTINCT incident.n) AS incidents
@@ -53,10 +73,10 @@ const PEOPLE: &str = "SELECT who, incidents, count(*) OVER () FROM (
     ) ORDER BY incidents DESC, who LIMIT ?2";
 
 const SERVICES: &str = "SELECT name, incidents, count(*) OVER () FROM (
-        SELECT label.n, label.name, count(*) AS incidents
+        SELECT min(label.name) AS name, count(DISTINCT incident_label.incident) AS incidents
         FROM label JOIN incident_label ON incident_label.label = label.n
         WHERE label.org = ?1 AND label.service = ''
-        GROUP BY label.n
+        GROUP BY label.folded
     ) ORDER BY incidents DESC, name LIMIT ?2";
 
 const ENDED: &str =

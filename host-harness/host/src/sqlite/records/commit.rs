@@ -10,7 +10,7 @@ use crate::contract::{
     AffectedService, Applied, Change, IncidentKey, IncidentWrite, Timeline, TimelineEvent,
 };
 use crate::id::OrgId;
-use crate::port::Lease;
+use crate::port::{Lease, normalised};
 use crate::sqlite::coding::{encode_mode, encode_phase, encode_priority, to_json, unsigned};
 use crate::sqlite::fault::{Fault, Outcome};
 use crate::sqlite::inbox;
@@ -247,7 +247,7 @@ impl<'a> Commit<'a> {
                 Some(label) => label,
                 None => {
                     let insert = "INSERT INTO label (org, name, folded, service) VALUES (?1, ?2, ?3, ?4)";
-                    let folded = service.name.to_lowercase();
+                    let folded = normalised(&service.name);
                     let values = [self.org.as_str(), &service.name, &folded, linked];
                     self.connection.prepare_cached(insert)?.execute(values)?;
                     u32::try_from(self.connection.last_insert_rowid())

@@ -5,7 +5,9 @@ use rusqlite::{Connection, params_from_iter};
 
 use crate::contract::{ClockEnd, ClockStart, Incident};
 use crate::id::OrgId;
-use crate::port::{IncidentFilter, IncidentOrder, IncidentPage, Population, Unmeasurable, Unmeasured};
+use crate::port::{
+    IncidentFilter, IncidentOrder, IncidentPage, Population, Unmeasurable, Unmeasured, normalised,
+};
 use crate::sqlite::coding::{encode_mode, encode_phase, encode_priority, from_json, unsigned};
 use crate::sqlite::fault::Outcome;
 use crate::sqlite::records::scan::{self, PLAUSIBLE};
@@ -139,13 +141,16 @@ fn condition(org: &OrgId, filter: &IncidentFilter) -> (String, Vec<Value>) {
     }
     let services = [(&filter.service, ""), (&filter.not_service, "NOT ")];
     for (service, not) in services.into_iter().filter_map(|(name, not)| Some((name.as_ref()?, not))) {
-        let name = bind(service.to_lowercase().into());
+        let name = bind(normalised(service).into());
+        // Whatever leads to a catalog entry stands for all of its incidents, as in reports.
         terms.push(format!(
             "n {not}IN (SELECT incident FROM incident_label WHERE label IN (
                 SELECT n FROM label WHERE org = ?1 AND folded = {name}
                 UNION
-                SELECT label.n FROM label JOIN service ON service.org = label.org AND service.id = label.service
-                    WHERE label.org = ?1 AND service.folded = {name}))"
+                SELECT n FROM label WHERE org = ?1 AND service IN (
+                    SELECT id FROM service WHERE org = ?1 AND folded = {name}
+                    UNION
+                    SELECT service FROM label WHERE org = ?1 AND folded = {name} AND service <> '')))"
         ));
     }
     (terms.join(" AND "), values)

@@ -88,7 +88,7 @@ async fn nothing_arrives_or_is_due_again_for_whom_is_disconnected() {
     let held = leased(&store, "msg_1", 1).await;
     store.disconnect_organisation(&org("acme"), 5).await.unwrap();
     assert_eq!(store.accept(&org("acme"), delivery("msg_2", 6)).await.unwrap(), Accepted::Unknown);
-    assert!(!store.replay(&org("acme"), &held.lease.delivery).await.unwrap());
+    assert!(!store.replay(&org("acme"), &held.lease.delivery, 7).await.unwrap());
     assert!(store.claim(hands(9), LEASE, 9_000).await.unwrap().is_empty());
     assert_eq!(store.depth().await.unwrap(), InboxDepth { pending: 0, dead: 1 });
 }
@@ -240,19 +240,21 @@ async fn a_dead_delivery_can_be_replayed() {
     let store = fixture().await;
     let acme = org("acme");
     let held = leased(&store, "msg_1", 10).await;
-    assert!(!store.replay(&acme, &held.lease.delivery).await.unwrap(), "it is being worked on");
+    assert!(!store.replay(&acme, &held.lease.delivery, 11).await.unwrap(), "it is being worked on");
     store.bury(&held.lease, "malformed", 12).await.unwrap();
     assert_eq!(states(&store).await, [(DeliveryState::Dead, Some("malformed".into()))]);
     assert_eq!(store.depth().await.unwrap(), InboxDepth { pending: 0, dead: 1 });
     assert!(store.claim(hands(1), LEASE, 9_999).await.unwrap().is_empty());
 
-    assert!(!store.replay(&org("beta"), &held.lease.delivery).await.unwrap());
-    assert!(store.replay(&acme, &held.lease.delivery).await.unwrap());
+    assert!(!store.replay(&org("beta"), &held.lease.delivery, 20).await.unwrap());
+    assert!(store.replay(&acme, &held.lease.delivery, 20).await.unwrap());
     assert_eq!(finish(&store, &held.lease, "late", 21).await, 0);
     let again = store.claim(hands(1), LEASE, 20).await.unwrap().pop().unwrap();
     assert_eq!(again.attempt, 1);
     assert_eq!(finish(&store, &again.lease, "updated", 22).await, 1);
-    assert!(store.replay(&acme, &held.lease.delivery).await.unwrap(), "one that is done, too");
+    assert!(store.replay(&acme, &held.lease.delivery, 30).await.unwrap(), "one that is done, too");
+    let row = store.deliveries(&acme, &DeliveryFilter::default()).await.unwrap().pop().unwrap();
+    assert_eq!((row.replayed_at, row.finished_at), (Some(30), None));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::contract::{ClockEnd, ClockStart, Mode, RevisitPage, Timeline};
-use crate::port::{IncidentFilter, IncidentOrder, Population, StoreError, Unmeasurable, Unmeasured};
+use crate::port::{IncidentFilter, IncidentOrder, Population, Reports, StoreError, Unmeasurable, Unmeasured};
 use crate::sqlite::records::scan::PLAUSIBLE;
 
 #[tokio::test]
@@ -269,6 +269,46 @@ async fn the_list_shows_what_has_no_time_to_restore_for_each_reason() {
     let negative =
         listed(Unmeasurable::NegativeDuration, ClockStart::Acknowledged, ClockEnd::FirstResolution);
     assert_eq!(negative.await, "reopened");
+}
+
+#[tokio::test]
+async fn spellings_of_a_service_are_one_service() {
+    let store = fixture().await;
+    let acme = org("acme");
+    let services = vec![host_service("svc_1", "Payments API"), host_service("svc_2", "Idle")];
+    crate::port::Directory::import_services(&store.store, &acme, services).await.unwrap();
+    let named = |id: &str, services: Vec<AffectedService>| put(Incident { services, ..incident(id) }, None);
+    let incidents = vec![
+        named("1", vec![service("Delta", None)]),
+        named("2", vec![service("delta", None), service("pay-svc", Some("svc_1"))]),
+        named("3", vec![service("payments_api", Some("svc_1"))]),
+        named("4", vec![service("search", None)]),
+    ];
+    store.commit(&acme, incidents, None).await.unwrap();
+
+    assert_eq!(store.service_names(&acme, 9).await.unwrap(), ["Delta", "Payments API", "search"]);
+    assert_eq!(store.service_names(&acme, 1).await.unwrap(), ["Delta"]);
+    for (name, leads_to) in [
+        ("DELTA", vec!["Delta", "delta"]),
+        (" payments  API", vec!["Payments API"]),
+        // The provider's name for it, and one that no incident affects.
+        ("Pay_Svc", vec!["Payments API"]),
+        ("idle", vec!["Idle"]),
+        ("nosuch", vec![]),
+    ] {
+        assert_eq!(store.services_named(&acme, name).await.unwrap(), leads_to, "{name}");
+        assert!(store.services_named(&org("beta"), name).await.unwrap().is_empty());
+    }
+    let report = store.sync_report(&acme, 9).await.unwrap();
+    let unmatched: Vec<_> = report.services.iter().map(|one| (one.name.as_str(), one.incidents)).collect();
+    assert_eq!((unmatched, report.unmatched_services), (vec![("Delta", 2), ("search", 1)], 2));
+    let total = async |filter: IncidentFilter| store.incidents(&acme, &filter).await.unwrap().total;
+    for (name, count) in [("DELTA", 2), ("payments-api", 2), ("pay svc", 2), ("idle", 0), ("nosuch", 0)] {
+        let with = IncidentFilter { service: Some(name.into()), ..IncidentFilter::default() };
+        assert_eq!(total(with).await, count, "{name}");
+        let without = IncidentFilter { not_service: Some(name.into()), ..IncidentFilter::default() };
+        assert_eq!(total(without).await, 4 - count, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::port::{Accepted, Population, StoreError};
+use crate::port::{Accepted, Population, Reports, StoreError};
 use crate::sqlite::fault::Fault;
 
 #[tokio::test]
@@ -35,6 +35,12 @@ async fn a_database_of_the_first_version_keeps_its_records() {
             labels, branch, scan_at, revisit, record, facts)
         VALUES ('acme', 'incidentio', '1', 1, 0, 0, 1, 0, 0, '', x'', 0, 0, 0, ?1, x'')";
     old.execute(insert, [record.to_string()]).unwrap();
+    let names = [" Zahlung__Öffentlich -API", "plain", "a\tb\u{a0}c", "--"];
+    for name in names {
+        let insert = "INSERT INTO label (org, name, folded, service) VALUES ('acme', ?1, ?2, '')";
+        old.execute(insert, [name, &name.to_lowercase()]).unwrap();
+    }
+    old.execute("INSERT INTO service VALUES ('acme', 's', 'Pay Ments', 'pay ments', '{}')", []).unwrap();
     drop(old);
     let store = SqliteStore::open(&path).unwrap();
     let acme = org("acme");
@@ -44,6 +50,11 @@ async fn a_database_of_the_first_version_keeps_its_records() {
     let now = Population { since: 10, until: 20, now: 15 };
     let page = store.scan_samples(&acme, now, None).await.unwrap();
     assert_eq!(page.samples.len(), 1, "what has no time that can be believed is in no other population");
+    // What was folded by the former rule is found by the present one.
+    for name in names {
+        assert_eq!(store.services_named(&acme, name).await.unwrap(), [name], "{name:?}");
+    }
+    assert_eq!(store.services_named(&acme, "PAY-MENTS").await.unwrap(), ["Pay Ments"]);
 }
 
 #[tokio::test]
