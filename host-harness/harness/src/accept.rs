@@ -11,13 +11,17 @@
 //! A request's body has a time of its own at the webhook's door; an answer may take as long as it is worked on.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use prometheus_client::metrics::counter::Counter;
@@ -84,11 +88,11 @@ pub(crate) async fn serve(
             accepted = listener.accept() => accepted,
         };
         match (accepted, Arc::clone(&room).try_acquire_owned()) {
-            (Ok((stream, _)), Ok(permit)) => {
+            (Ok((stream, peer)), Ok(permit)) => {
                 let (service, ended, counts) = (service.clone(), ended.clone(), counts.clone());
                 open.spawn(async move {
                     counts.open.inc();
-                    attend(stream, service, bounds, ended).await;
+                    attend(stream, peer, service, bounds, ended).await;
                     counts.open.dec();
                     drop(permit);
                 });
@@ -155,6 +159,7 @@ impl Reserve {
 /// One connection, to its end.
 async fn attend(
     stream: TcpStream,
+    peer: SocketAddr,
     service: TowerToHyperService<Router>,
     bounds: Bounds,
     mut ended: watch::Receiver<bool>,
@@ -165,6 +170,11 @@ async fn attend(
         TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
     let _ = SockRef::from(&stream).set_tcp_keepalive(&probes);
     let io = TokioIo::new(Patient { stream, stall: bounds.stall, stalled: None });
+    // Guesses of the console's token are bounded for each address.
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        service.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.silence)

@@ -167,10 +167,11 @@ pub(crate) fn svg(of: &Report<'_>) -> String {
 /// Where each share of the restore times lies, on an axis that is logarithmic because they span seconds to weeks; the
 /// bands of the tiers behind it.
 pub(crate) fn spread(of: &Durations) -> String {
-    const BANDS: [(&str, f64, &str); 4] = [
-        ("Elite", 3_600.0, "#dcfce7"),
-        ("High", 86_400.0, "#dbeafe"),
-        ("Medium", 604_800.0, "#fef3c7"),
+    let [elite, high, medium] = view::TIER_ENDS;
+    let bands = [
+        ("Elite", elite, "#dcfce7"),
+        ("High", high, "#dbeafe"),
+        ("Medium", medium, "#fef3c7"),
         ("Low", f64::INFINITY, "#fee2e2"),
     ];
     const SHORTEST: f64 = 10.0;
@@ -184,7 +185,7 @@ pub(crate) fn spread(of: &Durations) -> String {
     ];
     let (left, right, top, bottom) = (8.0, 672.0, 30.0, 100.0);
     // So that the last band has room for its name.
-    let longest = of.max.max(604_800.0 * 3.0);
+    let longest = of.max.max(medium * 3.0);
     let x = |seconds: f64| {
         let part = (seconds.clamp(SHORTEST, longest) / SHORTEST).ln() / (longest / SHORTEST).ln();
         left + part * (right - left)
@@ -202,7 +203,7 @@ pub(crate) fn spread(of: &Durations) -> String {
     );
     let mut draw = Draw(&mut out);
     let mut from = left;
-    for (name, until, fill) in BANDS {
+    for (name, until, fill) in bands {
         let to = x(until);
         draw.bar((from, top), (to - from, bottom - top), fill, 1.0);
         draw.text(from + 4.0, top - 8.0, "start", FAINT, name);

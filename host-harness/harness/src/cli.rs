@@ -190,7 +190,7 @@ pub(crate) struct Serve {
     /// Where to listen, for webhooks and for the console. Beyond loopback the console is served only with a token.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
     pub(crate) listen: SocketAddr,
-    /// Environment variable that holds the token that the console asks for.
+    /// Environment variable that holds the token that the console asks for, of 16 characters or more.
     #[arg(long, value_name = "VAR")]
     pub(crate) console_token_env: Option<String>,
     /// Where the provider reaches this server, for the webhook's address: `https://hooks.example.com`.
@@ -211,7 +211,7 @@ pub(crate) struct Incidents {
     /// Only these phases: triage, active, paused, resolved, closed, declined, canceled, merged, unknown.
     #[arg(long, value_delimiter = ',')]
     pub(crate) phase: Vec<PhaseArg>,
-    /// Only those that affect this service.
+    /// Only those that affect this service, however its name is spelled.
     #[arg(long, value_name = "NAME")]
     pub(crate) service: Option<String>,
     /// Only those with this in title or reference.
@@ -262,7 +262,7 @@ pub(crate) struct Mttr {
     /// Only these priorities.
     #[arg(long, value_delimiter = ',')]
     pub(crate) priority: Vec<PriorityArg>,
-    /// Only these services.
+    /// Only these services, however their names are spelled.
     #[arg(long, value_name = "NAME")]
     pub(crate) service: Vec<String>,
     /// Only these sources: incidentio, opsgenie.

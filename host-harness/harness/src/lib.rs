@@ -12,6 +12,7 @@ mod cli;
 mod console;
 mod demo;
 mod door;
+mod filters;
 mod open;
 mod progress;
 mod secrets;
@@ -32,6 +33,7 @@ use koalr_host::{CallError, HostError};
 use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Keys, Migrate, Opsgenie, Org, Services, Users, Verb, Webhook};
+use filters::FilterError;
 
 pub use server::{Intake, webhooks};
 
@@ -98,10 +100,14 @@ async fn run(verb: Verb) -> anyhow::Result<()> {
     }
 }
 
-/// See the help: 3 for a refused credential, 4 for what passes, 5 for a database that is gone, 6 for an import of nothing.
+/// See the help: 2 for words that lead to nothing, 3 for a refused credential, 4 for what passes, 5 for a database that
+/// is gone, 6 for an import of nothing.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     if error.is::<verbs::NothingImported>() {
         return ExitCode::from(6);
+    }
+    if matches!(error.downcast_ref(), Some(FilterError::NoSuch(_))) || error.is::<secrets::WeakToken>() {
+        return ExitCode::from(2);
     }
     let host = match error.downcast_ref::<RunError>() {
         Some(RunError::Failed(host)) => Some(host),

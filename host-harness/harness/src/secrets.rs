@@ -21,6 +21,29 @@ pub(crate) fn from_variable(variable: &str) -> Result<Secret> {
     Ok(secret)
 }
 
+/// Characters that a token has at least: what `openssl rand -hex 8` makes.
+const SHORTEST_TOKEN: usize = 16;
+
+/// A token that somebody could guess.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the token in {variable} is too short: it has {characters} of at least {SHORTEST_TOKEN} characters; `openssl rand -hex 16` makes one"
+)]
+pub(crate) struct WeakToken {
+    variable: String,
+    characters: usize,
+}
+
+/// The token in this variable, long enough that nobody guesses it.
+pub(crate) fn token(variable: &str) -> Result<Secret> {
+    let token = from_variable(variable)?;
+    let characters = token.expose().chars().count();
+    if characters < SHORTEST_TOKEN {
+        return Err(WeakToken { variable: variable.to_owned(), characters }.into());
+    }
+    Ok(token)
+}
+
 /// Asks a person, or reads the next line of standard input. None for an empty answer.
 pub(crate) fn ask(question: &str) -> Result<Option<Secret>> {
     let answer = if std::io::stdin().is_terminal() {

@@ -4,6 +4,8 @@
 //! out. The shapes are documented in docs/json.md. Text from the provider loses its control characters before
 //! it reaches a terminal.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::presets;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
@@ -33,7 +35,15 @@ pub(crate) fn to_the_minute(instant: &str) -> String {
     instant.get(..16).unwrap_or(instant).replace('T', " ")
 }
 
-/// As a person says it: the two largest units.
+/// Where tiers end, in seconds: below the first is Elite, below the second High, up to the third Medium, above it Low.
+pub(crate) const TIER_ENDS: [f64; 3] = [3_600.0, 86_400.0, 604_800.0];
+
+fn tier_of(seconds: f64) -> usize {
+    let [elite, high, medium] = TIER_ENDS;
+    usize::from(seconds >= elite) + usize::from(seconds >= high) + usize::from(seconds > medium)
+}
+
+/// As a person says it: the two largest units, and more where these would tell of another tier.
 pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 0.0 {
         return format!("-{}", duration(-seconds));
@@ -42,12 +52,46 @@ pub(crate) fn duration(seconds: f64) -> String {
         let text = format!("{seconds:.1}");
         return format!("{} s", text.strip_suffix(".0").unwrap_or(&text));
     }
+    let says_the_tier = |shown: f64| tier_of(shown) == tier_of(seconds);
     // Rounded once, so that no part reads 60.
     let minutes = (seconds / 60.0).round() as u64;
+    let (days, hours) = (minutes / 1_440, minutes / 60 % 24);
+    let whole_hours = (minutes / 60).saturating_mul(3_600) as f64;
+    let to_the_minute = minutes.saturating_mul(60) as f64;
+    if days > 0 && says_the_tier(whole_hours) {
+        return format!("{days} d {hours:02} h");
+    }
+    if says_the_tier(to_the_minute) {
+        return minutes_of(minutes);
+    }
+    // Digits without an end are the number itself.
+    let digits = [0, 1, 3, 6].map(|digits| format!("{seconds:.digits$}"));
+    let exact = format!("{seconds}");
+    let text = digits.iter().find(|text| text.parse().is_ok_and(says_the_tier)).unwrap_or(&exact);
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let whole: u64 = whole.parse().unwrap_or(u64::MAX);
+    let point = if fraction.is_empty() { "" } else { "." };
+    format!("{} {:02}{point}{fraction} s", minutes_of(whole / 60), whole % 60)
+}
+
+/// So many minutes, to the minute.
+fn minutes_of(minutes: u64) -> String {
     match (minutes / 1_440, minutes / 60 % 24, minutes % 60) {
         (0, 0, minutes) => format!("{minutes} min"),
         (0, hours, minutes) => format!("{hours} h {minutes:02} min"),
-        (days, hours, _) => format!("{days} d {hours:02} h"),
+        (days, hours, minutes) => format!("{days} d {hours:02} h {minutes:02} min"),
+    }
+}
+
+/// A cell of a CSV as a spreadsheet shows it. One that it would take for a formula begins with an apostrophe.
+pub(crate) fn csv_cell(text: &str) -> Cow<'_, str> {
+    // Some also read full-width signs, and pass over what is not seen before them.
+    const SIGNS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+    let seen = text.trim_start_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}');
+    if text.starts_with(['\t', '\r', '\n']) || seen.starts_with(SIGNS) {
+        Cow::Owned(format!("'{text}"))
+    } else {
+        Cow::Borrowed(text)
     }
 }
 
@@ -407,13 +451,79 @@ mod tests {
             (0.0, "0 s"),
             (12.34, "12.3 s"),
             (59.97, "1 min"),
-            (3_599.0, "1 h 00 min"),
             (5_100.0, "1 h 25 min"),
             (86_400.0, "1 d 00 h"),
             (90_061.0, "1 d 01 h"),
             (-90.0, "-2 min"),
         ] {
             assert_eq!(duration(seconds), text);
+        }
+    }
+
+    #[test]
+    fn a_duration_never_tells_of_another_tier() {
+        for (seconds, text) in [
+            (3_569.0, "59 min"),
+            (3_590.0, "59 min 50 s"),
+            (3_599.6, "59 min 59.6 s"),
+            (3_599.999_999, "59 min 59.999999 s"),
+            (3_600.0, "1 h 00 min"),
+            (86_370.0, "23 h 59 min 30 s"),
+            (86_399.0, "23 h 59 min 59 s"),
+            (86_400.0, "1 d 00 h"),
+            (604_799.0, "7 d 00 h"),
+            (604_800.0, "7 d 00 h"),
+            (604_800.25, "7 d 00 h 00 min 00.2 s"),
+            (604_800.000_001, "7 d 00 h 00 min 00.000001 s"),
+            (604_829.0, "7 d 00 h 00 min 29 s"),
+            (606_000.0, "7 d 00 h 20 min"),
+            (608_400.0, "7 d 01 h"),
+        ] {
+            assert_eq!(duration(seconds), text);
+        }
+        // As far as the text goes, it is a number of seconds of that tier.
+        let read = |text: &str| -> f64 {
+            let words: Vec<&str> = text.split(' ').collect();
+            let unit = |unit: &str| match unit {
+                "d" => 86_400.0,
+                "h" => 3_600.0,
+                "min" => 60.0,
+                _ => 1.0,
+            };
+            words.chunks(2).map(|pair| pair[0].parse::<f64>().unwrap() * unit(pair[1])).sum()
+        };
+        for end in TIER_ENDS {
+            for step in 0..4_000 {
+                for part in [0.0, 0.000_000_1, 0.04, 0.4, 0.499_999_9, 0.999_999_9] {
+                    let seconds = end + f64::from(step - 2_000) + part;
+                    let text = duration(seconds);
+                    assert_eq!(tier_of(read(&text)), tier_of(seconds), "{seconds}: {text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_cell_is_a_formula_for_a_spreadsheet() {
+        for formula in [
+            "=HYPERLINK(\"http://evil.example\")",
+            "+1",
+            "-1",
+            "@SUM(A1)",
+            "\t=1",
+            "\r=1",
+            "\nx",
+            " =1",
+            "\u{feff}=1",
+            "＝1",
+            "＋1",
+            "－1",
+            "＠1",
+        ] {
+            assert_eq!(csv_cell(formula), format!("'{formula}"));
+        }
+        for plain in ["Checkout = down", "", "2026-11-24", "a\n=1"] {
+            assert_eq!(csv_cell(plain), plain);
         }
     }
 

@@ -183,7 +183,7 @@ pub(super) fn table(org: &OrgId, rows: &[DeliveryRow], now: Timestamp) -> Markup
                 td data-label="State" { (state(row.state)) }
                 td data-label="Outcome" { (told(row)) }
                 td.number data-label="Attempts" { (row.attempts) }
-                td.number data-label="Applied after" { (took(row)) }
+                td.number data-label="Applied after" { (took_or_dash(row)) }
                 td data-label="Message" { a href={ (address(org, Section::Deliveries)) "/" (segment(row.id.as_str())) } { (row.id.as_str()) } }
             } } }
         } }
@@ -202,15 +202,15 @@ fn altered(row: &DeliveryRow) -> Markup {
     html! { @if row.altered_at.is_some() { " " span.warn { "came again with another body" } } }
 }
 
-/// From its arrival to its end.
-fn took(row: &DeliveryRow) -> Markup {
-    match row.finished_at {
-        Some(at) => {
-            let ms = at.saturating_sub(row.received_at).max(0) / 1_000;
-            html! { @if ms < 1_000 { (ms) " ms" } @else { (view::duration(ms as f64 / 1e3)) } }
-        }
-        None => html! { span.quiet { "–" } },
-    }
+/// From its arrival, or from when a person had it applied again, to its end.
+fn took(row: &DeliveryRow) -> Option<String> {
+    let begun = row.replayed_at.unwrap_or(row.received_at);
+    let ms = row.finished_at?.saturating_sub(begun).max(0) / 1_000;
+    Some(if ms < 1_000 { format!("{ms} ms") } else { view::duration(ms as f64 / 1e3) })
+}
+
+fn took_or_dash(row: &DeliveryRow) -> Markup {
+    html! { @match took(row) { Some(took) => (took), None => span.quiet { "–" } } }
 }
 
 pub(super) async fn one(State(console): State<Console>, Path((org, id)): Path<(String, String)>) -> Response {
@@ -248,7 +248,8 @@ async fn shown(console: &Console, org: &OrgId, id: &str) -> Answer {
                     } }
                     dt { "Outcome" } dd { (told(&row)) }
                     dt { "Attempts" } dd { (row.attempts) }
-                    dt { "Took" } dd { (took(&row)) }
+                    @if let Some(at) = row.replayed_at { dt { "Replayed" } dd { (when(at)) " UTC" } }
+                    dt { "Took" } dd { (took_or_dash(&row)) }
                     @if let Some(at) = row.finished_at { dt { "Finished" } dd { (when(at)) " UTC" } }
                     @if let Some(at) = row.altered_at { dt { "Came again" } dd { span.warn { "with another body, last " (when(at)) " UTC; that is ignored, because a message id stands for one message" } } }
                 }
@@ -309,6 +310,29 @@ pub(super) async fn replay_dead(State(console): State<Console>, Path(org): Path<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_replay_is_timed_from_when_it_was_asked_for() {
+        let second = 1_000_000;
+        let mut row = DeliveryRow {
+            id: "msg_1".parse().unwrap(),
+            event_type: String::new(),
+            incident: None,
+            received_at: 0,
+            state: DeliveryState::Pending,
+            attempts: 1,
+            outcome: None,
+            error: None,
+            finished_at: None,
+            altered_at: None,
+            replayed_at: None,
+        };
+        assert_eq!(took(&row), None);
+        row.finished_at = Some(second / 4);
+        assert_eq!(took(&row).as_deref(), Some("250 ms"));
+        (row.replayed_at, row.finished_at) = (Some(47 * second), Some(47 * second + 300_000));
+        assert_eq!(took(&row).as_deref(), Some("300 ms"));
+    }
 
     #[test]
     fn what_could_hold_a_secret_is_hidden() {

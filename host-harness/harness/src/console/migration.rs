@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::{Multipart, Path, State};
 use axum::http::StatusCode;
@@ -18,10 +19,11 @@ use koalr_host::Host;
 use koalr_host::contract::{OpsgenieAccount, OpsgenieRegion, Step, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::migration::overlap::{Overlap, Pair};
-use koalr_host::migration::{History, Plan, Prepare, Reason, State as RowState, Status, Summary};
+use koalr_host::migration::{History, Plan, Prepare, Reason, State as RowState, Status, Summary, described};
 use koalr_host::port::{Alias, AliasKind, Unmatched};
 use koalr_host::vault::Secret;
 use maud::{Markup, html};
+use tokio::task::JoinHandle;
 
 use super::page::{Section, Trouble, address, heading, live, when};
 use super::{Answer, Console, named};
@@ -31,9 +33,20 @@ use crate::{aliases, view};
 /// Rows of a plan, and names, that are shown.
 const SHOWN: usize = 200;
 
+/// How long a plan or a result is kept once it is there, with all that was uploaded for it.
+const KEPT: Duration = Duration::from_secs(60 * 60);
+
 /// What is under way or was found, by organisation.
-#[derive(Default)]
-pub(super) struct Desk(Mutex<HashMap<OrgId, Arc<Work>>>);
+pub(super) struct Desk {
+    works: Mutex<HashMap<OrgId, Arc<Work>>>,
+    kept: Duration,
+}
+
+impl Default for Desk {
+    fn default() -> Desk {
+        Desk { works: Mutex::default(), kept: KEPT }
+    }
+}
 
 /// One plan or run.
 struct Work {
@@ -103,25 +116,52 @@ impl Work {
 
 impl Desk {
     fn of(&self, org: &OrgId) -> Option<Arc<Work>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(org).cloned()
+        self.works.lock().unwrap_or_else(PoisonError::into_inner).get(org).cloned()
     }
 
-    /// Begins, unless something is under way.
-    fn put(&self, org: &OrgId, work: Arc<Work>) -> Answer<()> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.get(org).is_some_and(|work| work.is_busy()) {
+    /// Begins this work in the background, unless something is under way. Whatever way the task ends, the work is busy no
+    /// more; what it led to is forgotten after a while.
+    fn begin(
+        self: &Arc<Self>,
+        org: &OrgId,
+        work: Arc<Work>,
+        task: impl Future<Output = Answer<Stage>> + Send + 'static,
+    ) -> Answer<JoinHandle<()>> {
+        let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
+        if works.get(org).is_some_and(|work| work.is_busy()) {
             return Err(busy());
         }
-        all.insert(org.clone(), work);
-        Ok(())
+        works.insert(org.clone(), Arc::clone(&work));
+        let (desk, org) = (Arc::clone(self), org.clone());
+        Ok(tokio::spawn(async move {
+            match tokio::spawn(task).await {
+                Ok(Ok(stage)) => work.set(stage),
+                Ok(Err(trouble)) => work.fail(trouble),
+                Err(_) => work.fail(Trouble::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "An error in this program ended it.",
+                    "The log of `serve` says more. What was imported is kept; the same import continues from there.",
+                )),
+            }
+            tokio::time::sleep(desk.kept).await;
+            desk.expire(&org, &work);
+        }))
+    }
+
+    /// Forgets this work, if it is not under way, nor another in its place.
+    fn expire(&self, org: &OrgId, work: &Arc<Work>) {
+        let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
+        if works.get(org).is_some_and(|kept| Arc::ptr_eq(kept, work)) {
+            works.remove(org);
+        }
     }
 
     fn forget(&self, org: &OrgId) -> Answer<()> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match all.get(org) {
+        let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
+        match works.get(org) {
             Some(work) if work.is_busy() => Err(busy()),
             _ => {
-                all.remove(org);
+                works.remove(org);
                 Ok(())
             }
         }
@@ -171,7 +211,7 @@ async fn shown(console: &Console, org: &OrgId, trouble: Option<Trouble>) -> Answ
         (live("migration", html! {
             (standing(&status))
             @if let Some(cut_off) = status.migration.under_way.as_ref().filter(|_| work.is_none()) {
-                p.alert { "An import has not come to its end (" (cut_off.what) "). Unless another process is at it, it was cut off: plan and run the same again, and it goes on where it ended." }
+                p.alert { "An import has not come to its end: " (cut_off.what) ". Unless another process is at it, it was cut off: plan and run the same again, and it goes on where it ended." }
             }
             @match work.as_ref().map(|work| (work, work.stage())) {
                 None => {},
@@ -267,7 +307,7 @@ fn planned(action: &dyn Fn(&str) -> String, work: &Work, plan: &Plan) -> Markup 
     html! {
         section.card {
             h2 { "2. Plan" }
-            p.quiet { (work.given.what) ". Nothing was written." }
+            p.quiet { (work.given.what) ". Nothing was written. The plan is kept for an hour." }
             section.figures aria-label="Plan" {
                 div.figure { span.name { "Ready" } strong #ready { (plan.count(RowState::Ready)) } }
                 div.figure { span.name { "With a warning" } strong #warned { (plan.count(RowState::Warning)) } p.quiet { "imported; something is lost or to be looked at" } }
@@ -557,16 +597,13 @@ async fn begin_plan(console: &Console, org: &str, form: Multipart) -> Answer<Org
         );
     }
     let work = Arc::new(Work { given, stage: Mutex::new(Stage::Planning(Far::default())) });
-    console.migrations.put(&org, Arc::clone(&work))?;
-    let (host, whose) = (host.clone(), org.clone());
-    tokio::spawn(async move {
-        let progress = Arc::clone(&work);
-        let mut told = |step: &Step| progress.set(Stage::Planning(Far::from(step)));
-        match host.plan_migration(&whose, work.given.history.clone(), &work.given.prepare, &mut told).await {
-            Ok(plan) => work.set(Stage::Planned(Arc::new(plan))),
-            Err(error) => work.fail(error.into()),
-        }
-    });
+    let (host, whose, given) = (host.clone(), org.clone(), Arc::clone(&work));
+    console.migrations.begin(&org, work, async move {
+        let mut told = |step: &Step| given.set(Stage::Planning(Far::from(step)));
+        let Given { history, prepare, .. } = &given.given;
+        let plan = host.plan_migration(&whose, history.clone(), prepare, &mut told).await?;
+        Ok(Stage::Planned(Arc::new(plan)))
+    })?;
     Ok(org)
 }
 
@@ -612,11 +649,8 @@ fn read(fields: &Fields, mut priorities: BTreeMap<String, String>, now: Timestam
     let (year, month, day) = BEGINNING;
     let since = NaiveDate::from_ymd_opt(year, month, day).unwrap_or_default();
     let since = since.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros();
-    let what = format!(
-        "All of the Opsgenie account, region {}",
-        if region == OpsgenieRegion::Us { "US" } else { "EU" }
-    );
     let account = OpsgenieAccount { region, alerts, alert_ids: false };
+    let what = format!("All {}", described(&account));
     let history = History::Account { account, since, until: now };
     Ok(Given { what, history, bad: Arc::default(), notes: Arc::default(), prepare, mapping })
 }
@@ -673,14 +707,8 @@ async fn begin_run(console: &Console, org: &str) -> Answer<OrgId> {
     };
     let given = work.given.clone();
     let work = Arc::new(Work { given, stage: Mutex::new(Stage::Running(Far::default())) });
-    console.migrations.put(&org, Arc::clone(&work))?;
-    let (host, whose) = (console.host.clone(), org.clone());
-    tokio::spawn(async move {
-        match import(&host, &whose, &work).await {
-            Ok(done) => work.set(done),
-            Err(trouble) => work.fail(trouble),
-        }
-    });
+    let (host, whose, imported) = (console.host.clone(), org.clone(), Arc::clone(&work));
+    console.migrations.begin(&org, work, async move { import(&host, &whose, &imported).await })?;
     Ok(org)
 }
 
@@ -716,5 +744,56 @@ pub(super) async fn undo(State(console): State<Console>, Path(org): Path<String>
     match undone {
         Ok(org) => Redirect::to(&address(&org, Section::Migration)).into_response(),
         Err(trouble) => told(&console, &org, Some(trouble)).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work() -> Arc<Work> {
+        let given = Given {
+            what: "2 records of old.csv".into(),
+            history: History::Saved(vec![b"{}".to_vec()]),
+            bad: Arc::default(),
+            notes: Arc::default(),
+            prepare: Prepare::default(),
+            mapping: String::new(),
+        };
+        Arc::new(Work { given, stage: Mutex::new(Stage::Running(Far::default())) })
+    }
+
+    #[tokio::test]
+    async fn a_panic_leaves_no_organisation_busy() {
+        let (desk, org) = (Arc::new(Desk::default()), "acme".parse().unwrap());
+        let broken = work();
+        // It would keep what it led to for an hour.
+        let ended = desk.begin(&org, Arc::clone(&broken), async { panic!("a bug") }).unwrap();
+        while broken.is_busy() {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(broken.stage(), Stage::Failed(..)));
+        let (next, waits) = (work(), std::future::pending());
+        assert!(desk.begin(&org, Arc::clone(&next), waits).is_ok());
+        assert!(desk.begin(&org, work(), std::future::pending()).is_err(), "one at a time");
+        assert!(desk.forget(&org).is_err());
+        ended.abort();
+    }
+
+    #[tokio::test]
+    async fn what_was_uploaded_is_not_kept_for_ever() {
+        let desk = Arc::new(Desk { works: Mutex::default(), kept: Duration::ZERO });
+        let org = "acme".parse().unwrap();
+        let failed = work();
+        let task = async { Err(Trouble::invalid("No.", "Try again.")) };
+        desk.begin(&org, Arc::clone(&failed), task).unwrap().await.unwrap();
+        assert!(desk.of(&org).is_none());
+        assert_eq!(Arc::strong_count(&failed), 1, "nothing holds the files any more");
+
+        // What took its place is another's business.
+        let next = work();
+        drop(desk.begin(&org, Arc::clone(&next), std::future::pending()).unwrap());
+        desk.expire(&org, &failed);
+        assert!(desk.of(&org).is_some_and(|kept| Arc::ptr_eq(&kept, &next)));
     }
 }

@@ -6,9 +6,11 @@
 //!
 //! **Who may use it.** On a loopback address everybody on the machine, by a loopback name: a page elsewhere that has
 //! its own name resolve to this machine is refused. On any other address only who gives the token that `serve` was
-//! started with; without one the console is not served there at all. What changes something must come from a page of
+//! started with; without one the console is not served there at all. Who gave it has a session, which ends after twelve
+//! hours, at sign-out and with this process. What changes something must come from a page of
 //! the console itself, by the browser's word; a request that does not say so is refused.
 
+mod access;
 mod deliveries;
 mod host;
 mod incidents;
@@ -21,17 +23,15 @@ mod settings;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Form, OriginalUri, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Form, OriginalUri, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use base64::Engine;
 use koalr_host::Host;
 use koalr_host::id::OrgId;
 use koalr_host::port::OriginMapping;
@@ -40,6 +40,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use tokio_stream::Stream;
 
+use access::{Access, Refused, SESSION};
 use page::{Page, Section, Trouble, address};
 pub(crate) use refused::{Refusal, Refusals, Stray};
 
@@ -70,9 +71,8 @@ struct Console(Arc<Shared>);
 struct Shared {
     host: Host,
     setup: Setup,
-    /// What a browser that signed in shows; another one with every start.
-    session: String,
-    migrations: migration::Desk,
+    access: Access,
+    migrations: Arc<migration::Desk>,
     refusals: Arc<Refusals>,
     started_at: i64,
 }
@@ -93,16 +93,13 @@ pub(crate) fn is_served(address: SocketAddr, token: bool, public: bool) -> bool 
 }
 
 /// The console's routes; none where nobody may use them.
-pub(crate) fn router(host: Host, setup: Setup, refusals: Arc<Refusals>) -> anyhow::Result<Router> {
+pub(crate) fn router(host: Host, setup: Setup, refusals: Arc<Refusals>) -> Router {
     if !is_served(setup.address, setup.token.is_some(), setup.public_url.is_some()) {
-        return Ok(Router::new());
+        return Router::new();
     }
     let started_at = host.clock().now();
-    let mut session = [0_u8; 32];
-    getrandom::fill(&mut session).context("no random numbers for sessions")?;
-    let session = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(session);
-    let migrations = migration::Desk::default();
-    let console = Console(Arc::new(Shared { host, setup, session, migrations, refusals, started_at }));
+    let (access, migrations) = (Access::default(), Arc::default());
+    let console = Console(Arc::new(Shared { host, setup, access, migrations, refusals, started_at }));
     let behind = Router::new()
         .route("/", get(start))
         .route("/live", get(live))
@@ -132,7 +129,7 @@ pub(crate) fn router(host: Host, setup: Setup, refusals: Arc<Refusals>) -> anyho
         .route("/o/{org}/deliveries/{id}/replay", post(deliveries::replay))
         .layer(DefaultBodyLimit::max(LARGEST_FORM))
         .layer(from_fn_with_state(console.clone(), signed_in));
-    Ok(behind
+    behind
         .route("/sign-in", get(sign_in_page).post(sign_in))
         .route("/sign-out", post(sign_out))
         .route(
@@ -146,7 +143,7 @@ pub(crate) fn router(host: Host, setup: Setup, refusals: Arc<Refusals>) -> anyho
         .route("/assets/icon.svg", get(|| asset("image/svg+xml", include_str!("assets/icon.svg"))))
         .fallback(nothing_here)
         .layer(from_fn_with_state(console.clone(), guard))
-        .with_state(console))
+        .with_state(console)
 }
 
 async fn asset(kind: &'static str, text: &'static str) -> Response {
@@ -230,21 +227,22 @@ fn is_loopback(host: &str) -> bool {
 
 const COOKIE: &str = "koalr_console";
 
-fn is_signed_in(console: &Console, headers: &HeaderMap) -> bool {
+/// Names of sessions that a browser shows.
+fn sessions(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.any(|(name, value)| name == COOKIE && same(value, &console.session))
+    let pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value)
 }
 
-/// Takes as long for any text of this length.
-fn same(given: &str, known: &str) -> bool {
-    let differing = given.bytes().zip(known.bytes()).fold(0, |seen, (a, b)| seen | (a ^ b));
-    given.len() == known.len() && differing == 0
+/// Whether somebody may look: no token is asked for, or the session has not ended.
+fn is_admitted(console: &Console, headers: &HeaderMap) -> bool {
+    let now = Instant::now();
+    console.setup.token.is_none() || sessions(headers).any(|session| console.access.admits(session, now))
 }
 
 /// Sends who has not signed in to the form, where a token is asked for.
 async fn signed_in(State(console): State<Console>, request: Request, next: Next) -> Response {
-    if console.setup.token.is_none() || is_signed_in(&console, request.headers()) {
+    if is_admitted(&console, request.headers()) {
         return next.run(request).await;
     }
     Redirect::to("/sign-in").into_response()
@@ -274,25 +272,43 @@ fn sign_in_form(wrong: Option<&str>) -> Markup {
     })
 }
 
-async fn sign_in(State(console): State<Console>, Form(form): Form<SignIn>) -> Response {
-    // Whoever guesses, guesses slowly.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    match &console.setup.token {
-        Some(token) if same(form.token.trim(), token.expose()) => {
+async fn sign_in(
+    State(console): State<Console>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Form(form): Form<SignIn>,
+) -> Response {
+    // Where no token is asked for, there is nothing to sign in to.
+    let Some(token) = &console.setup.token else { return Redirect::to("/").into_response() };
+    match console.access.sign_in(token, form.token.trim(), peer.ip(), Instant::now()) {
+        Ok(session) => {
             let secure = console.setup.public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
             let secure = if secure { "; Secure" } else { "" };
-            let cookie = format!("{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/{secure}", console.session);
+            let lasts = SESSION.as_secs();
+            let cookie =
+                format!("{COOKIE}={session}; HttpOnly; SameSite=Strict; Path=/; Max-Age={lasts}{secure}");
             ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
         }
-        _ => {
+        Err(Refused::Wrong) => {
+            tracing::warn!(from = %peer.ip(), "somebody gave a wrong console token");
             let wrong =
                 "This is not the token. It is the value of the variable that --console-token-env names.";
             (StatusCode::UNAUTHORIZED, sign_in_form(Some(wrong))).into_response()
         }
+        Err(Refused::TooMany(wait)) => {
+            let seconds = wait.as_secs().max(1);
+            let told = format!("There were too many wrong tokens. Try again in {seconds} s.");
+            let after = [(header::RETRY_AFTER, seconds.to_string())];
+            (StatusCode::TOO_MANY_REQUESTS, after, sign_in_form(Some(&told))).into_response()
+        }
+        Err(Refused::NoRandomness) => {
+            let told = "The system gives no random numbers for a session. Try again.";
+            (StatusCode::SERVICE_UNAVAILABLE, sign_in_form(Some(told))).into_response()
+        }
     }
 }
 
-async fn sign_out() -> Response {
+async fn sign_out(State(console): State<Console>, headers: HeaderMap) -> Response {
+    sessions(&headers).for_each(|session| console.access.sign_out(session));
     let cookie = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
     ([(header::SET_COOKIE, cookie)], Redirect::to("/sign-in")).into_response()
 }
@@ -307,14 +323,17 @@ async fn start(State(console): State<Console>) -> Answer<Redirect> {
 }
 
 /// Tells an open page that something was stored, and every half minute that time went on.
-async fn live(State(console): State<Console>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+async fn live(
+    State(console): State<Console>,
+    headers: HeaderMap,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let (told, events) = tokio::sync::mpsc::channel::<Result<Event, Infallible>>(1);
     // Before the answer begins: what comes after this is told, and the page looks at what came before.
     let mut known = console.host.store().generation().await.ok();
     tokio::spawn(async move {
         let mut since = 0;
-        // Ends when the page is closed.
-        while !told.is_closed() {
+        // Ends when the page is closed, or its session ends.
+        while !told.is_closed() && is_admitted(&console, &headers) {
             let now = console.host.store().generation().await.ok();
             since += 1;
             if known != now || since >= ANYWAY {
@@ -428,11 +447,5 @@ mod tests {
         assert!(is_served(local, false, false));
         assert!(!is_served(local, false, true) && !is_served(open, false, false));
         assert!(is_served(local, true, true) && is_served(open, true, false));
-    }
-
-    #[test]
-    fn a_token_is_compared_whole() {
-        assert!(same("abc", "abc"));
-        assert!(!same("ab", "abc") && !same("abd", "abc") && !same("", "abc") && !same("abcd", "abc"));
     }
 }

@@ -15,6 +15,7 @@ use super::page::{Section, Trouble, address, ago, encoded, heading, live_slowly,
 use super::{Answer, Console, incidents, named};
 use crate::chart;
 use crate::cli::{ClockArg, ClockEndArg};
+use crate::filters::FilterError;
 use crate::verbs::mttr::{Question, ask};
 use crate::view;
 use crate::view::report::{self, Before, Report};
@@ -107,19 +108,22 @@ pub(super) async fn page(
 
 async fn shown(console: &Console, org: &OrgId, query: &[(String, String)]) -> Answer {
     let now = console.host.clock().now();
-    let question = question(query, now)?;
-    let report =
-        ask(&console.host, org, &question).await.map_err(|error| match error.downcast::<HostError>() {
+    let trouble = |error: anyhow::Error| match error.downcast::<HostError>() {
+        Ok(error) => Trouble::from(error),
+        Err(error) => match error.downcast::<FilterError>() {
             Ok(error) => Trouble::from(error),
             Err(error) => Trouble::invalid(format!("{error:#}."), "Choose another period."),
-        })?;
+        },
+    };
+    let question = question(query, now)?.resolved(&console.host, org).await.map_err(trouble)?;
+    let report = ask(&console.host, org, &question).await.map_err(trouble)?;
     let open = IncidentFilter {
         phases: vec![Phase::Active, Phase::Paused],
         modes: incidents::REAL.to_vec(),
         duplicate: Some(false),
         not_visible: Some(false),
         priorities: question.priorities.clone(),
-        service: question.services.first().cloned(),
+        service: Some(get(query, "service").to_owned()).filter(|name| !name.is_empty()),
         order: IncidentOrder::Created,
         ascending: true,
         limit: Some(OLDEST),

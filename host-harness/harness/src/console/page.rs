@@ -12,6 +12,7 @@ use koalr_host::port::StoreError;
 use koalr_host::{CallError, HostError};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::filters::FilterError;
 use crate::view;
 
 /// A page in its frame.
@@ -315,6 +316,17 @@ impl From<HostError> for Trouble {
                 "Nothing was changed; try again in a moment.",
             ),
             _ => Trouble::invalid(text, "Correct what it names, then try again."),
+        }
+    }
+}
+
+impl From<FilterError> for Trouble {
+    fn from(error: FilterError) -> Trouble {
+        match error {
+            FilterError::Store(error) => Trouble::from(error),
+            FilterError::NoSuch(error) => {
+                Trouble::invalid(sentence(&error.to_string()), "Correct the name, or take that filter away.")
+            }
         }
     }
 }

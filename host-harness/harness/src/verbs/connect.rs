@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use koalr_host::contract::{Connection, Priority, Settings, SeverityOverride};
+use koalr_host::port::OriginMapping;
 use koalr_host::vault::Secret;
 use koalr_host::{Connect, HostError};
 use serde::Serialize;
@@ -48,9 +49,10 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
         credentials: vec![(API_KEY.into(), api_key)],
         secrets: if has_secret { vec![(WEBHOOK_SECRET.into(), webhook_secrets)] } else { Vec::new() },
         settings: settings(&options, known.as_ref().map(|known| &known.settings)),
-        origin_map: match known {
-            Some(known) if options.map_origin.is_empty() => known.origin_map,
-            _ => options.map_origin.clone(),
+        origin_map: {
+            let mut map = known.map(|known| known.origin_map).unwrap_or_default();
+            OriginMapping::add(&mut map, options.map_origin.clone());
+            map
         },
     };
     let mut connection = host.connect(&target.org, connect).await?;

@@ -31,6 +31,7 @@ struct RowView<'a> {
     error: Option<&'a str>,
     finished_at: Option<String>,
     altered_at: Option<String>,
+    replayed_at: Option<String>,
 }
 
 fn row(of: &DeliveryRow) -> RowView<'_> {
@@ -45,6 +46,7 @@ fn row(of: &DeliveryRow) -> RowView<'_> {
         error: of.error.as_deref(),
         finished_at: of.finished_at.map(view::instant),
         altered_at: of.altered_at.map(view::instant),
+        replayed_at: of.replayed_at.map(view::instant),
     }
 }
 
@@ -62,7 +64,7 @@ pub(crate) async fn list(options: cli::Deliveries) -> Result<()> {
         .store()
         .deliveries(&target.org, &DeliveryFilter { state, limit, ..DeliveryFilter::default() })
         .await?;
-    print(target, &rows, "no delivery is stored that is like this")
+    print(target, &rows, "No deliveries match.")
 }
 
 pub(crate) async fn replay(options: cli::WebhookReplay) -> Result<()> {
@@ -84,7 +86,7 @@ pub(crate) async fn replay(options: cli::WebhookReplay) -> Result<()> {
     InboxWorker::new(host.clone()).drain().await?;
     let rows = store.deliveries(org, &DeliveryFilter::default()).await?;
     let replayed: Vec<DeliveryRow> = rows.into_iter().filter(|row| ids.contains(&row.id)).collect();
-    print(target, &replayed, "nothing was given up")
+    print(target, &replayed, "No delivery was given up.")
 }
 
 fn print(target: &OneOrg, rows: &[DeliveryRow], none: &str) -> Result<()> {

@@ -18,7 +18,7 @@ use super::{NothingImported, print_json, read};
 use crate::cli::{self, OneOrg, RegionArg};
 use crate::progress::Progress;
 use crate::shutdown::Shutdown;
-use crate::view::migration as view;
+use crate::view::{migration as view, printable};
 use crate::{aliases, open, secrets};
 
 /// Bytes of a piece of saved records: small next to what a component may hold, and large enough that few are needed.
@@ -81,6 +81,10 @@ pub(crate) async fn plan(options: cli::MigratePlan) -> Result<()> {
     let options_of = &options.history;
     let Given { host, history, bad, prepare, .. } = given(options_of, None).await?;
     let target = &options_of.target;
+    // So that a run with fewer words asks nobody else.
+    let remembered = Prepare { origin_map: prepare.origin_map.clone(), ..Prepare::default() };
+    host.prepare_migration(&target.org, remembered).await?;
+    mapped_origins(&host, &target.org, &history).await?;
     let progress = Progress::new("plan", target.json.json);
     let planned =
         host.plan_migration(&target.org, history, &prepare, &mut |step: &Step| progress.step(step)).await;
@@ -119,6 +123,7 @@ pub(crate) async fn run(options: cli::MigrateRun) -> Result<()> {
         return Err(NothingImported(why).into());
     }
     host.prepare_migration(&target.org, prepare).await?;
+    mapped_origins(&host, &target.org, &history).await?;
     let progress = Progress::new("migrate", target.json.json);
     let done = host.run_migration(&target.org, history, &mut |step: &Step| progress.step(step)).await;
     progress.finish();
@@ -174,6 +179,24 @@ pub(crate) async fn undo(options: cli::MigrateUndo) -> Result<()> {
         what.events,
         what.aliases
     );
+    Ok(())
+}
+
+/// Says where requests to Opsgenie go that do not go to Opsgenie: it may have been decided long ago.
+async fn mapped_origins(host: &Host, org: &OrgId, history: &History) -> Result<()> {
+    let History::Account { account, .. } = history else { return Ok(()) };
+    let origin = match account.region {
+        OpsgenieRegion::Us => "https://api.opsgenie.com",
+        OpsgenieRegion::Eu => "https://api.eu.opsgenie.com",
+    };
+    for mapping in host.organisation(org).await?.origin_map {
+        if mapping.from == origin {
+            eprintln!(
+                "Requests for {origin} go to {}, as --map-origin said for {org}.",
+                printable(&mapping.to)
+            );
+        }
+    }
     Ok(())
 }
 
@@ -274,7 +297,7 @@ fn read_files(options: &cli::History, priorities: BTreeMap<String, String>, now:
     let saved = files::read_all(given, &reading)?;
     // A column that somebody counts on must not be passed over without a word.
     for note in &saved.notes {
-        eprintln!("{}", crate::view::printable(note));
+        eprintln!("{}", printable(note));
     }
     Ok(saved)
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use chrono::{Days, NaiveDate};
 use chrono_tz::Tz;
 use koalr_host::Host;
-use koalr_host::calendar::{self, BucketSize};
+use koalr_host::calendar::{self, BucketSize, CalendarError};
 use koalr_host::contract::{ClockEnd, ClockStart, MttrQuery, Priority, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::migration::SOURCES;
@@ -15,9 +15,9 @@ use koalr_host::port::JobKind;
 use super::connect::priority;
 use crate::chart;
 use crate::cli::{self, BucketArg, ClockArg, ClockEndArg};
-use crate::open;
 use crate::view;
 use crate::view::report::{self, Asked, Before, Report};
+use crate::{filters, open};
 
 const DEFAULT_DAYS: u64 = 90;
 
@@ -54,6 +54,14 @@ impl Question {
             .or(until.checked_sub_days(Days::new(DEFAULT_DAYS)))
             .context("the date is out of range")?;
         Ok((since, until))
+    }
+
+    /// The same with the names of what there is. One that leads to nothing is an error.
+    pub(crate) async fn resolved(mut self, host: &Host, org: &OrgId) -> Result<Question> {
+        host.organisation(org).await?;
+        self.services = filters::services(&**host.store(), org, &self.services).await?;
+        self.sources = filters::sources(host, org, &self.sources).await?;
+        Ok(self)
     }
 
     pub(crate) fn query(&self, now: Timestamp) -> Result<MttrQuery> {
@@ -123,6 +131,7 @@ pub(crate) async fn answer(host: &Host, options: &cli::Mttr) -> Result<String> {
         include_private: !options.no_private,
     };
     let org = &options.target.org;
+    let question = question.resolved(host, org).await?;
     if let Some(name) = &options.explain {
         let query = question.query(host.clock().now())?;
         let record = host.store().find_incident(org, name).await?;
@@ -163,7 +172,10 @@ async fn before(
     let Some(first) = since.checked_sub_days(Days::new(days)) else {
         return Ok(Before::NotImported);
     };
-    let edges = calendar::edges(first, since, BucketSize::Month, zone)?;
+    let edges = match calendar::edges(first, since, BucketSize::Month, zone) {
+        Err(CalendarError::Skipped { .. }) => return Ok(Before::Nothing),
+        edges => edges?,
+    };
     let import = host.store().job(org, JobKind::Backfill).await?;
     let imported = import.and_then(|job| job.window).map(|window| window.since);
     // Another tool's history may reach further back.

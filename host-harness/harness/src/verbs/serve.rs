@@ -19,7 +19,7 @@ use crate::{accept, open, secrets, server};
 pub(crate) async fn run(options: Serve) -> Result<()> {
     // Before anything that takes time: a signal that comes meanwhile counts.
     let shutdown = Shutdown::listen()?;
-    let token = options.console_token_env.as_deref().map(secrets::from_variable).transpose()?;
+    let token = options.console_token_env.as_deref().map(secrets::token).transpose()?;
     let database = options.database.clone();
     let opening = tokio::spawn(async move { open::new_host(&database).await });
     let host = tokio::select! {
@@ -78,7 +78,7 @@ pub(crate) async fn serve(
     let refusals = Arc::new(Refusals::default());
     let metrics = Arc::new(server::Metrics::new());
     let connections = metrics.connections.clone();
-    let console = console::router(host.clone(), setup, Arc::clone(&refusals))?;
+    let console = console::router(host.clone(), setup, Arc::clone(&refusals));
     let routes = server::router(host.clone(), refusals, metrics, console);
     let mut parts = JoinSet::new();
     let (worker, asked) = (InboxWorker::new(host.clone()), shutdown.asked());

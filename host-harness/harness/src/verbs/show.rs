@@ -15,8 +15,8 @@ use serde::Serialize;
 use super::connect::priority;
 use super::print_json;
 use crate::cli::{self, Database, Json, PhaseArg};
-use crate::open;
 use crate::view::{self, EventView, IncidentView, printable};
+use crate::{filters, open};
 
 #[derive(Serialize)]
 struct IncidentsDocument<'a> {
@@ -29,6 +29,7 @@ pub(crate) async fn incidents(options: cli::Incidents) -> Result<()> {
     let target = &options.target;
     let store = open::store(&target.database)?;
     known(&store, &target.org).await?;
+    filters::services(&store, &target.org, options.service.as_slice()).await?;
     let filter = IncidentFilter {
         priorities: options.priority.iter().copied().map(priority).collect(),
         phases: options.phase.iter().copied().map(phase).collect(),

@@ -56,7 +56,7 @@ fn more(count: usize) -> String {
 pub(crate) fn plan(org: &OrgId, plan: &Plan, bad: &[BadRow], days_left: Option<u32>, all: bool) -> String {
     let effect = |effect: Effect| plan.rows.iter().filter(|row| row.effect == effect).count();
     let mut text =
-        format!("Plan of {org}'s move from Opsgenie. Nothing was written.\n{}\n\n", deadline(days_left));
+        format!("Plan of {org}'s move from Opsgenie. No record was written.\n{}\n\n", deadline(days_left));
     text.push_str(&format!(
         "  {} ready, {} with a warning, {} blocked\n  {} are new, {} change, {} are stored as they are\n",
         plan.count(State::Ready),
@@ -259,24 +259,30 @@ pub(crate) fn status(org: &OrgId, status: &Status) -> String {
     let mut text = String::new();
     let at = |at: Option<i64>| at.map_or_else(|| "-".to_owned(), short_instant);
     let migration = &status.migration;
+    let none = status.incidents + status.alerts == 0;
     match (migration.begun_at, &migration.under_way) {
         (None, _) => text.push_str(&format!("{org} has imported nothing from Opsgenie.\n")),
         (Some(_), Some(cut_off)) => text.push_str(&format!(
-            "{org}'s import from Opsgenie ({}) is not through; `migrate opsgenie run` goes on with it.\n",
-            cut_off.what.to_lowercase()
+            "{org}'s import from Opsgenie ({}) has not finished; `migrate opsgenie run` continues it.\n",
+            cut_off.what
         )),
+        (Some(_), None) if none => {
+            text.push_str(&format!("{org} ran an import from Opsgenie, which brought nothing.\n"));
+        }
         (Some(_), None) => text.push_str(&format!("{org} has imported its history from Opsgenie.\n")),
     }
     if migration.begun_at.is_some() {
-        let rows = [
+        let mut rows = vec![
             ("incidents", status.incidents.to_string()),
             ("alerts in their place", status.alerts.to_string()),
             ("known to both, counted once", status.duplicates.to_string()),
             ("likely known to both, to be decided", status.to_review.to_string()),
             ("first run", at(migration.begun_at)),
             ("last completed run", at(migration.finished_at)),
-            ("incident.io is the record from", at(status.cut_over)),
         ];
+        if !none {
+            rows.push(("incident.io is the record from", at(status.cut_over)));
+        }
         for (name, value) in rows {
             text.push_str(&format!("  {name:<38}{value}\n"));
         }

@@ -9,7 +9,7 @@ use koalr_host::calendar::{self, BucketSize};
 use koalr_host::contract::{Durations, MttrReport, Slice, Statistics, Timestamp};
 use serde::Serialize;
 
-use super::{clock_start, duration, instant, printable, short_instant, table, tier};
+use super::{clock_start, csv_cell, duration, instant, printable, short_instant, table, tier};
 
 #[derive(Debug, Serialize)]
 struct FiguresView {
@@ -351,7 +351,7 @@ pub(crate) fn csv(of: &Report<'_>) -> anyhow::Result<String> {
             view.min_seconds,
             view.max_seconds,
         ];
-        let mut cells = vec![kind.to_string(), label.to_string()];
+        let mut cells = vec![kind.to_string(), csv_cell(label).into_owned()];
         cells.extend(span);
         cells.push(view.count.to_string());
         cells.extend(seconds.map(|figure| figure.map_or_else(String::new, |seconds| seconds.to_string())));

@@ -333,6 +333,7 @@ async fn a_dead_letter_is_seen_and_replayed() {
     browser.click_text("Replay");
     // It fails again, at another time.
     browser.until(&format!("({finished}) && ({finished}) !== {first}"));
+    browser.until_text("Replayed");
     browser.go(&desk.page("deliveries"));
     browser.click_text("Replay all dead letters");
     browser.until_text("dead letter");

@@ -645,3 +645,144 @@ async fn no_output_and_no_file_shows_a_secret() {
     let serve = outputs.iter().find(|(name, _)| name == "serve").unwrap();
     assert!(serve.1.len() > 5_000, "it logs everything: {}", serve.1.len());
 }
+
+/// A cookie's name and value, as an answer sets it.
+fn cookie(answer: &reqwest::Response) -> String {
+    let set = answer.headers()["set-cookie"].to_str().unwrap();
+    set.split(';').next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_is_not_guessed_and_an_old_cookie_says_nothing() {
+    let desk = Desk::new();
+    let serve = |token: &str| {
+        let mut command = desk.command("serve --db k.db --listen 127.0.0.1:0 --console-token-env TOKEN");
+        command.env("TOKEN", token);
+        command
+    };
+    let refused = serve("x").output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    let said = text(&refused.stderr);
+    assert!(said.contains("the token in TOKEN is too short: it has 1 of at least 16 characters"), "{said}");
+
+    let serving = Serving::start(serve("the-token-of-a-test"));
+    let url = serving.url.clone();
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let sign_in = async |token: &str| {
+        let request = client.post(format!("{url}/sign-in")).header("origin", &url);
+        request.form(&[("token", token)]).send().await.unwrap()
+    };
+    let look = async |cookie: &str| {
+        let answer = client.get(format!("{url}/host")).header("cookie", cookie).send().await.unwrap();
+        answer.status().as_u16()
+    };
+    let (one, other) = (sign_in("the-token-of-a-test").await, sign_in("the-token-of-a-test").await);
+    let (one, other) = (cookie(&one), cookie(&other));
+    assert_ne!(one, other, "each sign-in is a session of its own");
+    assert_eq!((look(&one).await, look(&other).await), (200, 200));
+    let out = client.post(format!("{url}/sign-out")).header("origin", &url).header("cookie", &one);
+    assert_eq!(out.send().await.unwrap().status().as_u16(), 303);
+    assert_eq!((look(&one).await, look(&other).await), (303, 200), "the old cookie is worth nothing");
+
+    let mut guesses = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let guess =
+            client.post(format!("{url}/sign-in")).header("origin", &url).form(&[("token", "a guess")]);
+        guesses.spawn(async move { guess.send().await.unwrap() });
+    }
+    let answers = guesses.join_all().await;
+    let with = |status: u16| answers.iter().filter(move |answer| answer.status().as_u16() == status);
+    assert!((10..50).contains(&with(401).count()), "few are compared: {}", with(401).count());
+    assert_eq!(with(401).count() + with(429).count(), 200);
+    assert!(with(429).all(|answer| answer.headers().contains_key("retry-after")));
+    assert_eq!(look(&other).await, 200, "who is signed in is not touched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_or_source_that_there_is_not_is_wrong_usage() {
+    let simulator = account(60).await;
+    let desk = Desk::new();
+    desk.connect(&simulator).await;
+    desk.json("backfill --db k.db --org acme --json").await;
+    let report = desk.json("mttr --db k.db --org acme --json").await;
+    let services = report["by_service"].as_array().unwrap().iter();
+    let (name, count) = services
+        .map(|slice| (slice["label"].as_str().unwrap().to_owned(), slice["count"].clone()))
+        .find(|(name, _)| !name.starts_with('('))
+        .unwrap();
+
+    // One character off, and it is said what was meant.
+    let near = format!("{}x", name.replace(' ', "-"));
+    for verb in ["mttr", "incidents", "mttr --explain INC-1"] {
+        let refused = desk.run(&format!("{verb} --db k.db --org acme --service {near}")).await;
+        assert_eq!(refused.status.code(), Some(2), "{verb}");
+        let said = text(&refused.stderr);
+        assert!(said.contains(&format!("there is no service `{near}`")) && said.contains(&name), "{said}");
+        assert!(refused.stdout.is_empty());
+    }
+    let refused = desk.run("mttr --db k.db --org acme --source nosuch").await;
+    assert_eq!(refused.status.code(), Some(2));
+    let said = text(&refused.stderr);
+    assert!(said.contains("there is no source `nosuch`") && said.contains("`incidentio`"), "{said}");
+
+    // However it is spelled, it is that row.
+    let spelled = name.to_uppercase().replace([' ', '-'], "_");
+    let asked =
+        desk.json(&format!("mttr --db k.db --org acme --json --source Incidentio --service {spelled}")).await;
+    assert_eq!((&asked["by_service"][0]["label"], &asked["by_service"][0]["count"]), (&name.into(), &count));
+    let listed = desk.json(&format!("incidents --db k.db --org acme --json --service {spelled}")).await;
+    assert!(listed["total"].as_u64() >= count.as_u64());
+    assert_eq!(desk.run("mttr --db k.db --org nobody --service x").await.status.code(), Some(1));
+}
+
+/// What a plan was told of a stand-in, a run does not forget; and an import that brought nothing draws nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_asks_whom_the_plan_asked_and_what_brought_nothing_is_not_drawn() {
+    let simulator = account(20).await;
+    let opsgenie = Opsgenie::start(OpsgenieOptions::new(12, 5, Utc::now())).await.unwrap();
+    let desk = Desk::new();
+    desk.connect(&simulator).await;
+    desk.json("backfill --db k.db --org acme --json").await;
+    let migrate = |verb: &str| format!("migrate opsgenie {verb} --db k.db --org acme");
+    let account = "--region us --api-key-env API_KEY";
+    let drawn = async || {
+        let report = desk.json("mttr --db k.db --org acme --svg trend.svg --json").await;
+        let image = std::fs::read_to_string(desk.path("trend.svg")).unwrap();
+        assert_eq!(image.contains("incident.io from here on"), !report["cut_over"].is_null());
+        !report["cut_over"].is_null()
+    };
+
+    // A run that fails: whoever answers there is not Opsgenie.
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = format!("--map-origin https://api.opsgenie.com=http://{}", stranger.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for connection in stranger.incoming() {
+            let mut connection = connection.unwrap();
+            let mut request = [0; 4_096];
+            let _ = std::io::Read::read(&mut connection, &mut request);
+            let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n[]";
+            let _ = connection.write_all(answer.as_bytes());
+        }
+    });
+    let today = Utc::now().date_naive();
+    let failed = desk.run(&format!("{} {account} {gone} --cut-over {today}", migrate("run"))).await;
+    assert!(!failed.status.success());
+    assert!(!drawn().await, "nothing was imported, so nothing was cut over");
+    let status = text(&desk.run(&migrate("status")).await.stdout);
+    assert!(status.contains("(incidents of the Opsgenie account in region US) has not finished"), "{status}");
+    assert!(!status.contains("incident.io is the record from") && !status.contains("::"), "{status}");
+
+    let map = format!("--map-origin https://api.opsgenie.com={}", opsgenie.base_url());
+    let plan = desk.json(&format!("{} {account} {map} --json", migrate("plan"))).await;
+    assert_eq!(plan["rows"].as_array().unwrap().len(), 12, "{plan}");
+    let run = desk.run(&format!("{} {account} --json", migrate("run"))).await;
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let said = text(&run.stderr);
+    assert!(
+        said.contains(&format!("Requests for https://api.opsgenie.com go to {}", opsgenie.base_url())),
+        "{said}"
+    );
+    assert!(drawn().await);
+    let status = desk.json(&format!("{} --json", migrate("status"))).await;
+    assert!(status["incidents"].as_u64().unwrap() > 0 && !status["cut_over"].is_null(), "{status}");
+}
