@@ -5,6 +5,7 @@
 
 #![allow(clippy::panic, reason = "a fuzz target tells what it found by a panic")]
 
+mod codec;
 mod files;
 mod plugin;
 mod provider;
@@ -17,7 +18,9 @@ use std::path::Path;
 pub type Entry = fn(&[u8]);
 
 /// Every entry by its name, which is that of its fuzz target.
-pub const ENTRIES: [(&str, Entry); 9] = [
+pub const ENTRIES: [(&str, Entry); 11] = [
+    ("json", codec::json),
+    ("instants", codec::instants),
     ("signature_headers", plugin::signature_headers),
     ("webhook_body", plugin::webhook_body),
     ("api_page", plugin::api_page),

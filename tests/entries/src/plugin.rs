@@ -6,7 +6,6 @@ use incidentio::opsgenie::payload::{self as opsgenie, Entity, Entries, Record};
 use incidentio::sync::facts::{Facts, News, Snapshot};
 use incidentio::webhook::{event, signature};
 use koalr_codec::json::Slot;
-use koalr_codec::time;
 
 /// Lines of headers; what follows a zero byte is the body.
 pub(crate) fn signature_headers(data: &[u8]) {
@@ -61,16 +60,10 @@ pub(crate) fn opsgenie_page(data: &[u8]) {
     let _ = opsgenie::data(data, Slot::Object(&mut Entries::default()));
 }
 
-/// Notes as the store gives them back; instants, too, because they are as short.
+/// Notes as the store gives them back.
 pub(crate) fn stored_notes(data: &[u8]) {
     kept(Facts::from_bytes(data));
     crate::provider::odd_state(data);
-    if let Ok(text) = std::str::from_utf8(data) {
-        if let Some(at) = time::parse_rfc3339(text) {
-            let _ = time::day(at);
-        }
-        let _ = time::integer(data);
-    }
 }
 
 /// What is kept reads back as it was.

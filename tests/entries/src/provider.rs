@@ -1,13 +1,14 @@
 //! Whole calls of the plugin against a provider that answers whatever the input says.
 
 use incidentio::model::{
-    Applied, Change, Error, IncidentKey, KeyPage, Level, OpsgenieAccount, OpsgenieRegion, RevisitPage,
-    SamplePage, ServiceName, Settings, Step, StorageError, StoredIncident, Timestamp,
+    Applied, Change, ClockEnd, ClockStart, DerivedTime, Error, Incident, IncidentKey, KeyPage, Level,
+    MttrQuery, OpsgenieAccount, OpsgenieRegion, RevisitPage, Sample, SamplePage, ServiceName, Settings, Step,
+    StorageError, StoredIncident, Timestamp,
 };
-use incidentio::opsgenie;
 use incidentio::port::{Answer, Failure, HEADERS, Request, Response, World};
 use incidentio::sync::backfill::{Window, backfill};
 use incidentio::sync::{connect, derive, event, poll, rederive};
+use incidentio::{mttr, opsgenie};
 use koalr_codec::{DAY, SECOND};
 
 #[allow(dead_code, clippy::unwrap_used, reason = "shared with tests that read what was stored")]
@@ -103,7 +104,8 @@ impl World for Stage<'_> {
         _: Timestamp,
         _: Option<&str>,
     ) -> Result<SamplePage, StorageError> {
-        Err(StorageError::Invalid("no figure is computed here".into()))
+        let samples = self.memory.incidents().map(sample).collect();
+        Ok(SamplePage { samples, sources: vec!["any".into()], services: vec!["any".into()], next: None })
     }
 
     fn users_by_email(&mut self, emails: &[String]) -> Result<Vec<Option<String>>, StorageError> {
@@ -119,6 +121,56 @@ impl World for Stage<'_> {
     }
 
     fn log(&mut self, _: Level, _: &str, _: &[(String, String)]) {}
+}
+
+fn sample(incident: &Incident) -> Sample {
+    let at = |time: &Option<DerivedTime>| time.as_ref().map(|time| time.at);
+    Sample {
+        created_at: incident.created_at,
+        started_at: at(&incident.started_at),
+        acknowledged_at: at(&incident.acknowledged_at),
+        resolved_at: at(&incident.resolved_at),
+        first_resolved_at: at(&incident.first_resolved_at),
+        priority: incident.priority,
+        phase: incident.phase,
+        mode: incident.mode,
+        private: incident.private,
+        source: 0,
+        services: incident.services.iter().map(|_| 0).collect(),
+        duplicate: false,
+        waits: false,
+        not_visible: incident.not_visible,
+    }
+}
+
+/// Whatever times the provider told, each incident is measured or left out under a reason, by every clock.
+fn measured(stage: &mut Stage<'_>) {
+    let stored = stage.memory.incidents().count() as u64;
+    for start in [ClockStart::Created, ClockStart::Started, ClockStart::Acknowledged] {
+        for end in [ClockEnd::Resolved, ClockEnd::FirstResolution, ClockEnd::Acknowledged] {
+            let query = MttrQuery {
+                edges: vec![0, NOW, Timestamp::MAX],
+                start,
+                end,
+                priorities: Vec::new(),
+                services: Vec::new(),
+                sources: Vec::new(),
+                include_private: true,
+            };
+            let now = stage.now;
+            let report = mttr::compute(&query, now, &mut |since, until, now, after| {
+                stage.samples(since, until, now, after)
+            });
+            match report {
+                Ok(report) => {
+                    let excluded: u64 = report.excluded.iter().map(|excluded| excluded.count).sum();
+                    let counted = report.overall.statistics.count;
+                    assert_eq!((report.population, counted + excluded), (stored, stored));
+                }
+                Err(error) => panic!("what is stored is not measured: {error:?}"),
+            }
+        }
+    }
 }
 
 type Call = fn(&mut dyn World) -> Result<Step, Error>;
@@ -148,6 +200,7 @@ pub(crate) fn incidentio_answers(data: &[u8]) {
     stage.requests = 0;
     let _ = poll::poll(&mut stage);
     let _ = rederive::rederive(&mut stage, &derive::INCIDENTIO, None);
+    measured(&mut stage);
 }
 
 /// A history is imported from answers, then each answer as a piece of saved records.
@@ -162,6 +215,7 @@ pub(crate) fn opsgenie_answers(data: &[u8]) {
             }
         }
         let _ = opsgenie::rederive(&mut stage, None);
+        measured(&mut stage);
     }
     let mut stage = Stage::new(data);
     for piece in stage.answers.clone() {
