@@ -24,8 +24,8 @@ pub(crate) struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the provider refuses the credential;
-4 a passing fault or a rate limit, try again later; 5 the database was moved, deleted, replaced or
-overwritten while in use: do what the message says before you start again;
+4 a passing fault or a rate limit, try again later; 5 the database was moved, deleted, replaced,
+overwritten or migrated while in use: do what the message says before you start again;
 6 nothing that was given could be imported.";
 
 #[derive(Debug, Subcommand)]

@@ -56,6 +56,8 @@ enum Loss {
     Deleted,
     Replaced,
     Overwritten,
+    /// The database is whole, and has other tables than this program knows.
+    Altered,
 }
 
 impl Identity {
@@ -151,6 +153,7 @@ impl Identity {
                 *seen = found;
                 Ok(())
             }
+            Some(found) if found.is_altered(&seen, &self.opened) => Err(Loss::Altered),
             _ => Err(Loss::Overwritten),
         })
     }
@@ -194,12 +197,24 @@ impl Header {
 
     /// Whether the file may show this after it showed the other.
     fn follows(&self, seen: &Header, opened: &Header) -> bool {
-        let not_behind = |now: u32, before: u32| now.wrapping_sub(before) <= u32::MAX / 2;
+        (self.schema == opened.schema || self.schema == seen.schema) && self.is_later(seen, opened)
+    }
+
+    /// Whether it is the same database later on, with other tables: a newer program has migrated it.
+    fn is_altered(&self, seen: &Header, opened: &Header) -> bool {
+        self.schema != opened.schema && not_behind(self.schema, opened.schema) && self.is_later(seen, opened)
+    }
+
+    fn is_later(&self, seen: &Header, opened: &Header) -> bool {
         (self.id == opened.id || self.id == seen.id)
-            && (self.schema == opened.schema || self.schema == seen.schema)
             && not_behind(self.generation, seen.generation)
             && not_behind(self.changes, seen.changes)
     }
+}
+
+/// Of numbers that only grow, and begin anew after the largest.
+fn not_behind(now: u32, before: u32) -> bool {
+    now.wrapping_sub(before) <= u32::MAX / 2
 }
 
 impl Loss {
@@ -218,6 +233,10 @@ impl Loss {
             Loss::Overwritten => format!(
                 "{file} was overwritten while this process used it, and may be a mixture now. Stop every process that \
                  uses it, delete {file}-wal and {file}-shm, and put the backup at {file} once more. Then start again"
+            ),
+            Loss::Altered => format!(
+                "another program changed the tables of {file} while this process used it: a newer version of this \
+                 program, or a database tool. Nothing is lost. Start the newest version that you use"
             ),
         }
     }
@@ -302,6 +321,10 @@ mod tests {
             Header { changes: u32::MAX - 1, ..later },
         ] {
             assert!(!other.follows(&seen, &opened), "{other:?}");
+        }
+        assert!(Header { schema: 41, ..later }.is_altered(&seen, &opened));
+        for other in [Header { schema: 39, ..later }, Header { schema: 41, generation: 4, ..later }, later] {
+            assert!(!other.is_altered(&seen, &opened), "{other:?}");
         }
         // What was made a moment ago reaches the file with the first copy of the log.
         let new = Header { id: 0, schema: 0, generation: 0, changes: 1 };

@@ -92,6 +92,22 @@ async fn a_database_file_that_is_overwritten_in_place_is_not_acknowledged_into()
     }
 }
 
+/// Its log holds what was acknowledged: whoever deleted it, as after an overwritten file, would lose that.
+#[tokio::test]
+async fn a_database_that_a_newer_program_migrated_is_told_so_and_not_given_up() {
+    let store = fixture().await;
+    offer(&store, 1).await.unwrap();
+    let newer = rusqlite::Connection::open(store.path()).unwrap();
+    newer.execute_batch("CREATE TABLE newer (n INTEGER); PRAGMA wal_checkpoint(PASSIVE);").unwrap();
+    offer(&store, 2).await.unwrap_err();
+    is_gone(&store, "a newer version").await;
+    let StoreError::Gone(text) = store.gone().await else { panic!("another kind of end") };
+    assert!(!text.contains("delete") && !text.contains("backup"), "{text}");
+    let kept = SqliteStore::open(store.path()).unwrap();
+    let rows = kept.deliveries(&org("acme"), &DeliveryFilter::default()).await.unwrap();
+    assert!(rows.iter().any(|row| row.id.as_str() == "msg_1"));
+}
+
 #[tokio::test]
 async fn copies_of_the_log_and_other_processes_are_not_taken_for_a_replacement() {
     let store = fixture().await;
