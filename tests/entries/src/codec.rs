@@ -1,5 +1,7 @@
 //! The codec's own readers, with others as judges.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Datelike};
 use koalr_codec::json::{self as codec, Slot, object};
 use koalr_codec::time;
@@ -43,7 +45,7 @@ pub(crate) fn json(data: &[u8]) {
 pub(crate) fn instants(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Some(at) = time::parse_rfc3339(text) {
-        let theirs = DateTime::parse_from_rfc3339(text.trim_ascii());
+        let theirs = DateTime::parse_from_rfc3339(&with_colon(text.trim_ascii()));
         assert_eq!(theirs.as_ref().map(DateTime::timestamp_micros), Ok(at), "{text:?}");
         // Its day: a leap second is the second after it here.
         let day = DateTime::from_timestamp_micros(at).map(|at| at.date_naive());
@@ -54,5 +56,18 @@ pub(crate) fn instants(data: &[u8]) {
     }
     if let Some(number) = time::integer(data) {
         assert_eq!(text.parse(), Ok(number), "{text:?}");
+    }
+}
+
+/// An offset without its colon, as ISO 8601 also has it, with one.
+fn with_colon(text: &str) -> Cow<'_, str> {
+    match text.split_at_checked(text.len().saturating_sub(4)) {
+        Some((front, minutes))
+            if front.ends_with(['+', '-']) && minutes.bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            let (hours, minutes) = minutes.split_at(2);
+            format!("{front}{hours}:{minutes}").into()
+        }
+        _ => text.into(),
     }
 }
