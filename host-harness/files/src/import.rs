@@ -3,6 +3,7 @@
 //! What cannot be read is left out and told by its line; the rest is imported. A file of which nothing can be read is
 //! the caller's to refuse.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -81,15 +82,22 @@ fn format(path: &Path) -> Result<Format> {
     }
 }
 
-fn read(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let text = decode(&bytes).map_err(|why| anyhow!("{} {why}", path.display()))?;
-    Ok(text.into_owned())
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+fn text<'a>(path: &Path, bytes: &'a [u8]) -> Result<Cow<'a, str>> {
+    decode(bytes).map_err(|why| anyhow!("{} {why}", path.display()))
 }
 
 /// The users in a file.
 pub fn users(path: &Path) -> Result<Entries<User>> {
-    let text = read(path)?;
+    users_of(path, &read(path)?)
+}
+
+/// The users in the bytes of a file of this name.
+pub fn users_of(path: &Path, bytes: &[u8]) -> Result<Entries<User>> {
+    let text = text(path, bytes)?;
     let users = match format(path)? {
         Format::Csv => rows(&text, &["id", "email", "name"], 2, |[id, email, name]| User {
             id: id.unwrap_or_default().to_owned(),
@@ -114,7 +122,12 @@ pub fn users(path: &Path) -> Result<Entries<User>> {
 
 /// The services in a file.
 pub fn services(path: &Path) -> Result<Entries<Service>> {
-    let text = read(path)?;
+    services_of(path, &read(path)?)
+}
+
+/// The services in the bytes of a file of this name.
+pub fn services_of(path: &Path, bytes: &[u8]) -> Result<Entries<Service>> {
+    let text = text(path, bytes)?;
     let services = match format(path)? {
         Format::Csv => rows(
             &text,

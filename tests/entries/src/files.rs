@@ -1,5 +1,8 @@
 //! Files that people have.
 
+use std::path::Path;
+
+use koalr_files::import::{services_of, users_of};
 use koalr_files::opsgenie::files::{Reading, read};
 use koalr_files::opsgenie::mapping;
 
@@ -12,10 +15,14 @@ pub(crate) fn saved_records(data: &[u8]) {
     let mut stated = plain.clone();
     stated.instants.time_zone = "Europe/Berlin".parse().ok();
     stated.instants.time_format = "%d/%m/%Y %H:%M".parse().ok();
-    for file in ["saved.json", "saved.ndjson", "saved.csv"] {
+    let files: &[&str] = match data.trim_ascii_start() {
+        [b'{' | b'[', ..] => &["saved.json", "saved.ndjson"],
+        _ => &["saved.csv"],
+    };
+    for file in files {
         for reading in [&plain, &stated] {
             if let Ok(saved) = read(file, data, reading) {
-                let pieces = saved.pieces(1_000);
+                let pieces = saved.pieces(100_000);
                 assert!(saved.records() == 0 || !pieces.is_empty(), "records are in no piece");
                 // What the component is given is what it reads.
                 for piece in pieces {
@@ -30,5 +37,20 @@ pub(crate) fn saved_records(data: &[u8]) {
 pub(crate) fn mapping_file(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = mapping::read(text);
+    }
+}
+
+/// Users and services in each form.
+pub(crate) fn directory_files(data: &[u8]) {
+    for name in ["file.csv", "file.json", "file.yaml"] {
+        let path = Path::new(name);
+        if let Ok(users) = users_of(path, data) {
+            assert!(users.entries.iter().all(|user| !user.id.is_empty() && user.email.contains('@')));
+        }
+        if let Ok(services) = services_of(path, data) {
+            assert!(
+                services.entries.iter().all(|service| !service.id.is_empty() && !service.name.is_empty())
+            );
+        }
     }
 }

@@ -18,7 +18,7 @@ use std::path::Path;
 pub type Entry = fn(&[u8]);
 
 /// Every entry by its name, which is that of its fuzz target.
-pub const ENTRIES: [(&str, Entry); 11] = [
+pub const ENTRIES: [(&str, Entry); 12] = [
     ("json", codec::json),
     ("instants", codec::instants),
     ("signature_headers", plugin::signature_headers),
@@ -30,6 +30,7 @@ pub const ENTRIES: [(&str, Entry); 11] = [
     ("opsgenie_answers", provider::opsgenie_answers),
     ("saved_records", files::saved_records),
     ("mapping_file", files::mapping_file),
+    ("directory_files", files::directory_files),
 ];
 
 /// Feeds the entry of this name; there is none of another.
