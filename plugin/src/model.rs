@@ -27,6 +27,11 @@ impl Phase {
     pub fn is_over(self) -> bool {
         matches!(self, Phase::Resolved | Phase::Closed)
     }
+
+    /// Whether it is still to be dealt with.
+    pub fn is_open(self) -> bool {
+        matches!(self, Phase::Triage | Phase::Active | Phase::Paused)
+    }
 }
 
 /// Nothing done, nothing left to do.
@@ -69,11 +74,6 @@ impl Default for Applied {
 
 impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
-        Error::Storage(match error {
-            StorageError::Unavailable(text)
-            | StorageError::QuotaExceeded(text)
-            | StorageError::Invalid(text) => text,
-            StorageError::Conflict => "the same incident is being written by too many at once".into(),
-        })
+        Error::Storage(error)
     }
 }

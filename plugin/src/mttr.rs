@@ -127,7 +127,7 @@ pub fn compute(query: &MttrQuery, now: Timestamp, page: &mut Scan<'_>) -> Result
         measured.add(&page)?;
         match page.next {
             Some(next) if after.as_ref() != Some(&next) => after = Some(next),
-            Some(_) => return Err(Error::Storage("the host's scan does not advance".to_owned())),
+            Some(_) => return Err(Error::Malformed("the host's scan does not advance".to_owned())),
             None => return Ok(measured.report()),
         }
     }
@@ -195,7 +195,7 @@ impl<'q> Measured<'q> {
             })
             .collect();
         let broken =
-            || Error::Storage("the host's scan names a source or service that it does not list".to_owned());
+            || Error::Malformed("the host's scan names a source or service that it does not list".to_owned());
         for sample in &page.samples {
             let (source, selected) = *sources.get(sample.source as usize).ok_or_else(broken)?;
             let start = self.service_pool.len();
@@ -285,7 +285,7 @@ impl<'q> Measured<'q> {
         };
         let bucket = sample.resolved_at.map_or(0, |at| edges.partition_point(|edge| *edge <= at));
         if bucket == 0 || bucket >= edges.len() {
-            return Err(Error::Storage(
+            return Err(Error::Malformed(
                 "the host's scan answers an incident outside of the interval".to_owned(),
             ));
         }

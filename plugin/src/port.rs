@@ -88,6 +88,7 @@ pub trait World {
     fn commit(&mut self, changes: &[Change]) -> Result<Applied, StorageError>;
     fn incidents(&mut self, keys: &[IncidentKey]) -> Result<Vec<Option<StoredIncident>>, StorageError>;
     fn list(&mut self, source: &str, after: Option<&str>, limit: u32) -> Result<KeyPage, StorageError>;
+    fn list_open(&mut self, source: &str, after: Option<&str>, limit: u32) -> Result<KeyPage, StorageError>;
     fn state(&mut self, key: &str) -> Result<Option<Vec<u8>>, StorageError>;
     fn to_revisit(&mut self, source: &str, limit: u32) -> Result<RevisitPage, StorageError>;
     fn samples(

@@ -33,6 +33,45 @@ pub struct Stand {
     pub recorded: bool,
 }
 
+/// What organisations call these moments in place of the default names, and in other languages.
+const STARTED: [&str; 9] = [
+    "incident started at",
+    "incident started",
+    "outage started at",
+    "beginn der auswirkung",
+    "begonnen um",
+    "début de l'impact",
+    "inicio del impacto",
+    "início do impacto",
+    "影響開始日時",
+];
+const ACKNOWLEDGED: [&str; 4] = ["acknowledged at", "acknowledged", "bestätigt um", "対応開始日時"];
+const RESOLVED: [&str; 23] = [
+    "resolved",
+    "restored at",
+    "service restored",
+    "service restored at",
+    "impact ended",
+    "impact ended at",
+    "impact resolved at",
+    "mitigated at",
+    "mitigated",
+    "recovered at",
+    "behoben um",
+    "behoben am",
+    "gelöst um",
+    "gelöst am",
+    "wiederhergestellt um",
+    "résolu à",
+    "résolu le",
+    "rétabli à",
+    "resuelto a las",
+    "resolvido em",
+    "risolto alle",
+    "解決日時",
+    "復旧日時",
+];
+
 fn named<'a>(times: &'a [NamedTime<'a>], names: &[&str]) -> Option<&'a NamedTime<'a>> {
     times.iter().find(|t| names.iter().any(|n| t.name.trim_ascii().eq_ignore_ascii_case(n)))
 }
@@ -52,6 +91,7 @@ pub fn is_typed(time: &NamedTime<'_>, created_at: Option<Timestamp>, history: &[
 pub fn started(times: &[NamedTime<'_>], created_at: Option<Timestamp>) -> Option<DerivedTime> {
     let at = |names, rule| named(times, names).map(|time| derived(time.at, rule));
     at(&["impact started at", "impact started"], "impact-started-at")
+        .or_else(|| at(&STARTED, "impact-started-at"))
         .or_else(|| at(&["reported at"], "reported-at"))
         .or_else(|| at(&["declared at"], "declared-at"))
         .or_else(|| created_at.map(|at| derived(at, "created-at")))
@@ -60,8 +100,10 @@ pub fn started(times: &[NamedTime<'_>], created_at: Option<Timestamp>) -> Option
 /// Acknowledgement: `accepted-at`, which incidents lack that were opened directly, else `activity-acked`: the first
 /// acknowledgement in the activity log.
 pub fn acknowledged(times: &[NamedTime<'_>], logged: Option<Timestamp>) -> Option<DerivedTime> {
-    let accepted = named(times, &["accepted at"]).map(|time| derived(time.at, "accepted-at"));
-    accepted.or_else(|| logged.map(|at| derived(at, "activity-acked")))
+    let accepted = named(times, &["accepted at"]).or_else(|| named(times, &ACKNOWLEDGED));
+    accepted
+        .map(|time| derived(time.at, "accepted-at"))
+        .or_else(|| logged.map(|at| derived(at, "activity-acked")))
 }
 
 /// When an incident ended, and the ends that reopenings took back.
@@ -111,6 +153,7 @@ fn end(
     let timestamp =
         |names, rule| named(times, names).filter(|time| belongs(time)).map(|time| derived(time.at, rule));
     timestamp(&["resolved at"], "resolved-at-timestamp")
+        .or_else(|| timestamp(&RESOLVED, "resolved-at-timestamp"))
         .or_else(|| timestamp(&["fixed at"], "fixed-at-timestamp"))
         .or_else(|| over.filter(|stand| stand.recorded).map(|stand| derived(stand.at, "status-transition")))
         .or_else(|| timestamp(&["closed at"], "closed-at-timestamp"))
@@ -172,6 +215,17 @@ mod tests {
     }
 
     use Phase::{Active, Closed, Paused, Resolved};
+
+    #[test]
+    fn a_renamed_or_translated_timestamp_means_what_it_says() {
+        let stands = [(0, Active), (50, Resolved)];
+        for name in ["Service restored", "Behoben um", "解決日時", " MITIGATED AT "] {
+            check(Resolved, &[(name, 10)], &stands, Some((10, "resolved-at-timestamp")));
+        }
+        check(Resolved, &[("Dinner at", 10)], &stands, Some((50, "status-transition")));
+        assert_eq!(started(&times(&[("Début de l'impact", 3)]), Some(7)).unwrap().at, 3);
+        assert_eq!(acknowledged(&times(&[("Bestätigt um", 3)]), None).unwrap().at, 3);
+    }
 
     #[test]
     fn the_resolved_timestamp_comes_first_then_fixed_then_the_transition_then_closed() {

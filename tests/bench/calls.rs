@@ -371,6 +371,9 @@ fn imports(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     storage.func_wrap("list-incidents", move |_, (_, _, _): (String, Option<String>, u32)| {
         Ok((Refused::<KeyPage>::Err(refused("list-incidents")),))
     })?;
+    storage.func_wrap("list-open", move |_, (_, _, _): (String, Option<String>, u32)| {
+        Ok((Refused::<KeyPage>::Err(refused("list-open")),))
+    })?;
     let mut directory = linker.instance("koalr:integration/directory@0.1.0")?;
     directory.func_wrap("users-by-email", |_, (emails,): (Vec<String>,)| {
         Ok((Ok::<Vec<Option<String>>, StorageError>(vec![None; emails.len()]),))
@@ -529,7 +532,7 @@ pub async fn all(programs: &Programs, times: Times) -> Vec<Figure> {
     let natively = || {
         let body = std::hint::black_box(&delivery.body);
         signature::verify(&secrets, &native, body, now().timestamp()).unwrap();
-        std::hint::black_box(event::named(body).unwrap());
+        std::hint::black_box(event::named(body));
     };
     let mut world = nowhere::World { now: now().timestamp_micros(), states: Arc::clone(&setup.states) };
     let mut timer = Timer { each: times.each, measured: BTreeMap::new() };

@@ -56,6 +56,10 @@ impl port::World for World {
         unreachable!()
     }
 
+    fn list_open(&mut self, _: &str, _: Option<&str>, _: u32) -> Result<KeyPage, StorageError> {
+        Ok(KeyPage { keys: Vec::new(), next: None })
+    }
+
     fn to_revisit(&mut self, _: &str, _: u32) -> Result<RevisitPage, StorageError> {
         unreachable!()
     }

@@ -83,7 +83,7 @@ impl Intake for Less {
             let headers = native(&delivery.headers);
             signature::verify(&[SECRET.into()], &headers, &delivery.body, Utc::now().timestamp())
                 .map_err(|_| ReceiveError::Rejected(Rejection::BadSignature))?;
-            let named = event::named(&delivery.body).unwrap();
+            let named = event::named(&delivery.body);
             (verified.event_type, verified.incident_id) = (named.event_type, named.incident_id);
         }
         let Some(store) = &self.store else {

@@ -152,7 +152,10 @@ async fn round(draw: &mut Draw<'_>, webhooks: &Value) -> Result<(), String> {
         .zip(&incidents)
         .map(|(id, incident)| (format!("/v2/incidents/{id}"), json!({ "incident": incident })))
         .collect();
-    answers.insert("/v1/identity".into(), json!({ "identity": draw.named("IdentityV1") }));
+    let mut identity = draw.named("IdentityV1");
+    // Who it is cannot be missing: whatever answers without that is not the provider.
+    identity["dashboard_url"] = json!("https://app.incident.io/drift");
+    answers.insert("/v1/identity".into(), json!({ "identity": identity }));
     answers.insert("/v2/incidents".into(), draw.list("incidents", incidents.clone()));
     answers.insert("/v2/incident_updates".into(), draw.list("incident_updates", updates));
     for (path, schema) in [

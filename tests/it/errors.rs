@@ -194,7 +194,7 @@ async fn a_stale_or_wrongly_signed_delivery_is_refused() {
         (signed("msg_1", now - 301, body, HeaderFamily::Webhook), Rejection::TooOld),
         (signed("msg_1", now + 301, body, HeaderFamily::Svix), Rejection::TooNew),
         (forged, Rejection::BadSignature),
-        (signed("msg_1", now, b"not json", HeaderFamily::Webhook), Rejection::MalformedBody),
+        (signed("msg_1", now, &[b' '; (512 << 10) + 1], HeaderFamily::Webhook), Rejection::TooLarge),
         (koalr_host::contract::Delivery { headers: vec![], body: body.to_vec() }, Rejection::MissingHeader),
     ] {
         let refused = bench.host.receive(&bench.org, delivery).await.unwrap_err();

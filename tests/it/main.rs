@@ -14,6 +14,7 @@ mod errors;
 mod faults;
 mod fixtures;
 mod fuzz;
+mod kept;
 mod limits;
 mod mttr;
 mod opsgenie;

@@ -219,7 +219,11 @@ async fn an_import_goes_on_where_it_was_cut_off() {
     cut.sync().await;
     assert_eq!(whole.incidents().await, cut.incidents().await);
     let lists = simulator.requests().split_off(before).into_iter().filter(|r| r.path == "/v2/incidents");
-    let firsts = lists.filter(|r| !r.query.contains("after=") && r.query.contains("page_size=250")).count();
+    let firsts = lists
+        .filter(|r| {
+            !r.query.contains("after=") && r.query.contains("updated_at") && r.query.contains("page_size=250")
+        })
+        .count();
     assert_eq!(firsts, 1, "only the poll starts from a first page; the import goes on from its cursor");
 }
 

@@ -47,7 +47,7 @@ async fn they_wait_while_an_import_is_under_way() {
     ));
     assert!(bench.host.backfill(&bench.org, &request).await.unwrap().more, "the updates are yet to be read");
     for _ in 0..3 {
-        assert!(!bench.host.poll(&bench.org).await.unwrap().more);
+        bench.run(JobKind::Poll).await.unwrap();
         bench.clock.advance(TimeDelta::minutes(4));
     }
     assert_eq!(of_timelines(&simulator), 0);
@@ -194,6 +194,10 @@ async fn empty_lists_of_an_incident_that_turned_private_erase_nothing() {
     let gone = before.iter().find(|event| !after.contains(event));
     assert!(gone.is_none(), "{gone:?} is gone");
     assert!(bench.incident(&key.id).await.unwrap().private, "and what the empty lists meant is known");
+    assert_eq!(waiting(&bench).await, 1, "one answer is no proof");
+    bench.clock.advance(TimeDelta::minutes(10));
+    bench.run(JobKind::Poll).await.unwrap();
+    assert!(bench.incident(&key.id).await.unwrap().private);
     assert_eq!(waiting(&bench).await, 0);
 }
 
@@ -224,7 +228,10 @@ async fn an_escalation_has_the_logs_of_its_incidents_read_again() {
     bench.sync().await;
     let (id, other) = (simulator.incident_ids().pop().unwrap(), simulator.incident_ids().swap_remove(0));
     let kind = "public_escalation.escalation_status_updated_v1";
-    let escalation = json!({"id": "01ESC", "related_incidents": [{"id": id}, {"id": "01UNKNOWN"}]});
+    let escalation = json!({
+        "id": "01ESC", "related_incidents": [{"id": id}, {"id": "01UNKNOWN"}],
+        "created_at": now().to_rfc3339(), "updated_at": (now() + TimeDelta::minutes(3)).to_rfc3339(),
+    });
     let body = json!({"event_type": kind, kind: {"escalation": escalation}}).to_string();
     let delivery = bench.signed("msg_escalation", body.as_bytes(), HeaderFamily::Webhook);
     bench.host.receive(&bench.org, delivery).await.unwrap();

@@ -172,6 +172,10 @@ pub(crate) struct Connect {
     /// Forget what earlier connects of this organisation set. Without this, what is not given stays as it was.
     #[arg(long)]
     pub(crate) reset: bool,
+    /// Move the organisation to another account, by that account's name. What is stored stays; the new account's
+    /// history is imported.
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(crate) move_to: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -29,7 +29,7 @@ use clap::Parser;
 use koalr_host::contract::GuestError;
 use koalr_host::port::StoreError;
 use koalr_host::scheduler::RunError;
-use koalr_host::{CallError, HostError};
+use koalr_host::{CallError, HostError, passes};
 use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Keys, Migrate, Opsgenie, Org, Services, Users, Verb, Webhook};
@@ -116,7 +116,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
     };
     match host {
         Some(HostError::Plugin(GuestError::Unauthorized(_) | GuestError::Forbidden(_))) => ExitCode::from(3),
-        Some(HostError::Plugin(GuestError::RateLimited(_) | GuestError::Unavailable(_))) => ExitCode::from(4),
+        Some(HostError::Plugin(error)) if passes(error) => ExitCode::from(4),
         Some(HostError::MigrationBusy) => ExitCode::from(4),
         Some(HostError::Store(StoreError::Gone(_))) => ExitCode::from(5),
         Some(HostError::Call(CallError::Saturated(_) | CallError::TimedOut(_))) => ExitCode::from(4),

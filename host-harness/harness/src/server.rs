@@ -470,7 +470,7 @@ pub(crate) fn reason(rejection: Rejection) -> &'static str {
         Rejection::TooOld => "too_old",
         Rejection::TooNew => "too_new",
         Rejection::NoSecret => "no_secret",
-        Rejection::MalformedBody => "malformed_body",
+        Rejection::TooLarge => "too_large",
     }
 }
 

@@ -209,6 +209,17 @@ impl imports::storage::Host for GuestState {
         }
     }
 
+    async fn list_open(&mut self, source: String, after: Option<String>, limit: u32) -> Answer<KeyPage> {
+        match self.storage(Access::Read) {
+            Ok(scope) => {
+                let limit = limit.min(MOST_LISTED);
+                let page = scope.records.open_keys(&scope.org, &source, after.as_deref(), limit).await;
+                Ok(page.map_err(Into::into))
+            }
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+
     async fn get_state(&mut self, key: String) -> Answer<Option<Vec<u8>>> {
         match self.storage(Access::Read) {
             Ok(scope) => Ok(scope.records.state(&scope.org, &key).await.map_err(Into::into)),

@@ -13,7 +13,7 @@ use crate::cache::ModuleCache;
 use crate::call::{Answer, CallError, Counters, Params, Slot, Usage};
 use crate::contract::{
     BackfillRequest, BackfillSource, Connection, Delivery, GuestError, IncidentKey, Mapping, MttrQuery,
-    MttrReport, Outcome, Rederived, Rejection, Settings, Severity, Step, Timestamp, Verified,
+    MttrReport, Outcome, Rederived, Rejection, Settings, Severity, Step, StorageError, Timestamp, Verified,
 };
 use crate::egress::{Allowed, Client, ClientError, Egress, InvalidOrigin, Network, Origin};
 use crate::engine::{Engine, EngineError, Lane};
@@ -129,7 +129,7 @@ fn why(rejection: Rejection) -> &'static str {
         Rejection::TooOld => "it was signed too long ago",
         Rejection::TooNew => "it was signed in the future",
         Rejection::NoSecret => "no signing secret is stored",
-        Rejection::MalformedBody => "its body is not what the provider documents",
+        Rejection::TooLarge => "its body is larger than any webhook of the provider",
     }
 }
 
@@ -374,7 +374,12 @@ fn refused(error: GuestError) -> HostError {
         GuestError::Unreachable(text) => GuestError::Unreachable(cut(&text)),
         GuestError::Malformed(text) => GuestError::Malformed(cut(&text)),
         GuestError::Invalid(text) => GuestError::Invalid(cut(&text)),
-        GuestError::Storage(text) => GuestError::Storage(cut(&text)),
+        GuestError::Storage(error) => GuestError::Storage(match error {
+            StorageError::Unavailable(text) => StorageError::Unavailable(cut(&text)),
+            StorageError::QuotaExceeded(text) => StorageError::QuotaExceeded(cut(&text)),
+            StorageError::Invalid(text) => StorageError::Invalid(cut(&text)),
+            StorageError::Conflict => StorageError::Conflict,
+        }),
     })
 }
 
@@ -490,8 +495,30 @@ impl Host {
 
     /// Checks the credential with the provider; once accepted, keeps it and schedules the import of history and
     /// then polling. A refused credential leaves nothing behind: a new organisation is forgotten, a connected
-    /// one goes on with what it had.
+    /// one goes on with what it had. A credential of another account than the organisation's is refused, unless the
+    /// organisation was disconnected; see [`Host::move_to`].
     pub async fn connect(&self, org: &OrgId, connect: Connect) -> Result<Connection, HostError> {
+        self.connect_to(org, connect, None).await
+    }
+
+    /// Connects an organisation to another account, named as the provider names it, and imports that account's history.
+    /// What is stored of the former account stays; what was open there is not visible any more, and is left out of
+    /// figures for that reason.
+    pub async fn move_to(
+        &self,
+        org: &OrgId,
+        connect: Connect,
+        account: &str,
+    ) -> Result<Connection, HostError> {
+        self.connect_to(org, connect, Some(account)).await
+    }
+
+    async fn connect_to(
+        &self,
+        org: &OrgId,
+        connect: Connect,
+        account: Option<&str>,
+    ) -> Result<Connection, HostError> {
         self.check_map(&connect.origin_map)?;
         let origins = allowed(&self.plugin, &connect.origin_map).map_err(MappingError::Invalid)?;
         let existing = self.store.organisation(org).await?;
@@ -508,7 +535,9 @@ impl Host {
             };
             self.store.put_organisation(&pending).await?;
         }
-        let connected = self.establish(org, connect, origins, existing.as_ref()).await;
+        let kept = existing.as_ref().filter(|known| known.state != OrganisationState::Disconnected);
+        let known = kept.and_then(|known| known.connection.as_ref()).map(|known| known.account.as_str());
+        let connected = self.establish(org, connect, origins, existing.as_ref(), account.or(known)).await;
         self.dossiers.forget(org);
         if connected.is_err() && existing.is_none() {
             // Unless another connection was accepted meanwhile.
@@ -523,9 +552,12 @@ impl Host {
         connect: Connect,
         origins: Vec<Allowed>,
         existing: Option<&Organisation>,
+        account: Option<&str>,
     ) -> Result<Connection, HostError> {
         self.check_secrets(org, &connect.secrets).await?;
-        let connection = self.try_connect(org, &connect, origins).await?;
+        let connection = self.try_connect(org, &connect, origins, account).await?;
+        let former = existing.and_then(|known| known.connection.as_ref());
+        let moved = former.is_some_and(|former| former.account != connection.account);
         for (name, value) in &connect.credentials {
             self.vault.put(org, name, std::slice::from_ref(value)).await?;
         }
@@ -553,7 +585,7 @@ impl Host {
         }
         self.store.put_organisation(&live).await?;
         // A reconnection does not import the same history again; what was missed meanwhile is the poll's business.
-        if reaches_back || self.store.job(org, JobKind::Backfill).await?.is_none() {
+        if reaches_back || moved || self.store.job(org, JobKind::Backfill).await?.is_none() {
             self.schedule_backfill(org, history_days).await?;
         }
         if self.store.job(org, JobKind::Poll).await?.is_none() {
@@ -637,12 +669,13 @@ impl Host {
         org: &OrgId,
         connect: &Connect,
         origins: Vec<Allowed>,
+        account: Option<&str>,
     ) -> Result<Connection, HostError> {
         let allowed = with_credentials(&self.plugin, origins, &connect.credentials)?;
         let scope =
             self.scope(&self.plugin, org, self.plugin.exports.connect, Access::Write, Vec::new(), None);
         let answer: Result<Connection, GuestError> =
-            self.call(&self.plugin, scope, allowed, (&connect.settings,)).await?;
+            self.call(&self.plugin, scope, allowed, (&connect.settings, account)).await?;
         let connection = answer.map_err(refused)?;
         let texts = |texts: Vec<String>| texts.iter().take(100).map(|text| cut(text)).collect();
         Ok(Connection {
@@ -1159,6 +1192,17 @@ impl std::fmt::Debug for Host {
     }
 }
 
+/// Whether what the plugin could not do may succeed later, without anybody's doing.
+pub fn passes(error: &GuestError) -> bool {
+    let passing =
+        |error: &StorageError| matches!(error, StorageError::Unavailable(_) | StorageError::Conflict);
+    match error {
+        GuestError::RateLimited(_) | GuestError::Unavailable(_) => true,
+        GuestError::Storage(error) => passing(error),
+        _ => false,
+    }
+}
+
 /// What the plugin said. A good one says what a person can do about it; what it cannot know is added here.
 pub fn explain(error: &GuestError) -> String {
     match error {
@@ -1170,6 +1214,16 @@ pub fn explain(error: &GuestError) -> String {
         GuestError::Unreachable(text) => format!("{text}; this does not pass by itself"),
         GuestError::Malformed(text) => format!("{text}; the provider answered what it does not document"),
         GuestError::Invalid(text) => text.clone(),
-        GuestError::Storage(text) => format!("the plugin could not store its records: {text}"),
+        GuestError::Storage(error) => match error {
+            StorageError::Unavailable(text) => {
+                format!("the plugin could not store its records: {text}; this passes, try again later")
+            }
+            StorageError::QuotaExceeded(text) | StorageError::Invalid(text) => {
+                format!("the plugin could not store its records: {text}")
+            }
+            StorageError::Conflict => {
+                "the same incident is being written by too many at once; this passes, try again later".into()
+            }
+        },
     }
 }

@@ -29,7 +29,7 @@ pub use egress::{ClientError, InvalidOrigin, InvalidProxy, Network, Proxy, Untru
 pub use engine::{Engine, EngineError, Saturated};
 pub use host::{
     Connect, Host, HostBuilder, HostError, MappingError, NotReady, ReceiveError, Received, StartError,
-    explain,
+    explain, passes,
 };
 pub use limits::Limits;
 pub use plugin::{Dependency, LoadError, Plugin, Surface};

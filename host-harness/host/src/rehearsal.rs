@@ -142,6 +142,16 @@ impl Records for Rehearsal {
         self.below.incident_keys(org, source, after, limit).await
     }
 
+    async fn open_keys(
+        &self,
+        org: &OrgId,
+        source: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<KeyPage, StoreError> {
+        self.below.open_keys(org, source, after, limit).await
+    }
+
     async fn state(&self, org: &OrgId, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let written = self.written().state.get(key).cloned();
         match written {

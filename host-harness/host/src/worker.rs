@@ -11,7 +11,7 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 
 use crate::call::Slot;
-use crate::contract::{GuestError, Outcome, Timestamp};
+use crate::contract::{GuestError, Outcome, StorageError, Timestamp};
 use crate::host::{Host, HostError};
 use crate::id::OrgId;
 use crate::port::{Hands, LONGEST_RETRY, Lease, LeasedDelivery, Store, StoreError};
@@ -491,9 +491,10 @@ fn judge(error: &HostError, attempt: u32) -> Verdict {
         // It went with its organisation.
         HostError::UnknownOrganisation(_) | HostError::Store(StoreError::Conflict) => Verdict::Leave,
         // It arrived, or was made due again, while the organisation was being disconnected.
-        HostError::Disconnected(_) | HostError::Plugin(GuestError::Malformed(_) | GuestError::Invalid(_)) => {
-            Verdict::Bury
-        }
+        HostError::Disconnected(_)
+        | HostError::Plugin(
+            GuestError::Malformed(_) | GuestError::Invalid(_) | GuestError::Storage(StorageError::Invalid(_)),
+        ) => Verdict::Bury,
         _ if attempt >= MOST_ATTEMPTS => Verdict::Bury,
         _ => Verdict::Retry,
     }
@@ -616,6 +617,10 @@ mod tests {
             (plugin(GuestError::RateLimited(9)), 3, Verdict::Retry),
             (plugin(GuestError::Unavailable("503".into())), MOST_ATTEMPTS, Verdict::Bury),
             (plugin(GuestError::Malformed("no JSON".into())), 1, Verdict::Bury),
+            (plugin(GuestError::Storage(StorageError::Unavailable("busy".into()))), 1, Verdict::Retry),
+            (plugin(GuestError::Storage(StorageError::QuotaExceeded("full".into()))), 1, Verdict::Retry),
+            (plugin(GuestError::Storage(StorageError::Conflict)), 1, Verdict::Retry),
+            (plugin(GuestError::Storage(StorageError::Invalid("no such".into()))), 1, Verdict::Bury),
             (HostError::Store(StoreError::Conflict), 1, Verdict::Leave),
             (HostError::Disconnected("acme".parse().unwrap()), 1, Verdict::Bury),
         ] {

@@ -34,7 +34,11 @@ pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
             let hours = text.number(2)?;
             // ISO 8601 also writes offsets without it.
             text.one_of(b":");
-            let seconds = hours * 3_600 + text.number(2)? * 60;
+            let minutes = text.number(2)?;
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            let seconds = hours * 3_600 + minutes * 60;
             if sign == b'-' { -seconds } else { seconds }
         }
     };
@@ -96,7 +100,6 @@ impl<'a> Scan<'a> {
     }
 
     /// Exactly so many digits.
-    /// Exactly so many digits.
     fn number(&mut self, width: usize) -> Option<i64> {
         let mut number = 0;
         for digit in self.bytes(width)? {
@@ -157,6 +160,9 @@ mod tests {
             "2021-08-17T13:28:57.1234567890Z",
             "+021-08-17T13:28:57Z",
             "2021-08-17-1T13:28:57Z",
+            "2021-08-17T13:28:57+99:99",
+            "2021-08-17T13:28:57+24:00",
+            "2021-08-17T13:28:57-01:60",
             "ä",
             "2021-08-17T13:28:57ä",
         ] {

@@ -46,8 +46,8 @@ impl Guest for Plugin {
         }
     }
 
-    fn connect(settings: Settings) -> Result<Connection, Error> {
-        connect::connect(&mut Host::default(), &settings)
+    fn connect(settings: Settings, account: Option<String>) -> Result<Connection, Error> {
+        connect::connect(&mut Host::default(), &settings, account.as_deref())
     }
 
     fn verify_webhook(delivery: Delivery) -> Result<Verified, Rejection> {
@@ -55,7 +55,7 @@ impl Guest for Plugin {
         let secrets = host.secrets(WEBHOOK_SECRET);
         let now = host.now().div_euclid(SECOND);
         let signed = signature::verify(&secrets, &delivery.headers, &delivery.body, now)?;
-        let named = event::named(&delivery.body).map_err(|_| Rejection::MalformedBody)?;
+        let named = event::named(&delivery.body);
         Ok(Verified {
             id: signed.id,
             sent_at: signed.sent_at_seconds.saturating_mul(SECOND),

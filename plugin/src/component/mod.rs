@@ -54,6 +54,10 @@ impl World for Host {
         imports::storage::list_incidents(source, after, limit)
     }
 
+    fn list_open(&mut self, source: &str, after: Option<&str>, limit: u32) -> Result<KeyPage, StorageError> {
+        imports::storage::list_open(source, after, limit)
+    }
+
     fn state(&mut self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
         imports::storage::get_state(key)
     }

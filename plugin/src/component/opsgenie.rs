@@ -47,7 +47,7 @@ impl Guest for Plugin {
         }
     }
 
-    fn connect(_: Settings) -> Result<Connection, Error> {
+    fn connect(_: Settings, _: Option<String>) -> Result<Connection, Error> {
         imports_only()
     }
 

@@ -25,6 +25,9 @@ pub const PAGE_SIZE: u32 = 250;
 pub const STATUS_CATEGORIES: [&str; 8] =
     ["triage", "live", "learning", "paused", "closed", "declined", "canceled", "merged"];
 
+/// Those of incidents that are not over.
+const OPEN_CATEGORIES: [&str; 3] = ["triage", "live", "paused"];
+
 const MODES: [&str; 4] = ["standard", "retrospective", "test", "tutorial"];
 
 /// Waits longer than this are cut: a provider that asks for more is asked again then.
@@ -68,17 +71,27 @@ pub fn incidents(
     page_size: u32,
     after: Option<&str>,
 ) -> Request {
-    let mut path = format!("/v2/incidents?page_size={page_size}&sort_by=created_at_oldest_first");
     let extra = categories.iter().map(String::as_str).filter(|c| !STATUS_CATEGORIES.contains(c));
-    for category in STATUS_CATEGORIES.into_iter().chain(extra) {
+    let mut path = listing(page_size, STATUS_CATEGORIES.into_iter().chain(extra));
+    // `gte` together with `lte` is a 422; a range compares whole days.
+    path.push_str(&format!("&updated_at%5Bdate_range%5D={}~{}", time::day(from), time::day(to)));
+    get(with_after(path, after))
+}
+
+/// `GET /v2/incidents`: all that are not over, whenever they changed.
+pub fn open_incidents(page_size: u32, after: Option<&str>) -> Request {
+    get(with_after(listing(page_size, OPEN_CATEGORIES.into_iter()), after))
+}
+
+fn listing<'a>(page_size: u32, categories: impl Iterator<Item = &'a str>) -> String {
+    let mut path = format!("/v2/incidents?page_size={page_size}&sort_by=created_at_oldest_first");
+    for category in categories {
         path.push_str(&format!("&status_category%5Bone_of%5D={}", encoded(category)));
     }
     for mode in MODES {
         path.push_str(&format!("&mode%5Bone_of%5D={mode}"));
     }
-    // `gte` together with `lte` is a 422; a range compares whole days.
-    path.push_str(&format!("&updated_at%5Bdate_range%5D={}~{}", time::day(from), time::day(to)));
-    get(with_after(path, after))
+    path
 }
 
 /// `GET /v2/incident_updates` of the whole organisation.
@@ -160,6 +173,8 @@ pub enum ApiError {
     Malformed(String),
     /// Something between the host and the provider keeps them apart, or answers in the provider's place.
     Unreachable(String),
+    /// The answer is larger than is accepted.
+    TooLarge(String),
     /// The host does not let the request out.
     Refused(String),
 }
@@ -176,6 +191,7 @@ impl ApiError {
             | ApiError::Unavailable(text)
             | ApiError::Malformed(text)
             | ApiError::Unreachable(text)
+            | ApiError::TooLarge(text)
             | ApiError::Refused(text) => text,
         }
     }
@@ -189,7 +205,9 @@ impl From<ApiError> for Error {
             ApiError::Forbidden(_) | ApiError::Refused(_) => Error::Forbidden,
             ApiError::Unavailable(_) => Error::Unavailable,
             ApiError::Unreachable(_) => Error::Unreachable,
-            ApiError::NotFound | ApiError::Rejected(_) | ApiError::Malformed(_) => Error::Malformed,
+            ApiError::NotFound | ApiError::Rejected(_) | ApiError::Malformed(_) | ApiError::TooLarge(_) => {
+                Error::Malformed
+            }
         };
         of(error.why())
     }
@@ -216,9 +234,7 @@ pub fn body(provider: &Provider, what: &str, answer: Answer, now: Timestamp) -> 
         }
         Err(Failure::Unsent) => return Err(ApiError::RateLimited(DEFAULT_WAIT_MS)),
         Err(Failure::TooLarge) => {
-            return Err(ApiError::Malformed(format!(
-                "{name}'s answer for {what} is larger than is accepted"
-            )));
+            return Err(ApiError::TooLarge(format!("{name}'s answer for {what} is larger than is accepted")));
         }
     };
     let status = response.status;

@@ -14,6 +14,9 @@ use alloc::vec::Vec;
 use crate::model::Timestamp;
 use koalr_codec::json::{self, List, Object, Slot, object};
 
+/// A longer identifier is none: the host keeps an incident by it, and asks the provider with it.
+pub const LONGEST_ID: usize = 200;
+
 /// A whole incident.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the provider's own field names")]
@@ -214,6 +217,8 @@ pub struct Update {
     pub new_severity: Option<Named>,
     pub merged_into_incident_id: Option<String>,
     pub updater: Actor,
+    /// Kept with it: the question that it answers.
+    pub asked: Option<i64>,
 }
 
 object!(Update {
@@ -224,7 +229,23 @@ object!(Update {
     "new_severity" => Object new_severity,
     "merged_into_incident_id" => MaybeText merged_into_incident_id,
     "updater" => Object updater,
+    "koalr_asked" => Integer asked,
 });
+
+impl Update {
+    /// Whether both say the same, whenever it was asked for.
+    pub fn is_same(&self, other: &Update) -> bool {
+        let Update { id, incident_id, created_at, new_incident_status, .. } = self;
+        let Update { new_severity, merged_into_incident_id, updater, .. } = self;
+        *id == other.id
+            && *incident_id == other.incident_id
+            && *created_at == other.created_at
+            && *new_incident_status == other.new_incident_status
+            && *new_severity == other.new_severity
+            && *merged_into_incident_id == other.merged_into_incident_id
+            && *updater == other.updater
+    }
+}
 
 /// Who did something: at most one key is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

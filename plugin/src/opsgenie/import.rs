@@ -19,7 +19,7 @@ use crate::sync::apply::{Batch, apply};
 use crate::sync::backfill::Window;
 use crate::sync::context::Context;
 use crate::sync::facts::{Facts, Snapshot};
-use crate::sync::{fetch_one, key, read_state, write_state};
+use crate::sync::{fetch_one, incidents, key, read_state, sequence, write_state};
 use koalr_codec::json::{self, Slot, object};
 
 const STATE: &str = "opsgenie";
@@ -150,8 +150,9 @@ pub fn import(
     }
     let context = Context::load(world)?;
     let origin = client::origin(account.region);
+    let asked = sequence::next(world)?;
     let mut run =
-        Run { world, context: &context, account, origin, rehearsal, position, step: Step::default() };
+        Run { world, context: &context, account, origin, rehearsal, asked, position, step: Step::default() };
     for _ in 0..PAGES_PER_STEP {
         let list = usize::try_from(run.position.list.unwrap_or(0)).unwrap_or(usize::MAX);
         if let Some(list) = ROSTER.get(list) {
@@ -182,6 +183,8 @@ struct Run<'a> {
     account: OpsgenieAccount,
     origin: &'static str,
     rehearsal: bool,
+    /// The number of this step's questions.
+    asked: i64,
     position: Position,
     step: Step,
 }
@@ -341,7 +344,8 @@ impl Run<'_> {
 
     fn batch(&mut self, records: Vec<Record>) -> Result<Batch, Error> {
         let roster = roster(self.world, &self.position)?;
-        read(self.world, records, &roster, self.account.alerts, self.rehearsal, &mut self.step.problems)
+        let how = How { alerts: self.account.alerts, rehearsal: self.rehearsal, asked: self.asked };
+        read(self.world, records, &roster, how, &mut self.step.problems)
     }
 
     fn commit(&mut self, batch: Batch) -> Result<(), Error> {
@@ -353,10 +357,10 @@ impl Run<'_> {
     fn timelines(&mut self) -> Result<(), Error> {
         let waiting = self.world.to_revisit(INCIDENTS.name, TIMELINES_PER_STEP)?;
         let mut snapshots = Vec::with_capacity(waiting.keys.len());
-        for stored in self.world.incidents(&waiting.keys)?.into_iter().flatten() {
+        for stored in incidents(self.world, &waiting.keys)?.into_iter().flatten() {
             snapshots.extend(Facts::from_bytes(&stored.facts).map(|facts| facts.snapshot));
         }
-        let mut batch = Batch::of(&INCIDENTS);
+        let mut batch = Batch::answering(&INCIDENTS, self.asked);
         let mut visited = 0;
         for group in snapshots.chunks(AT_A_TIME) {
             visited += self.group(group, &mut batch)?;
@@ -388,16 +392,27 @@ impl Run<'_> {
             let mut answer = self.read("the timeline", answer);
             let mut told = Entries::default();
             let mut pages = 1;
+            let mut problem = None;
             loop {
                 match answer {
                     Ok(Some(body)) => {
                         told.next = None;
-                        let read = data(&body, Slot::Object(&mut told));
-                        read.map_err(|why| unreadable(&OPSGENIE, "the timeline", &why))?;
+                        if let Err(why) = data(&body, Slot::Object(&mut told)) {
+                            problem = Some(unreadable(&OPSGENIE, "the timeline", &why));
+                            break;
+                        }
                     }
                     Ok(None) => return Ok(visited),
                     // Deleted since it was listed.
                     Err((404, _)) => break,
+                    // One incident's trouble is its own.
+                    Err((
+                        _,
+                        error @ (ApiError::Malformed(_) | ApiError::TooLarge(_) | ApiError::Rejected(_)),
+                    )) => {
+                        problem = Some(error);
+                        break;
+                    }
                     Err((_, error)) => return Err(error.into()),
                 }
                 let Some(next) = told.next.clone().filter(|_| pages < PAGES_PER_TIMELINE) else {
@@ -405,6 +420,11 @@ impl Run<'_> {
                 };
                 pages += 1;
                 answer = self.ask("the timeline", client::timeline(self.origin, snapshot.id(), Some(&next)));
+            }
+            if let Some(error) = problem {
+                let incident = Some(snapshot.id().into());
+                let problem = Problem { incident, reason: "timeline-unreadable".into(), text: error.why() };
+                self.step.problems.push(problem);
             }
             let Some(alerts) = self.alerts_of(snapshot.id())? else {
                 return Ok(visited);
@@ -439,24 +459,32 @@ impl Run<'_> {
     }
 }
 
+/// How records are read.
+#[derive(Clone, Copy)]
+struct How {
+    alerts: bool,
+    rehearsal: bool,
+    /// See [`sequence`]; a file that is imported later is a later answer.
+    asked: i64,
+}
+
 /// News of listed or saved records.
 fn read(
     world: &mut dyn World,
     records: Vec<Record>,
     roster: &[Entity],
-    alerts: bool,
-    rehearsal: bool,
+    How { alerts, rehearsal, asked }: How,
     problems: &mut Vec<Problem>,
 ) -> Result<Batch, Error> {
     let source = if alerts { &ALERTS } else { &INCIDENTS };
     let now = world.now();
     let reader = Reader { alerts, roster, now };
-    let mut batch = Batch::of(source);
+    let mut batch = Batch::answering(source, asked);
     for mut record in records {
         // The alert that told responders of an incident is not another one.
         if alerts
             && let Some(incident) = record.alias.split('_').next()
-            && world.incidents(&[key(INCIDENTS.name, incident)])?.iter().any(Option::is_some)
+            && incidents(world, &[key(INCIDENTS.name, incident)])?.iter().any(Option::is_some)
         {
             continue;
         }
@@ -475,7 +503,7 @@ fn read(
             alerts || (rehearsal && (has_end || snapshot.incident.incident_status.category == "live"));
         let id = String::from(snapshot.id());
         batch.tell(&id, |news| {
-            (news.snapshot, news.read_at, news.imported) = (Some(snapshot), Some(now), true);
+            (news.snapshot, news.imported) = (Some(snapshot), true);
             if let Some(told) = told {
                 news.chronicle = Some(chronicle(&key(source.name, &id), told.entries, Vec::new()));
                 news.timeline_as_of = as_of;
@@ -494,10 +522,7 @@ fn commit(
     extra: Vec<Change>,
     step: &mut Step,
 ) -> Result<(), Error> {
-    let effects = apply(world, context, batch, extra)?;
-    step.created += effects.applied.created;
-    step.updated += effects.applied.updated;
-    step.stale += effects.applied.stale;
+    apply(world, context, batch, extra)?.count(step);
     Ok(())
 }
 
@@ -513,6 +538,7 @@ pub fn piece(world: &mut dyn World, bytes: &[u8]) -> Result<Step, Error> {
     let mut entities = piece.users;
     entities.append(&mut piece.services);
     entities.retain(|entity| !roster.contains(entity));
+    let asked = sequence::next(world)?;
     let mut step = Step::default();
     if !entities.is_empty() {
         roster.extend_from_slice(&entities);
@@ -521,7 +547,8 @@ pub fn piece(world: &mut dyn World, bytes: &[u8]) -> Result<Step, Error> {
     }
     for (records, alerts) in [(piece.incidents, false), (piece.alerts, true)] {
         step.fetched += u32::try_from(records.len()).unwrap_or(u32::MAX);
-        let batch = read(world, records, &roster, alerts, true, &mut step.problems)?;
+        let how = How { alerts, rehearsal: true, asked };
+        let batch = read(world, records, &roster, how, &mut step.problems)?;
         commit(world, &context, &batch, Vec::new(), &mut step)?;
     }
     Ok(step)

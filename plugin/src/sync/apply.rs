@@ -11,11 +11,12 @@ use alloc::vec::Vec;
 use super::context::Context;
 use super::derive::Source;
 use super::facts::{Facts, News};
+use super::fit::{LARGE, fit};
 use super::timeline::Chronicle;
-use super::{derive, insert_once, key, timeline};
+use super::{answers, derive, incidents, insert_once, key, sequence, timeline};
 use crate::model::{
-    Applied, Change, Error, Incident, IncidentWrite, Level, Phase, ServiceName, StorageError, StoredIncident,
-    Timeline, TimelineEvent, Timestamp,
+    Applied, Change, Error, Incident, IncidentWrite, Level, Phase, Problem, ServiceName, Step, StorageError,
+    StoredIncident, Timeline, TimelineEvent, Timestamp,
 };
 use crate::port::World;
 
@@ -43,6 +44,8 @@ pub struct Batch {
     pub known: Option<Option<StoredIncident>>,
     /// Whether to write records whose facts are unchanged too; the host knows those that stay the same.
     rederive: bool,
+    /// The number of the question that its news answer; none if they came with a delivery.
+    asked: Option<i64>,
 }
 
 impl Default for Batch {
@@ -54,7 +57,12 @@ impl Default for Batch {
 impl Batch {
     /// For incidents of this source.
     pub fn of(source: &'static Source) -> Batch {
-        Batch { source, news: Vec::new(), events: Vec::new(), known: None, rederive: false }
+        Batch { source, news: Vec::new(), events: Vec::new(), known: None, rederive: false, asked: None }
+    }
+
+    /// For answers of this source to a question of this number; see [`super::sequence`].
+    pub fn answering(source: &'static Source, asked: i64) -> Batch {
+        Batch { asked: Some(asked), ..Batch::of(source) }
     }
 
     /// For incidents whose records are to be written anew, whether there is news of them or not.
@@ -73,7 +81,7 @@ impl Batch {
     fn news_of(&mut self, id: &str) -> Option<&mut Box<News>> {
         let found = self.news.binary_search_by(|known| known.id.as_str().cmp(id));
         let index = found.unwrap_or_else(|index| {
-            self.news.insert(index, Box::new(News { id: id.into(), ..News::default() }));
+            self.news.insert(index, Box::new(News { id: id.into(), asked: self.asked, ..News::default() }));
             index
         });
         self.news.get_mut(index)
@@ -98,6 +106,24 @@ pub struct Effects {
     pub incidents: Vec<Effect>,
     /// The host's count.
     pub applied: Applied,
+    /// Incidents that are larger than the host keeps, by the provider's ids, and are kept without what is too large.
+    pub cut: Vec<String>,
+}
+
+impl Effects {
+    /// Adds what came of it to a step.
+    pub fn count(self, step: &mut Step) {
+        step.created += self.applied.created;
+        step.updated += self.applied.updated;
+        step.stale += self.applied.stale;
+        step.problems.extend(self.cut.into_iter().map(|id| Problem {
+            incident: Some(id),
+            reason: "too-large".into(),
+            text: "it is larger than what is kept of one incident; its times and its state are kept, of its texts and \
+                   lists only a part"
+                .into(),
+        }));
+    }
 }
 
 /// Merges and commits, together with `extra` changes such as cursors. Commits nothing if nothing changed. A batch whose
@@ -114,6 +140,7 @@ pub fn apply(
     loop {
         let effects = part(world, context, batch, &mut left, &mut extra)?;
         all.incidents.extend(effects.incidents);
+        all.cut.extend(effects.cut);
         let (sum, new) = (&mut all.applied, effects.applied);
         sum.created += new.created;
         sum.updated += new.updated;
@@ -153,8 +180,16 @@ fn part(
         link(world, context, &mut drafts)?;
         let mut effects = Effects::default();
         let mut changes = Vec::with_capacity(drafts.len() * 2 + extra.len());
+        if batch.asked.is_some() {
+            let written = drafts.iter().filter(|draft| draft.changed);
+            let asked = written.filter_map(|draft| draft.facts.last_asked()).max();
+            changes.extend(asked.map(|asked| sequence::answered(world, asked)).transpose()?.flatten());
+        }
         for draft in drafts {
             effects.incidents.push(draft.effect());
+            if draft.cut && draft.changed {
+                effects.cut.push(draft.record.key.id.clone());
+            }
             draft.changes(batch, anew.is_some(), &mut changes);
         }
         let own = changes.len();
@@ -188,6 +223,8 @@ struct Draft<'a> {
     /// The facts as stored from now on, and whether they are others than before.
     bytes: Vec<u8>,
     changed: bool,
+    /// Whether it was too large.
+    cut: bool,
     revisit: bool,
     record: Incident,
     services: Vec<ServiceName>,
@@ -211,11 +248,12 @@ fn drafts<'a>(
         }
         let stored = match known {
             Some(known) if entries.len() == 1 => alloc::vec![known.clone()],
-            _ => world.incidents(&keys)?,
+            _ => incidents(world, &keys)?,
         };
         for (news, stored) in entries.iter().zip(stored) {
-            weight += stored.as_ref().map_or(0, |stored| stored.facts.len());
-            drafts.extend(draft(world, context, batch.source, news, stored)?);
+            let draft = draft(world, context, batch.source, news, stored)?;
+            weight += draft.as_ref().map_or(0, |draft| draft.bytes.len());
+            drafts.extend(draft);
         }
     }
     Ok(drafts)
@@ -248,8 +286,10 @@ fn draft<'a>(
             ),
         }
     }
-    let chronicle = news.chronicle.as_ref();
-    let chronicle = chronicle.filter(|_| facts.as_ref().is_none_or(|known| known.takes_timeline(news)));
+    let chronicle = match &facts {
+        Some(known) => known.takes(news),
+        None => news.chronicle.as_ref(),
+    };
     let Some(mut facts) = Facts::merge(facts, news) else {
         return Ok(None);
     };
@@ -257,13 +297,38 @@ fn draft<'a>(
     if facts.snapshot.is_private() && !wanted {
         facts.withhold();
     }
-    let left_out = facts.snapshot.is_withheld() && facts.hidden_at.is_none();
+    let mut bytes = facts.to_bytes();
+    let cut = bytes.len() > LARGE && fit(&mut facts);
+    if cut {
+        bytes = facts.to_bytes();
+    }
+    let mut changed = true;
+    // To read what is stored once more costs something; an update that was not known is news for certain.
+    if let Some(stored) = &stored
+        && facts.updates.len() == told_before.len()
+        && let Some(known) = Facts::from_bytes(&stored.facts)
+        && (stored.facts == bytes || !facts.differ(&known))
+    {
+        (facts, changed) = (known, false);
+        bytes.clone_from(&stored.facts);
+    }
+    let left_out = facts.snapshot.is_withheld() && !facts.is_hidden();
     let revisit = facts.is_incomplete() || (wanted && left_out);
     let (record, services) = derive::incident(source, &facts, context);
-    let bytes = facts.to_bytes();
-    let changed = stored.as_ref().is_none_or(|stored| stored.facts != bytes);
     let base = stored.map(|stored| stored.revision);
-    Ok(Some(Draft { chronicle, base, before, told_before, facts, bytes, changed, revisit, record, services }))
+    Ok(Some(Draft {
+        chronicle,
+        base,
+        before,
+        told_before,
+        facts,
+        bytes,
+        changed,
+        cut,
+        revisit,
+        record,
+        services,
+    }))
 }
 
 /// Fills in addresses that incidents lack, and the host's users and catalog entries, for the whole batch together.
@@ -287,11 +352,11 @@ fn link(world: &mut dyn World, context: &Context, drafts: &mut [Draft<'_>]) -> R
     }
     let mut users = Vec::with_capacity(emails.len());
     for some in emails.chunks(KEYS_PER_CALL) {
-        users.append(&mut world.users_by_email(some)?);
+        users.append(&mut answers("addresses", some.len(), world.users_by_email(some)?)?);
     }
     let mut services = Vec::with_capacity(names.len());
     for some in names.chunks(KEYS_PER_CALL) {
-        services.append(&mut world.services_by_name(some)?);
+        services.append(&mut answers("services", some.len(), world.services_by_name(some)?)?);
     }
     for draft in drafts {
         for responder in &mut draft.record.responders {

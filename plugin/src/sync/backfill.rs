@@ -9,9 +9,9 @@ use alloc::vec::Vec;
 
 use super::apply::{Batch, apply};
 use super::context::{self, Context};
-use super::facts::Snapshot;
-use super::listing::{Walk, snapshots};
-use super::{read_page, read_state, write_state};
+use super::facts::{Facts, Snapshot};
+use super::listing::{Listed, Walk, snapshots};
+use super::{derive, is_within, read_page, read_state, sequence, write_state};
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload;
 use crate::model::{Change, DAY, Error, Level, SECOND, Step, Timestamp};
@@ -33,8 +33,6 @@ const PAGES_PER_ROUND: u32 = 4;
 /// Pages of updates that are read for one commit at most. They are smaller, and those of one incident are neighbours:
 /// the more of them come together, the fewer incidents are written twice.
 const UPDATES_PER_ROUND: u32 = 16;
-/// How far the provider's clock may run ahead of the host's before an update could be missed.
-const CLOCK_SKEW: Timestamp = 300 * SECOND;
 /// An import without a step for so long is no reason any more to let timelines wait. Longer than any wait that a
 /// provider's limits ask for.
 const GIVEN_UP: Timestamp = 900 * SECOND;
@@ -47,22 +45,24 @@ pub struct Window {
     pub until: Timestamp,
 }
 
-/// The organisation's updates were read as a whole: whose are known.
+/// Whether the organisation's updates were read as a whole since incidents were last imported, and so whose are known.
 #[derive(Debug, Clone, Default)]
 pub struct UpdatesRead {
-    /// When the reading began.
-    at: Option<Timestamp>,
+    done: bool,
     /// The oldest update that was read; incidents created before it may have more. None if all were read.
     from: Option<Timestamp>,
 }
 
-object!(UpdatesRead { "at" => Instant at, "from" => Instant from });
+object!(UpdatesRead { "done" => Flag done, "from" => Instant from });
 
 impl UpdatesRead {
-    /// Whether all updates of this version of the incident were read.
-    pub fn covers(&self, snapshot: &Snapshot) -> bool {
-        self.from.is_none_or(|from| snapshot.created_at >= Some(from))
-            && self.at.is_some_and(|at| snapshot.updated_at < at.saturating_sub(CLOCK_SKEW))
+    /// Whether all updates of the incident as it is known were read. Those up to the version with which an import lists
+    /// it exist before the updates are read.
+    pub fn covers(&self, facts: &Facts) -> bool {
+        let Snapshot { created_at, updated_at, .. } = facts.snapshot;
+        self.done
+            && self.from.is_none_or(|from| created_at >= Some(from))
+            && facts.imported >= Some(updated_at)
     }
 }
 
@@ -98,7 +98,6 @@ object!(Position {
 
 #[derive(Debug, Clone, Default)]
 struct Updates {
-    began: Option<Timestamp>,
     after: Option<String>,
     pages: Option<i64>,
     oldest: Option<Timestamp>,
@@ -106,7 +105,6 @@ struct Updates {
 }
 
 object!(Updates {
-    "began" => Instant began,
     "after" => MaybeText after,
     "pages" => Integer pages,
     "oldest" => Instant oldest,
@@ -125,7 +123,7 @@ pub(super) fn is_under_way(world: &mut dyn World) -> Result<bool, Error> {
     let mut position = Position::default();
     read_state(world, STATE, &mut position)?;
     let left = position.incidents.left || position.updates.is_some();
-    Ok(left && position.stepped_at > Some(world.now().saturating_sub(GIVEN_UP)))
+    Ok(left && is_within(GIVEN_UP, position.stepped_at, world.now()))
 }
 
 /// One bounded step, or, as a dry run, a count of what there is.
@@ -138,7 +136,8 @@ pub fn backfill(world: &mut dyn World, window: Window, dry_run: bool) -> Result<
     read_state(world, STATE, &mut position)?;
     if position.since != Some(since) || position.until != Some(until) {
         position = Position {
-            to: Some(world.now().saturating_add(DAY)),
+            // Not before the window's end, whatever the clock says: polls go on from there.
+            to: Some(world.now().max(until).saturating_add(DAY)),
             since: Some(since),
             until: Some(until),
             incidents: Walk::begin(),
@@ -171,7 +170,7 @@ pub fn backfill(world: &mut dyn World, window: Window, dry_run: bool) -> Result<
 }
 
 fn count(world: &mut dyn World, context: &Context, window: Window) -> Result<Step, Error> {
-    let until = world.now().saturating_add(DAY);
+    let until = world.now().max(window.until).saturating_add(DAY);
     let from = window.since.saturating_sub(DAY);
     let request = client::incidents(from, until, &context.account.categories, 1, None);
     let mut first: Vec<payload::Incident> = Vec::new();
@@ -190,14 +189,14 @@ struct Run<'a> {
 impl Run<'_> {
     /// Whether the step `reads_on` after this.
     fn incidents(&mut self, reads_on: bool) -> Result<(), Error> {
-        let mut batch = Batch::default();
+        let mut batch = Batch::answering(&derive::INCIDENTIO, sequence::next(self.world)?);
         let now = self.world.now();
         for number in 1..=PAGES_PER_ROUND {
             if !self.position.incidents.left {
                 break;
             }
             let Window { since, until } = self.window;
-            let days = (since.saturating_sub(DAY), self.position.to.unwrap_or(now));
+            let days = Listed::Changed(since.saturating_sub(DAY), self.position.to.unwrap_or(now));
             let walk = &mut self.position.incidents;
             let mut listed: Vec<payload::Incident> = Vec::new();
             self.step.requests += 1;
@@ -216,13 +215,13 @@ impl Run<'_> {
             let before = if page.restarted { 0 } else { self.position.done.unwrap_or(0) };
             self.position.done = Some(before + count);
             if !self.position.incidents.left {
-                self.position.updates = Some(Updates { began: Some(now), ..Updates::default() });
+                self.position.updates = Some(Updates::default());
             }
             // The list is by whole days; the window is exact.
             listed.retain(|i| {
                 i.updated_at.is_none_or(|at| at >= since) && i.created_at.is_none_or(|at| at < until)
             });
-            snapshots(self.world, now, true, listed, &mut batch);
+            snapshots(self.world, true, listed, &mut batch);
             self.step.wait_ms = page.pause_ms;
             if page.pause_ms > 0 {
                 break;
@@ -236,11 +235,10 @@ impl Run<'_> {
     /// as that is cheaper. The list reaches back to the account's first day and cannot be filtered; its order is
     /// not documented, so it is recognised by its first page.
     fn updates(&mut self, reads_on: bool) -> Result<(), Error> {
-        let mut batch = Batch::default();
+        let mut batch = Batch::answering(&derive::INCIDENTIO, sequence::next(self.world)?);
         let mut read = None;
         for number in 1..=UPDATES_PER_ROUND {
-            let Some(Updates { began, after, pages, oldest, newest_first }) = self.position.updates.clone()
-            else {
+            let Some(Updates { after, pages, oldest, newest_first }) = self.position.updates.clone() else {
                 break;
             };
             self.step.requests += 1;
@@ -277,7 +275,7 @@ impl Run<'_> {
             let pages = pages.unwrap_or(0) + 1;
             let too_long = pages > self.position.done.unwrap_or(0).max(i64::from(UPDATES_PER_ROUND));
             if next.is_none() || passed_window {
-                read = Some(UpdatesRead { at: began, from: oldest.filter(|_| next.is_some()) });
+                read = Some(UpdatesRead { done: true, from: oldest.filter(|_| next.is_some()) });
             }
             let next = next.filter(|_| !passed_window && !too_long);
             self.step.wait_ms = if next.is_some() { page.pause_ms } else { 0 };
@@ -285,13 +283,8 @@ impl Run<'_> {
             if next.is_some() && (goes_on || (reads_on && self.step.wait_ms == 0)) {
                 self.world.begin(&client::updates(next.as_deref()));
             }
-            self.position.updates = next.map(|after| Updates {
-                began,
-                after: Some(after),
-                pages: Some(pages),
-                oldest,
-                newest_first,
-            });
+            self.position.updates =
+                next.map(|after| Updates { after: Some(after), pages: Some(pages), oldest, newest_first });
             if !goes_on {
                 break;
             }
@@ -305,10 +298,7 @@ impl Run<'_> {
         if let Some(read) = read {
             extra.push(write_state(UPDATES_READ, &read));
         }
-        let effects = apply(self.world, self.context, batch, extra)?;
-        self.step.created += effects.applied.created;
-        self.step.updated += effects.applied.updated;
-        self.step.stale += effects.applied.stale;
+        apply(self.world, self.context, batch, extra)?.count(&mut self.step);
         Ok(())
     }
 

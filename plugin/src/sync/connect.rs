@@ -1,9 +1,9 @@
 //! Connecting: is the key good, whose is it, what can it not see, what can it do that it should not.
 //!
-//! A key of another account than the one whose incidents are stored is refused before anything is written.
+//! A key of another account than the one that is expected is refused before anything is written.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::context::{self, Context};
@@ -21,8 +21,13 @@ struct IdentityAnswer {
 
 object!(IdentityAnswer { "identity" => Object identity });
 
-/// Checks the key and, only if it is good, stores the settings and the point from which polls catch up.
-pub fn connect(world: &mut dyn World, settings: &Settings) -> Result<Connection, Error> {
+/// Checks the key and, only if it is good and of the account that is expected, stores the settings and the point from
+/// which polls catch up.
+pub fn connect(
+    world: &mut dyn World,
+    settings: &Settings,
+    expected: Option<&str>,
+) -> Result<Connection, Error> {
     let now = world.now();
     // The identity needs no permission, so a list of one tells whether incidents can be read at all.
     let probe = client::incidents(now, now, &[], 1, None);
@@ -31,26 +36,26 @@ pub fn connect(world: &mut dyn World, settings: &Settings) -> Result<Connection,
     let mut answer = IdentityAnswer::default();
     json::read(&body, Slot::Object(&mut answer))
         .map_err(|why| client::unreadable(&INCIDENTIO, what, &why))?;
-    client::body(&INCIDENTIO, "incidents", fetch_one(world, probe), now)?;
     let identity = answer.identity;
+    // Whatever answers 200 with some JSON is not the provider.
+    let Some(account) = client::account_slug(identity.dashboard_url.as_deref()) else {
+        return Err(client::unreadable(&INCIDENTIO, what, "it names no account").into());
+    };
+    if let Some(known) = expected.filter(|known| *known != account) {
+        return Err(Error::Invalid(format!(
+            "the key belongs to the account `{account}`, this organisation's incidents to `{known}`; connect it as \
+             another organisation, or move this one to that account"
+        )));
+    }
+    client::body(&INCIDENTIO, "incidents", fetch_one(world, probe), now)?;
     let connection = Connection {
-        account: client::account_slug(identity.dashboard_url.as_deref())
-            .unwrap_or_else(|| "unknown".to_string()),
+        account,
         account_url: identity.dashboard_url,
         key_name: identity.name,
         warnings: warnings(&identity.roles, settings),
         roles: identity.roles,
     };
     let mut context = Context::load(world)?;
-    let known = &context.account.slug;
-    if !known.is_empty() && *known != connection.account {
-        return Err(Error::Invalid(format!(
-            "the key belongs to the account `{}`, this organisation's incidents to `{known}`; connect it as another \
-             organisation",
-            connection.account
-        )));
-    }
-    context.account.slug.clone_from(&connection.account);
     // Before any record is derived. A new key may see more of the account than the last one.
     context::refresh(world, &mut context)?;
     let mut changes = Vec::from([context::settings_change(settings)]);
@@ -101,6 +106,8 @@ fn warnings(roles: &[String], settings: &Settings) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
     fn check(roles: &[&str], include_private: bool, expected: &[&str]) {

@@ -8,7 +8,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::OnceCell;
 
-use super::{decode_state, insert_once, no_answer, read_page, read_state, write_state};
+use super::digest::Digest;
+use super::{decode_state, insert_once, is_within, no_answer, read_page, read_state, write_state};
 use crate::incidentio::client::{self, ApiError, Page};
 use crate::incidentio::payload;
 use crate::model::{Change, DAY, Error, Level, Priority, Settings, SeverityOverride, Timestamp};
@@ -58,8 +59,6 @@ pub struct Account {
     pub due: bool,
     /// A digest of all names in it. When one changes, incidents bear the old one until they are read again.
     pub look: Option<i64>,
-    /// Whose it is: the account's slug.
-    pub slug: String,
 }
 
 object!(Account {
@@ -70,7 +69,6 @@ object!(Account {
     "shards" => Integer shards,
     "due" => Flag due,
     "look" => Integer look,
-    "slug" => Text slug,
 });
 
 /// Some of the people, as stored.
@@ -138,13 +136,19 @@ impl Account {
     }
 }
 
-/// Adds those with an e-mail address to people that are sorted by identifier.
+/// Adds those with an e-mail address, in whatever order the provider lists them; [`sorted`] comes after the last.
 fn add(people: &mut Vec<payload::User>, user: payload::User) {
-    if let (Some(email), Err(index)) = (&user.email, people.binary_search_by(|known| known.id.cmp(&user.id)))
-    {
+    if let Some(email) = &user.email {
         let email = Some(email.trim_ascii().to_ascii_lowercase());
-        people.insert(index, payload::User { id: user.id, name: None, email });
+        people.push(payload::User { id: user.id, name: None, email });
     }
+}
+
+/// By identifier, each once, the first that was listed.
+fn sorted(mut people: Vec<payload::User>) -> Vec<payload::User> {
+    people.sort_by(|a, b| a.id.cmp(&b.id));
+    people.dedup_by(|later, first| later.id == first.id);
+    people
 }
 
 impl Context {
@@ -183,7 +187,7 @@ impl Context {
 
     /// Whether the account should be read again.
     pub fn is_old(&self, now: Timestamp) -> bool {
-        self.account.read_at.is_none_or(|at| now.saturating_sub(at) >= ACCOUNT_AGE)
+        !is_within(ACCOUNT_AGE, self.account.read_at, now)
     }
 }
 
@@ -313,36 +317,18 @@ pub fn refresh(world: &mut dyn World, context: &mut Context) -> Result<u32, Erro
         let answer = read_page(world, "users", "users", client::users(after.as_deref()), &mut users);
         page = readable(world, answer, &mut missing)?;
     }
-    account.users = OnceCell::from(people);
+    account.users = OnceCell::from(sorted(people));
     let now = world.now();
     // The first reading comes before any incident.
     account.due |= before.read_at.is_some() && *account != before;
     if missing {
         account.read_at = Some(now.saturating_sub(ACCOUNT_AGE - RETRY_AGE));
     } else {
-        (account.read_at, account.look) = (Some(now), Some(look.0));
+        (account.read_at, account.look) = (Some(now), Some(look.value()));
     }
     account.store(world)?;
     context.stored_account(world)?;
     Ok(requests)
-}
-
-/// FNV-1a, to tell whether anything is other than before.
-struct Digest(i64);
-
-impl Default for Digest {
-    fn default() -> Self {
-        Digest(0xcbf2_9ce4_8422_2325_u64.cast_signed())
-    }
-}
-
-impl Digest {
-    /// With the end of the bytes as a part of them.
-    fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes.iter().chain(&[0xff]) {
-            self.0 = (self.0 ^ i64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-        }
-    }
 }
 
 /// None for a list that cannot be read, which is `missing` if another attempt may succeed.
@@ -468,6 +454,10 @@ mod tests {
         }
 
         fn list(&mut self, _: &str, _: Option<&str>, _: u32) -> Result<KeyPage, StorageError> {
+            unimplemented!()
+        }
+
+        fn list_open(&mut self, _: &str, _: Option<&str>, _: u32) -> Result<KeyPage, StorageError> {
             unimplemented!()
         }
 

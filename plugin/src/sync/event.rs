@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 use super::apply::{Batch, Effect, apply};
 use super::context::Context;
 use super::facts::{Facts, Snapshot, Told};
-use super::{SOURCE, key, reread, timeline};
+use super::{SOURCE, derive, incidents, key, reread, sequence, timeline};
 use crate::incidentio::payload;
-use crate::model::{Change, Error, Outcome, StoredIncident};
+use crate::model::{Change, Error, Outcome, StoredIncident, Timestamp};
 use crate::port::World;
 use crate::webhook::event::{Event, envelope};
 
@@ -21,7 +21,7 @@ pub fn handle(world: &mut dyn World, body: &[u8]) -> Result<Outcome, Error> {
         Event::Ignored(why) => Ok(Outcome::Ignored(why)),
         Event::Whole { incident, status_changed } => delivered(world, &context, *incident, status_changed),
         Event::Reference { id, private } => fetched(world, &context, &id, private),
-        Event::Stirred(ids) => stirred(world, &context, &ids),
+        Event::Stirred { ids, at } => stirred(world, &context, &ids, at),
     }
 }
 
@@ -43,7 +43,7 @@ fn delivered(
     let id = snapshot.id();
     let known = stored(world, id)?;
     let hidden = match &known {
-        Some(stored) => Facts::from_bytes(&stored.facts).is_some_and(|facts| facts.hidden_at.is_some()),
+        Some(stored) => Facts::from_bytes(&stored.facts).is_some_and(|facts| facts.is_hidden()),
         None => world.state(&unseen(id))?.is_some(),
     };
     if hidden || snapshot.is_private() {
@@ -69,11 +69,11 @@ fn delivered(
 }
 
 fn stored(world: &mut dyn World, id: &str) -> Result<Option<StoredIncident>, Error> {
-    Ok(world.incidents(&[key(SOURCE, id)])?.into_iter().next().flatten())
+    Ok(incidents(world, &[key(SOURCE, id)])?.into_iter().next().flatten())
 }
 
 fn fetched(world: &mut dyn World, context: &Context, id: &str, private: bool) -> Result<Outcome, Error> {
-    let mut batch = Batch::default();
+    let mut batch = Batch::answering(&derive::INCIDENTIO, sequence::next(world)?);
     let seen = reread(world, id, &mut batch);
     if !matches!(seen, Ok(true)) && stored(world, id)?.is_none() {
         seen?;
@@ -85,21 +85,25 @@ fn fetched(world: &mut dyn World, context: &Context, id: &str, private: bool) ->
             return Err(error);
         }
         // What everybody could see is hidden at once; the next poll asks what it is now.
-        let now = world.now();
-        batch.tell(id, |news| (news.hidden_at, news.stirred) = (Some(now), true));
+        batch.tell(id, |news| news.hidden = true);
     }
     let effects = apply(world, context, &batch, Vec::new())?;
     Ok(effects.incidents.first().map_or(Outcome::Unchanged, outcome))
 }
 
-fn stirred(world: &mut dyn World, context: &Context, ids: &[String]) -> Result<Outcome, Error> {
+fn stirred(
+    world: &mut dyn World,
+    context: &Context,
+    ids: &[String],
+    at: Timestamp,
+) -> Result<Outcome, Error> {
     let mut batch = Batch::default();
     for id in ids {
-        batch.tell(id, |news| news.stirred = true);
+        batch.tell(id, |news| news.stirred_at = Some(at));
     }
     let effects = apply(world, context, &batch, Vec::new())?;
     Ok(match effects.incidents.first() {
-        Some(_) => Outcome::Updated,
+        Some(effect) => outcome(effect),
         None => Outcome::Ignored("the escalation concerns no incident that is known".into()),
     })
 }

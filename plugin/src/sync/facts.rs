@@ -1,15 +1,27 @@
 //! What the provider has said about one incident, kept beside its record.
 //!
-//! [`Facts::merge`] is where order stops mattering: the newest snapshot wins by the provider's own version,
-//! updates are a set by id. Holds what a record or a timeline is derived from and nothing else: no summary, no
-//! message, no post-mortem.
+//! [`Facts::merge`] is where order stops mattering. Each piece of knowledge is the greatest that was heard, in an order
+//! that no clock of ours decides:
+//!
+//! | what | greatest by |
+//! |---|---|
+//! | the incident | the provider's version and last activity, then the question's number, then its content |
+//! | each update | the question's number, then its content |
+//! | the timeline, the participants | the version that they were read at, then the question's number, then their content |
+//! | whether it is hidden | the numbers of the questions that did and did not show it |
+//! | all else | itself |
+//!
+//! Questions are numbered by [`sequence`](super::sequence). Holds what a record or a timeline is derived from and
+//! nothing else: no summary, no message, no post-mortem.
 
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
-use super::timeline;
-use crate::incidentio::payload::{FieldValue, Incident, Participant, Update, User};
+use super::digest::Digest;
+use super::timeline::Chronicle;
+use crate::incidentio::payload::{FieldValue, Incident, LONGEST_ID, Participant, Update, User};
 use crate::model::Timestamp;
 use koalr_codec::json::{Slot, object};
 use koalr_codec::stored::{self, Field, Fields, Value};
@@ -21,19 +33,31 @@ pub struct Facts {
     pub snapshot: Snapshot,
     /// Its updates, oldest first, then by id.
     pub updates: Vec<Update>,
-    /// The incident's version up to which `updates` is known to be complete. None if that depends on what was read
-    /// of the organisation's updates as a whole.
+    /// The incident's version up to which `updates` is known to be complete.
     pub updates_as_of: Option<Timestamp>,
+    /// The version with which an import listed it. The updates up to that version are those that the import then reads
+    /// of the organisation as a whole.
+    pub imported: Option<Timestamp>,
     /// The incident's version up to which the stored timeline is known to be complete.
     pub timeline_as_of: Option<Timestamp>,
-    /// When somebody first acknowledged, by the activity log that `timeline_as_of` speaks of.
+    /// Which reading gave `acknowledged_at`, `set`, `references` and the stored timeline.
+    pub chronicle: Reading,
+    /// When somebody first acknowledged, by the activity log.
     pub acknowledged_at: Option<Timestamp>,
     /// Status changes told by deliveries and not yet covered by `updates`, oldest first.
     pub told: Vec<Told>,
-    /// When the provider no longer showed the incident to this key; an answer of later proves otherwise.
-    pub hidden_at: Option<Timestamp>,
-    /// When points in the incident's life were last set, by the activity log that `timeline_as_of` speaks of.
+    /// The last question whose answer showed the incident.
+    pub seen: Option<i64>,
+    /// Questions that the provider answered as if there were no such incident.
+    pub hidden: Misses,
+    /// Daily looks at what is open that did not find it.
+    pub missed: Misses,
+    /// When something last happened that the incident's version need not tell.
+    pub stirred_at: Option<Timestamp>,
+    /// When points in the incident's life were last set, by the activity log.
     pub set: Vec<Set>,
+    /// Which reading gave `participants`.
+    pub people: Reading,
     /// Who took part, as read with the timeline.
     pub participants: Vec<Participant>,
     /// What else it is known by, as read with the timeline.
@@ -42,8 +66,6 @@ pub struct Facts {
 
 /// What [`Facts::withhold`] leaves for a visibility.
 const WITHHELD: &str = "withheld";
-/// For `updates_as_of`: some are missing, whatever was read of the organisation's updates.
-const INCOMPLETE: Timestamp = Timestamp::MIN;
 
 /// The incident as one answer or delivery showed it, with the times that it is ordered by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +78,50 @@ pub struct Snapshot {
     pub updated_at: Timestamp,
     /// When anything last happened to it, its version's time included.
     pub active_at: Timestamp,
+    /// The question that it answers; none if it came with a delivery.
+    pub asked: Option<i64>,
 }
+
+/// The last two questions, or looks, that the provider answered as if there were no such incident.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Misses {
+    last: Option<i64>,
+    before: Option<i64>,
+}
+
+impl Misses {
+    fn add(&mut self, asked: i64) {
+        if Some(asked) > self.last {
+            *self = Misses { last: Some(asked), before: self.last };
+        } else if Some(asked) < self.last {
+            self.before = self.before.max(Some(asked));
+        }
+    }
+
+    /// Whether there was one since it was last seen. Of two questions that were asked at once nobody knows which answer
+    /// is the later one: that it is missing weighs more, because it is then asked for again.
+    fn is_missed(self, seen: Option<i64>) -> bool {
+        self.last.is_some() && self.last >= seen
+    }
+
+    /// Whether there were two.
+    fn is_missed_twice(self, seen: Option<i64>) -> bool {
+        self.before.is_some() && self.before >= seen
+    }
+}
+
+object!(Misses { "last" => Integer last, "before" => Integer before });
+
+/// When, in the provider's and in our own order, something was read, and what it was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reading {
+    /// The incident's version that was known.
+    as_of: Option<Timestamp>,
+    asked: Option<i64>,
+    digest: Option<i64>,
+}
+
+object!(Reading { "as_of" => Instant as_of, "asked" => Integer asked, "digest" => Integer digest });
 
 /// When a named point in the incident's life was last set, which may be long after the time that it was set to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,12 +148,12 @@ pub struct Told {
 pub struct News {
     /// The provider's identifier of the incident.
     pub id: String,
+    /// The number of the question that all of this answers; none if it came with a delivery. Names can change without a
+    /// new version, so a later answer replaces an equal version; a delivery, which may be late, does not.
+    pub asked: Option<i64>,
     /// The incident itself.
     pub snapshot: Option<Snapshot>,
-    /// When `snapshot` was asked for; none if it came with a delivery. Names can change without a new version, so
-    /// an answer replaces an equal version; a delivery, which may be late, does not.
-    pub read_at: Option<Timestamp>,
-    /// Whether the organisation's updates will be read as a whole after this, so that this incident's are among them.
+    /// Whether the organisation's updates will be read as a whole after this, so that those of `snapshot` are among them.
     pub imported: bool,
     /// Updates of this incident; those without id or time are left out.
     pub updates: Vec<Update>,
@@ -98,14 +163,16 @@ pub struct News {
     pub timeline_as_of: Option<Timestamp>,
     /// A status change that a delivery tells of.
     pub told: Option<Told>,
-    /// When the provider did not show the incident to this key.
-    pub hidden_at: Option<Timestamp>,
+    /// Whether the provider answered as if there were no such incident.
+    pub hidden: bool,
+    /// The number of a daily look at what is open that did not find it.
+    pub missed: Option<i64>,
     /// Who takes part.
     pub participants: Option<Vec<Participant>>,
-    /// Something happened that the timeline as stored does not tell.
-    pub stirred: bool,
+    /// When something happened that the incident's version need not tell.
+    pub stirred_at: Option<Timestamp>,
     /// What the timeline says besides updates. With it the stored timeline is replaced whole.
-    pub chronicle: Option<timeline::Chronicle>,
+    pub chronicle: Option<Chronicle>,
 }
 
 impl Facts {
@@ -114,49 +181,38 @@ impl Facts {
     pub fn merge(known: Option<Facts>, news: &News) -> Option<Facts> {
         let mut facts = match (known, &news.snapshot) {
             (Some(facts), _) => facts,
-            (None, Some(snapshot)) => Facts {
-                snapshot: snapshot.clone(),
-                updates: Vec::new(),
-                updates_as_of: (!news.imported).then_some(INCOMPLETE),
-                timeline_as_of: None,
-                acknowledged_at: None,
-                told: Vec::new(),
-                hidden_at: None,
-                set: Vec::new(),
-                participants: Vec::new(),
-                references: Vec::new(),
-            },
+            (None, Some(snapshot)) => Facts::of(snapshot.clone()),
             (None, None) => return None,
         };
         if let Some(snapshot) = &news.snapshot {
-            let (new, old) = (snapshot.updated_at, facts.snapshot.updated_at);
-            if new > old || (new == old && news.read_at.is_some()) {
-                facts.snapshot = snapshot.clone();
+            let snapshot = Snapshot { asked: news.asked, ..snapshot.clone() };
+            if news.imported {
+                facts.imported = facts.imported.max(Some(snapshot.updated_at));
+            }
+            facts.seen = facts.seen.max(news.asked);
+            if snapshot.order(&facts.snapshot).is_gt() {
+                facts.snapshot = snapshot;
             }
         }
         for update in news.updates.iter().filter(|u| !u.id.is_empty() && u.created_at.is_some()) {
-            let place = |known: &Update| (known.created_at, &known.id).cmp(&(update.created_at, &update.id));
-            if let Some(index) = facts.updates.iter().position(|known| known.id == update.id) {
-                facts.updates.remove(index);
-            }
-            let index = facts.updates.binary_search_by(place).unwrap_or_else(|index| index);
-            facts.updates.insert(index, Update { incident_id: String::new(), ..update.clone() });
+            facts.add_update(Update { incident_id: String::new(), asked: news.asked, ..update.clone() });
         }
         facts.updates_as_of = facts.updates_as_of.max(news.updates_as_of);
-        if facts.takes_timeline(news) {
-            facts.timeline_as_of = news.timeline_as_of;
-            if let Some(told) = &news.chronicle {
-                facts.acknowledged_at = told.acknowledged_at;
-                facts.set = told.set.clone();
-                facts.references = told.references.clone();
-            }
-            if let Some(participants) = &news.participants {
+        facts.timeline_as_of = facts.timeline_as_of.max(news.timeline_as_of);
+        if let Some(told) = facts.takes(news) {
+            facts.chronicle = news.reading(told.digest());
+            facts.acknowledged_at = told.acknowledged_at;
+            facts.set.clone_from(&told.set);
+            facts.references.clone_from(&told.references);
+        }
+        if let Some(participants) = &news.participants {
+            let reading = news.reading(Digest::of(&stored::write(&List(participants))));
+            if reading > facts.people {
+                facts.people = reading;
                 facts.participants.clone_from(participants);
             }
         }
-        if news.stirred {
-            facts.timeline_as_of = None;
-        }
+        facts.stirred_at = facts.stirred_at.max(news.stirred_at);
         if let Some(told) = &news.told
             && let Err(index) = facts.told.binary_search(told)
         {
@@ -165,20 +221,61 @@ impl Facts {
         if let Some(as_of) = facts.updates_as_of {
             facts.told.retain(|told| told.at > as_of);
         }
-        facts.hidden_at = facts.hidden_at.max(news.hidden_at).filter(|at| Some(*at) >= news.read_at);
+        if let (true, Some(asked)) = (news.hidden, news.asked) {
+            facts.hidden.add(asked);
+        }
+        if let Some(look) = news.missed {
+            facts.missed.add(look);
+        }
         Some(facts)
     }
 
-    /// Whether what the news tell of the timeline is no older than what is known of it.
-    pub fn takes_timeline(&self, news: &News) -> bool {
-        self.timeline_as_of <= news.timeline_as_of
+    fn of(snapshot: Snapshot) -> Facts {
+        Facts {
+            snapshot,
+            updates: Vec::new(),
+            updates_as_of: None,
+            imported: None,
+            timeline_as_of: None,
+            chronicle: Reading::default(),
+            acknowledged_at: None,
+            told: Vec::new(),
+            seen: None,
+            hidden: Misses::default(),
+            missed: Misses::default(),
+            stirred_at: None,
+            set: Vec::new(),
+            people: Reading::default(),
+            participants: Vec::new(),
+            references: Vec::new(),
+        }
+    }
+
+    /// An update can be edited, and has no version.
+    fn add_update(&mut self, update: Update) {
+        let place = |known: &Update| (known.created_at, &known.id).cmp(&(update.created_at, &update.id));
+        if let Some(index) = self.updates.iter().position(|known| known.id == update.id) {
+            let known = self.updates.get(index);
+            if known.is_some_and(|known| order(known, known.asked, &update, update.asked).is_ge()) {
+                return;
+            }
+            self.updates.remove(index);
+        }
+        let index = self.updates.binary_search_by(place).unwrap_or_else(|index| index);
+        self.updates.insert(index, update);
+    }
+
+    /// What the news tell of the timeline, if that is no older than what is known of it.
+    pub fn takes<'a>(&self, news: &'a News) -> Option<&'a Chronicle> {
+        news.chronicle.as_ref().filter(|told| news.reading(told.digest()) >= self.chronicle)
     }
 
     /// Of a private incident that the settings do not ask for, keeps that it exists and in which state: enough to
     /// count it, and to know a late delivery from the time when it was public.
     pub fn withhold(&mut self) {
-        let Incident { id, reference, mode, incident_status, created_at, updated_at, .. } =
-            &*self.snapshot.incident;
+        let Incident {
+            id, reference, mode, incident_status, created_at, updated_at, last_activity_at, ..
+        } = &*self.snapshot.incident;
         self.snapshot.incident = Rc::new(Incident {
             id: id.clone(),
             reference: reference.clone(),
@@ -187,23 +284,78 @@ impl Facts {
             visibility: WITHHELD.into(),
             created_at: *created_at,
             updated_at: *updated_at,
+            last_activity_at: *last_activity_at,
             ..Incident::default()
         });
-        self.updates.clear();
-        self.told.clear();
-        self.updates_as_of = Some(INCOMPLETE);
-        self.timeline_as_of = None;
-        self.acknowledged_at = None;
-        self.set.clear();
-        self.participants.clear();
-        self.references.clear();
+        let Facts { seen, hidden, missed, .. } = *self;
+        *self = Facts { seen, hidden, missed, ..Facts::of(self.snapshot.clone()) };
+    }
+
+    /// Whether the provider answered, when it was last asked, as if there were no such incident.
+    pub fn is_hidden(&self) -> bool {
+        self.hidden.is_missed(self.seen)
+    }
+
+    /// Whether two daily looks in succession did not find it.
+    pub fn is_lost(&self) -> bool {
+        self.missed.is_missed_twice(self.seen)
+    }
+
+    /// Whether it is lost with this look, and was not before.
+    pub fn loses(&self, look: i64) -> bool {
+        let mut missed = self.missed;
+        missed.add(look);
+        missed.is_missed_twice(self.seen) && !self.is_lost()
+    }
+
+    /// The version that a timeline is read at now.
+    pub fn active_at(&self) -> Timestamp {
+        self.stirred_at.map_or(self.snapshot.active_at, |at| at.max(self.snapshot.active_at))
     }
 
     /// Whether there is more to ask the provider of it: its timeline, or, of one that may be hidden, whether it is.
     pub fn is_incomplete(&self) -> bool {
-        let wanted =
-            if self.hidden_at.is_none() { Some(self.snapshot.active_at) } else { Some(Timestamp::MIN) };
-        !self.snapshot.is_withheld() && self.timeline_as_of < wanted
+        let is_incomplete = if self.is_hidden() {
+            !self.hidden.is_missed_twice(self.seen)
+        } else {
+            self.timeline_as_of < Some(self.active_at())
+        };
+        !self.snapshot.is_withheld() && is_incomplete
+    }
+
+    /// The last question that any of this answers.
+    pub fn last_asked(&self) -> Option<i64> {
+        let own = [
+            self.snapshot.asked,
+            self.seen,
+            self.hidden.last,
+            self.missed.last,
+            self.chronicle.asked,
+            self.people.asked,
+        ];
+        own.into_iter().chain(self.updates.iter().map(|update| update.asked)).max().flatten()
+    }
+
+    /// Whether these facts say anything else than those; to have been told the same once more is nothing else. That is
+    /// not worth a write: an earlier answer that comes after it is set right by the next one.
+    pub fn differ(&self, known: &Facts) -> bool {
+        let unnumbered = |facts: &Facts, misses: Misses| {
+            (misses.is_missed(facts.seen), misses.is_missed_twice(facts.seen))
+        };
+        let whole = |snapshot: &Snapshot| (snapshot.created_at, snapshot.updated_at, snapshot.active_at);
+        let of = |reading: &Reading| (reading.as_of, reading.digest);
+        let same_updates = self.updates.len() == known.updates.len()
+            && self.updates.iter().zip(&known.updates).all(|(one, other)| one.is_same(other));
+        !(same_updates
+            && self.snapshot.incident == known.snapshot.incident
+            && whole(&self.snapshot) == whole(&known.snapshot)
+            && unnumbered(self, self.hidden) == unnumbered(known, known.hidden)
+            && unnumbered(self, self.missed) == unnumbered(known, known.missed)
+            && (self.updates_as_of, self.imported) == (known.updates_as_of, known.imported)
+            && (self.timeline_as_of, self.stirred_at) == (known.timeline_as_of, known.stirred_at)
+            && of(&self.chronicle) == of(&known.chronicle)
+            && of(&self.people) == of(&known.people)
+            && self.told == known.told)
     }
 
     /// Reads facts back; none if they are not what [`Facts::to_bytes`] writes.
@@ -214,15 +366,26 @@ impl Facts {
         for KeptTold { at, category } in kept.told {
             told.extend(at.map(|at| Told { at, category }));
         }
+        let mut hidden = kept.hidden;
+        // Noted by an earlier version, by the clock.
+        if kept.hidden_at.is_some() {
+            hidden.add(0);
+        }
         Some(Facts {
-            snapshot: Snapshot::new(kept.incident)?,
+            snapshot: Snapshot { asked: kept.asked, ..Snapshot::new(kept.incident)? },
             updates: kept.updates,
             updates_as_of: kept.updates_as_of,
+            imported: kept.imported,
             timeline_as_of: kept.timeline_as_of,
+            chronicle: kept.chronicle,
             acknowledged_at: kept.acknowledged_at,
             told,
-            hidden_at: kept.hidden_at,
+            seen: kept.seen,
+            hidden,
+            missed: kept.missed,
+            stirred_at: kept.stirred_at,
             set: kept.set,
+            people: kept.people,
             participants: kept.participants,
             references: kept.references,
         })
@@ -231,6 +394,30 @@ impl Facts {
     /// How facts are stored.
     pub fn to_bytes(&self) -> Vec<u8> {
         stored::write(self)
+    }
+}
+
+impl News {
+    fn reading(&self, digest: i64) -> Reading {
+        Reading { as_of: self.timeline_as_of, asked: self.asked, digest: Some(digest) }
+    }
+}
+
+/// By the question, then by content: which of two is kept matters less than that it is always the same.
+fn order(one: &dyn Fields, asked: Option<i64>, other: &dyn Fields, other_asked: Option<i64>) -> Ordering {
+    asked.cmp(&other_asked).then_with(|| stored::write(one).cmp(&stored::write(other)))
+}
+
+/// A list as a document.
+struct List<'a, T>(&'a Vec<T>);
+
+impl<T: Fields> Fields for List<'_, T> {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn value(&self, _: usize) -> Value<'_> {
+        Value::List(self.0)
     }
 }
 
@@ -250,7 +437,7 @@ impl Fields for Told {
 /// In the order of [`Kept`].
 impl Fields for Facts {
     fn count(&self) -> usize {
-        10
+        18
     }
 
     fn value(&self, index: usize) -> Value<'_> {
@@ -260,11 +447,19 @@ impl Fields for Facts {
             2 => self.updates_as_of.value(),
             3 => self.timeline_as_of.value(),
             4 => self.told.value(),
-            5 => self.hidden_at.value(),
+            5 => Value::Absent,
             6 => self.acknowledged_at.value(),
             7 => self.set.value(),
             8 => self.participants.value(),
-            _ => self.references.value(),
+            9 => self.references.value(),
+            10 => self.snapshot.asked.value(),
+            11 => self.seen.value(),
+            12 => self.imported.value(),
+            13 => self.stirred_at.value(),
+            14 => Value::Object(&self.chronicle),
+            15 => Value::Object(&self.people),
+            16 => Value::Object(&self.hidden),
+            _ => Value::Object(&self.missed),
         }
     }
 }
@@ -281,6 +476,14 @@ struct Kept {
     set: Vec<Set>,
     participants: Vec<Participant>,
     references: Vec<String>,
+    asked: Option<i64>,
+    seen: Option<i64>,
+    imported: Option<Timestamp>,
+    stirred_at: Option<Timestamp>,
+    chronicle: Reading,
+    people: Reading,
+    hidden: Misses,
+    missed: Misses,
 }
 
 object!(Kept {
@@ -294,6 +497,14 @@ object!(Kept {
     "set" => List set,
     "participants" => List participants,
     "references" => List references,
+    "asked" => Integer asked,
+    "seen" => Integer seen,
+    "imported" => Instant imported,
+    "stirred_at" => Instant stirred_at,
+    "chronicle" => Object chronicle,
+    "people" => Object people,
+    "hidden" => Object hidden,
+    "missed" => Object missed,
 });
 
 #[derive(Default)]
@@ -307,7 +518,7 @@ object!(KeptTold { "at" => Instant at, "category" => Text category });
 impl Snapshot {
     /// Keeps what records need. None without an identifier, which nothing can replace.
     pub fn new(mut incident: Incident) -> Option<Snapshot> {
-        if incident.id.is_empty() {
+        if incident.id.is_empty() || incident.id.len() > LONGEST_ID {
             return None;
         }
         incident.incident_role_assignments.retain(|a| a.assignee.is_some());
@@ -318,7 +529,12 @@ impl Snapshot {
         let created_at = incident.created_at;
         let updated_at = incident.updated_at.or(created_at).or(incident.last_activity_at).unwrap_or_default();
         let active_at = incident.last_activity_at.map_or(updated_at, |at| at.max(updated_at));
-        Some(Snapshot { incident: Rc::new(incident), created_at, updated_at, active_at })
+        Some(Snapshot { incident: Rc::new(incident), created_at, updated_at, active_at, asked: None })
+    }
+
+    fn order(&self, other: &Snapshot) -> Ordering {
+        let version = (self.updated_at, self.active_at).cmp(&(other.updated_at, other.active_at));
+        version.then_with(|| order(&*self.incident, self.asked, &*other.incident, other.asked))
     }
 
     /// Whether this is no more than [`Facts::withhold`] leaves.
@@ -345,6 +561,10 @@ pub fn tidy(user: &mut User) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::incidentio::payload::Status;
 
@@ -376,27 +596,131 @@ mod tests {
         news.iter().fold(None, Facts::merge).unwrap()
     }
 
-    #[test]
-    fn any_order_and_any_repetition_of_news_gives_the_same_facts() {
-        let of = |updates: &[Update]| News { updates: updates.to_vec(), ..whole("first", 1) };
-        let news = [
-            whole("first", 1),
-            whole("second", 2),
-            whole("third", 3),
-            of(&[update("u1", 1, "live"), update("u2", 2, "learning")]),
-            of(&[update("u3", 3, "closed"), update("u1", 1, "live")]),
-            News { told: told(2, "learning"), ..whole("second", 2) },
-        ];
-        let expected = merged(&news);
-        assert_eq!((expected.snapshot.incident.name.as_str(), expected.updates.len()), ("third", 3));
-        for shift in 0..news.len() {
-            let mut order: Vec<News> = news.to_vec();
-            order.rotate_left(shift);
-            order.extend_from_slice(&news[..shift]);
-            assert_eq!(merged(&order), expected, "rotated by {shift}");
-            order.reverse();
-            assert_eq!(merged(&order), expected, "reversed after {shift}");
+    /// One of two or three values of each part, so that the same, another, an earlier and a later one come about.
+    fn any_news() -> impl Strategy<Value = News> {
+        let asked = prop_oneof![Just(None), (1..4_i64).prop_map(Some)];
+        let incident = option::of((0..3_usize, 1..3_i64, 0..3_i64, any::<bool>()));
+        let updates = vec((0..2_usize, 1..3_i64, 0..2_usize), 0..3);
+        let read = option::of(1..4_i64);
+        let timeline = option::of((1..4_i64, option::of(0..2_usize), option::of(0..2_usize)));
+        let told = option::of((1..4_i64, 0..2_usize));
+        let other = (any::<bool>(), option::of(1..4_i64));
+        (asked, incident, updates, read, timeline, told, other).prop_map(
+            |(asked, incident, updates, read, timeline, told, (hidden, stirred_at))| {
+                let snapshot = incident.map(|(name, version, activity, _)| {
+                    let mut incident = (*snapshot(["a", "b", "c"][name], version).incident).clone();
+                    incident.last_activity_at = Some(version + activity);
+                    Snapshot::new(incident).unwrap()
+                });
+                let chronicle = |n: usize| Chronicle {
+                    events: Vec::new(),
+                    acknowledged_at: Some(0),
+                    set: Vec::new(),
+                    references: vec![["x", "y"][n].into()],
+                };
+                let person = |n: usize| Participant {
+                    participant_type: ["helper", "observer"][n].into(),
+                    ..Participant::default()
+                };
+                let updates = updates.into_iter();
+                News {
+                    id: "a".into(),
+                    asked,
+                    imported: incident.is_some_and(|(.., imported)| imported && asked.is_some()),
+                    snapshot,
+                    updates: updates
+                        .map(|(id, at, category)| update(["u", "v"][id], at, ["live", "closed"][category]))
+                        .collect(),
+                    updates_as_of: read,
+                    timeline_as_of: timeline.map(|(as_of, ..)| as_of),
+                    chronicle: timeline.and_then(|(_, told, _)| told).map(chronicle),
+                    participants: timeline.and_then(|(.., people)| people).map(|n| vec![person(n)]),
+                    told: told
+                        .map(|(at, category)| Told { at, category: ["live", "closed"][category].into() }),
+                    // Only an answer can lack an incident, and it then says nothing of it.
+                    hidden: hidden && asked.is_some() && incident.is_none(),
+                    missed: asked.filter(|_| hidden && incident.is_none()),
+                    stirred_at,
+                }
+            },
+        )
+    }
+
+    fn known(news: &[&News]) -> Facts {
+        let first = Facts::merge(None, &whole("first", 0));
+        news.iter().fold(first, |known, news| Facts::merge(known, news)).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+        #[test]
+        fn any_order_and_any_repetition_of_news_gives_the_same_facts(
+            a in any_news(), b in any_news(), c in any_news()
+        ) {
+            let expected = known(&[&a, &b, &c]);
+            for order in [[&a, &c, &b], [&b, &a, &c], [&b, &c, &a], [&c, &a, &b], [&c, &b, &a]] {
+                prop_assert_eq!(&known(&order), &expected);
+            }
+            prop_assert_eq!(known(&[&a, &b, &c, &b]), known(&[&a, &b, &c]));
+            prop_assert_eq!(known(&[&a, &a]), known(&[&a]));
+            prop_assert_eq!(Facts::from_bytes(&expected.to_bytes()), Some(expected));
         }
+    }
+
+    #[test]
+    fn hidden_and_answered_say_the_same_in_either_order() {
+        let hidden = |asked| News { hidden: true, asked: Some(asked), ..News::default() };
+        let answer = |asked| News { asked: Some(asked), ..whole("x", 5) };
+        for (missed, shown, is_hidden) in [(1, 2, false), (2, 1, true), (2, 2, true)] {
+            let (missed, shown) = (hidden(missed), answer(shown));
+            assert_eq!(known(&[&missed, &shown]).is_hidden(), is_hidden);
+            assert_eq!(known(&[&shown, &missed]), known(&[&missed, &shown]));
+        }
+    }
+
+    #[test]
+    fn what_two_looks_did_not_find_is_lost_until_it_is_seen_again() {
+        let missed = |look| News { missed: Some(look), ..News::default() };
+        let answer = |asked| News { asked: Some(asked), ..whole("x", 5) };
+        assert!(!known(&[&missed(1)]).is_lost());
+        assert!(!known(&[&missed(1), &missed(1)]).is_lost(), "the same look");
+        assert!(known(&[&missed(1), &missed(3)]).is_lost());
+        assert!(!known(&[&missed(1), &answer(2), &missed(3)]).is_lost());
+        assert!(!known(&[&missed(1), &missed(3), &answer(4)]).is_lost());
+        assert!(!known(&[&missed(3)]).is_hidden(), "which is no reason to think that it is private");
+    }
+
+    #[test]
+    fn of_an_edited_update_the_later_answer_counts_whenever_it_comes() {
+        let answer = |asked, category: &str| News {
+            asked: Some(asked),
+            updates: vec![update("u", 1, category)],
+            ..News::default()
+        };
+        let (before, after) = (answer(1, "live"), answer(2, "closed"));
+        for order in [[&before, &after], [&after, &before]] {
+            assert_eq!(known(&order).updates[0].new_incident_status.category, "closed");
+        }
+    }
+
+    #[test]
+    fn what_was_stirred_is_read_again_until_the_timeline_is_as_late() {
+        let stirred = News { stirred_at: Some(9), ..News::default() };
+        let read = |as_of| News { timeline_as_of: Some(as_of), asked: Some(1), ..News::default() };
+        for (as_of, is_incomplete) in [(8, true), (9, false)] {
+            let read = read(as_of);
+            assert_eq!(known(&[&stirred, &read]).is_incomplete(), is_incomplete);
+            assert_eq!(known(&[&read, &stirred]), known(&[&stirred, &read]));
+        }
+    }
+
+    #[test]
+    fn to_have_been_told_the_same_again_is_nothing_new() {
+        let answer =
+            |asked| News { asked: Some(asked), updates: vec![update("u", 1, "live")], ..whole("x", 5) };
+        let (first, again, other) = (answer(1), answer(2), News { asked: Some(2), ..whole("y", 5) });
+        assert!(!known(&[&first, &again]).differ(&known(&[&first])));
+        assert!(known(&[&first, &other]).differ(&known(&[&first])));
     }
 
     #[test]
@@ -408,10 +732,12 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_answer_replaces_an_equal_version_and_a_delivery_does_not() {
-        let fresh = News { read_at: Some(9), ..whole("new name", 5) };
-        assert_eq!(merged(&[whole("old name", 5), whole("new name", 5)]).snapshot.incident.name, "old name");
-        assert_eq!(merged(&[whole("old name", 5), fresh]).snapshot.incident.name, "new name");
+    fn a_later_answer_replaces_an_equal_version_and_a_delivery_does_not() {
+        let answer = |name: &str, asked| News { asked: Some(asked), ..whole(name, 5) };
+        let named = |news: &[News]| merged(news).snapshot.incident.name.clone();
+        assert_eq!(named(&[answer("old name", 1), answer("a new name", 2)]), "a new name");
+        assert_eq!(named(&[answer("a new name", 2), answer("old name", 1)]), "a new name");
+        assert_eq!(named(&[answer("a new name", 2), whole("old name", 5)]), "a new name");
     }
 
     #[test]
@@ -425,12 +751,36 @@ mod tests {
 
     #[test]
     fn only_a_later_answer_proves_that_a_hidden_incident_can_be_seen() {
-        let hidden = News { hidden_at: Some(100), ..News::default() };
-        let answer = |at| News { read_at: Some(at), ..whole("x", 6) };
-        assert_eq!(merged(&[whole("x", 5), hidden.clone()]).hidden_at, Some(100));
-        assert_eq!(merged(&[whole("x", 5), hidden.clone(), whole("x", 6)]).hidden_at, Some(100));
-        assert_eq!(merged(&[whole("x", 5), hidden.clone(), answer(99)]).hidden_at, Some(100));
-        assert_eq!(merged(&[whole("x", 5), hidden, answer(101)]).hidden_at, None);
+        let hidden = |asked| News { hidden: true, asked: Some(asked), ..News::default() };
+        let answer = |asked| News { asked: Some(asked), ..whole("x", 6) };
+        let after = |news: &News| known(&[&hidden(100), news]).is_hidden();
+        assert!(after(&News::default()) && after(&whole("x", 6)) && after(&answer(99)));
+        assert!(!after(&answer(101)));
+        // It is asked for once more, whether it is.
+        assert!(known(&[&hidden(100)]).is_incomplete());
+        assert!(!known(&[&hidden(100), &hidden(101)]).is_incomplete());
+    }
+
+    #[test]
+    fn what_an_earlier_version_noted_as_hidden_stays_hidden() {
+        let incident = (*snapshot("x", 5).incident).clone();
+        assert!(Facts::from_bytes(&stored::write(&Old(incident))).unwrap().is_hidden());
+    }
+
+    struct Old(Incident);
+
+    impl Fields for Old {
+        fn count(&self) -> usize {
+            6
+        }
+
+        fn value(&self, index: usize) -> Value<'_> {
+            match index {
+                0 => Value::Object(&self.0),
+                5 => Value::Integer(7),
+                _ => Value::Absent,
+            }
+        }
     }
 
     #[test]
@@ -442,7 +792,7 @@ mod tests {
         assert!(!alloc::format!("{facts:?}").contains("secret") && facts.updates.is_empty());
         assert!(facts.snapshot.is_private() && facts.snapshot.is_withheld() && !facts.is_incomplete());
         let shown = Facts::merge(Some(facts), &whole("shown", 7)).unwrap();
-        assert_eq!((shown.snapshot.incident.name.as_str(), shown.updates_as_of), ("shown", Some(INCOMPLETE)));
+        assert_eq!((shown.snapshot.incident.name.as_str(), shown.updates_as_of), ("shown", None));
         assert!(shown.is_incomplete());
     }
 
@@ -466,10 +816,21 @@ mod tests {
             updates_as_of: Some(3),
             timeline_as_of: Some(4),
             told: told(9, "closed"),
-            hidden_at: Some(7),
+            asked: Some(5),
+            imported: true,
+            stirred_at: Some(8),
+            participants: Some(vec![Participant::default()]),
+            chronicle: Some(Chronicle {
+                events: Vec::new(),
+                acknowledged_at: Some(6),
+                set: vec![Set { name: "Fixed at".into(), at: Some(6) }],
+                references: vec!["r".into()],
+            }),
             ..News::default()
         };
-        let facts = merged(&[news]);
+        let hidden = |asked| News { hidden: true, asked: Some(asked), ..News::default() };
+        let missed = |look| News { missed: Some(look), ..News::default() };
+        let facts = merged(&[news, hidden(7), hidden(9), missed(7), missed(9)]);
         assert_eq!(facts.snapshot.incident.incident_role_assignments.len(), 1);
         assert_eq!(Facts::from_bytes(&facts.to_bytes()).unwrap(), facts);
     }

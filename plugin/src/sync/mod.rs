@@ -9,11 +9,15 @@ pub mod backfill;
 pub mod connect;
 pub mod context;
 pub mod derive;
+mod digest;
 pub mod event;
 pub mod facts;
+mod fit;
 mod listing;
+mod open;
 pub mod poll;
 pub mod rederive;
+pub(crate) mod sequence;
 pub mod timeline;
 
 use alloc::format;
@@ -24,7 +28,7 @@ use self::apply::Batch;
 use self::facts::Snapshot;
 use crate::incidentio::client::{self, ApiError, INCIDENTIO, Page};
 use crate::incidentio::payload;
-use crate::model::{Change, Error, IncidentKey};
+use crate::model::{Change, Error, IncidentKey, StorageError, StoredIncident, Timestamp};
 use crate::port::{Answer, Failure, Request, World};
 use koalr_codec::json::{self, List, Object, Slot, object};
 use koalr_codec::stored::{self, Fields};
@@ -44,6 +48,12 @@ fn insert_once(list: &mut Vec<String>, item: &String) {
     }
 }
 
+/// Whether an instant of our own lies no longer ago than this, and not in the future: one that does was noted while a
+/// clock was wrong, and says nothing.
+pub(crate) fn is_within(age: Timestamp, at: Option<Timestamp>, now: Timestamp) -> bool {
+    at.is_some_and(|at| at <= now && now.saturating_sub(at) < age)
+}
+
 /// Reads a value of the plugin's own state into an empty one; false if there is none. One that cannot be read is
 /// an error, not an empty value: starting anew would silently import everything again.
 pub(crate) fn read_state(world: &mut dyn World, name: &str, into: &mut dyn Object) -> Result<bool, Error> {
@@ -57,7 +67,10 @@ pub(crate) fn decode_state(name: &str, bytes: Option<&[u8]>, into: &mut dyn Obje
     };
     match stored::read(bytes, Slot::Object(into)) {
         Some(()) => Ok(true),
-        None => Err(Error::Storage(format!("the plugin's state `{name}` is damaged"))),
+        None => {
+            let why = format!("the plugin's state `{name}` is damaged, or a newer version wrote it");
+            Err(Error::Storage(StorageError::Unavailable(why)))
+        }
     }
 }
 
@@ -78,29 +91,50 @@ struct OneIncident {
 
 object!(OneIncident { "incident" => Object incident });
 
-/// Adds the incident as it is now, or that it was deleted or is not to be seen with this key; whether it was seen.
-fn reread(world: &mut dyn World, id: &str, batch: &mut Batch) -> Result<bool, Error> {
-    let now = world.now();
+/// What is stored of each incident. A host that answers fewer questions than it was asked would make the rest vanish.
+pub(crate) fn incidents(
+    world: &mut dyn World,
+    keys: &[IncidentKey],
+) -> Result<Vec<Option<StoredIncident>>, Error> {
+    answers("incidents", keys.len(), world.incidents(keys)?)
+}
+
+/// The host's answers, if there is one for each question.
+fn answers<T>(what: &str, asked: usize, answers: Vec<T>) -> Result<Vec<T>, Error> {
+    match answers.len() {
+        answered if answered == asked => Ok(answers),
+        answered => Err(Error::Malformed(format!(
+            "the host was asked for {asked} {what} and gave {answered} answers"
+        ))),
+    }
+}
+
+/// The incident as it is now; none if it was deleted or is not to be seen with this key.
+fn shown(world: &dyn World, answer: Answer) -> Result<Option<Snapshot>, Error> {
     let what = "the incident";
-    let snapshot =
-        match client::body(&INCIDENTIO, what, fetch_one(world, client::incident(id)), now) {
-            Ok(body) => {
-                let mut answer = OneIncident::default();
-                json::read(&body, Slot::Object(&mut answer))
-                    .map_err(|why| client::unreadable(&INCIDENTIO, what, &why))?;
-                let snapshot = Snapshot::new(answer.incident);
-                Some(snapshot.ok_or_else(|| {
+    Ok(match client::body(&INCIDENTIO, what, answer, world.now()) {
+        Ok(body) => {
+            let mut answer = OneIncident::default();
+            json::read(&body, Slot::Object(&mut answer))
+                .map_err(|why| client::unreadable(&INCIDENTIO, what, &why))?;
+            let snapshot = Snapshot::new(answer.incident);
+            Some(
+                snapshot.ok_or_else(|| {
                     client::unreadable(&INCIDENTIO, what, "it has no identifier or no time")
-                })?)
-            }
-            Err(ApiError::NotFound | ApiError::Forbidden(_)) => None,
-            Err(error) => return Err(error.into()),
-        };
+                })?,
+            )
+        }
+        Err(ApiError::NotFound | ApiError::Forbidden(_)) => None,
+        Err(error) => return Err(error.into()),
+    })
+}
+
+/// Adds the incident as it is now, or that it is not to be seen; whether it was seen.
+fn reread(world: &mut dyn World, id: &str, batch: &mut Batch) -> Result<bool, Error> {
+    let answer = fetch_one(world, client::incident(id));
+    let snapshot = shown(world, answer)?;
     let seen = snapshot.is_some();
-    batch.tell(id, |news| {
-        news.snapshot = snapshot;
-        *(if seen { &mut news.read_at } else { &mut news.hidden_at }) = Some(now);
-    });
+    batch.tell(id, |news| (news.snapshot, news.hidden) = (snapshot, !seen));
     Ok(seen)
 }
 

@@ -11,8 +11,11 @@ use super::apply::{Batch, apply};
 use super::backfill::{self, UpdatesRead};
 use super::context::{self, Context};
 use super::facts::{self, Facts, Snapshot};
-use super::listing::{Walk, snapshots};
-use super::{SOURCE, no_answer, read_state, reread, timeline, write_state};
+use super::listing::{Listed, Walk, snapshots};
+use super::open::Look;
+use super::{
+    SOURCE, derive, incidents, is_within, no_answer, read_state, reread, sequence, timeline, write_state,
+};
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload;
 use crate::model::{Change, DAY, Error, Level, SECOND, Step, Timestamp};
@@ -55,6 +58,10 @@ struct Position {
     look: Option<i64>,
     /// How often the pause was doubled, while the allowance is spent again and again.
     doubled: Option<i64>,
+    /// The look at what is open.
+    open: Look,
+    /// The reading of the account that `open` came with.
+    looked_at: Option<Timestamp>,
 }
 
 object!(Position {
@@ -65,13 +72,15 @@ object!(Position {
     "revisited" => Integer revisited,
     "look" => Integer look,
     "doubled" => Integer doubled,
+    "open" => Object open,
+    "looked_at" => Instant looked_at,
 });
 
 impl Position {
     /// Whether the last pass began within an interval.
     fn is_recent(&self, now: Timestamp) -> bool {
         let interval = SECOND * Timestamp::from(INTERVAL_SECONDS);
-        self.passed_at.is_some_and(|at| now.saturating_sub(at) < interval)
+        is_within(interval, self.passed_at, now)
     }
 }
 
@@ -98,10 +107,20 @@ pub fn poll(world: &mut dyn World) -> Result<Step, Error> {
         step.requests = context::refresh(world, &mut context)?;
     }
     step.rederive = context.account.due;
+    if position.looked_at != context.account.read_at {
+        (position.open, position.looked_at) = (Look::begin(world)?, context.account.read_at);
+    }
     // Reading many timelines can take longer than an interval; changes go first.
-    let revisiting = position.revisited.is_some() && position.is_recent(now);
-    if !position.list.left && !revisiting {
+    let left = position.revisited.is_some() || position.open.is_under_way();
+    if !(position.list.left || left && position.is_recent(now)) {
         (position.list, position.began) = (Walk::begin(), Some(now));
+        // A watermark in the future was set while a clock was wrong. What it stands for nobody knows, so all that is
+        // kept is listed again.
+        if position.watermark > Some(now) {
+            let since = backfill::since(world)?.filter(|since| *since < now);
+            let history = DAY * Timestamp::from(backfill::HISTORY_DAYS);
+            position.watermark = Some(since.unwrap_or_else(|| now.saturating_sub(history)));
+        }
         // A new name of a severity, a status, a field or a person is no new version of an incident that bears it.
         let look = context.account.look;
         if position.look.is_some_and(|known| Some(known) != look) {
@@ -111,6 +130,9 @@ pub fn poll(world: &mut dyn World) -> Result<Step, Error> {
     }
     if position.list.left {
         return pass(world, &context, position, step);
+    }
+    if position.open.is_under_way() {
+        return look(world, &context, position, step);
     }
     revisit(world, &context, position, step)
 }
@@ -122,15 +144,14 @@ fn pass(
     mut position: Position,
     mut step: Step,
 ) -> Result<Step, Error> {
-    let mut batch = Batch::default();
-    let read_at = world.now();
+    let mut batch = Batch::answering(&derive::INCIDENTIO, sequence::next(world)?);
     for page in 1..=PAGES_PER_STEP {
         if !position.list.left {
             break;
         }
         let began = position.began.unwrap_or_else(|| world.now());
         let watermark = position.watermark.unwrap_or(began);
-        let days = (watermark.saturating_sub(DAY), began.saturating_add(DAY));
+        let days = Listed::Changed(watermark.saturating_sub(DAY), began.saturating_add(DAY));
         let mut listed: Vec<payload::Incident> = Vec::new();
         step.requests += 1;
         match position.list.next(world, context, days, page < PAGES_PER_STEP, &mut listed) {
@@ -148,19 +169,34 @@ fn pass(
             // While an import is under way its requests go first, and what it reads need not be read again.
             position.revisited = (!backfill::is_under_way(world)?).then_some(0);
         }
-        snapshots(world, read_at, false, listed, &mut batch);
+        snapshots(world, false, listed, &mut batch);
         if step.wait_ms > 0 {
             break;
         }
     }
-    let effects = apply(world, context, &batch, Vec::from([write_state(STATE, &position)]))?;
-    step.created += effects.applied.created;
-    step.updated += effects.applied.updated;
-    step.stale += effects.applied.stale;
+    apply(world, context, &batch, Vec::from([write_state(STATE, &position)]))?.count(&mut step);
     // A pass that was cut off and is through only now knows nothing of what changed meanwhile: another follows.
     let is_late = position.passed_at.is_some() && !position.is_recent(world.now());
+    step.more = position.list.left || is_late || is_left(world, &position)?;
+    Ok(step)
+}
+
+/// Whether there is something to do besides the list of what changed.
+fn is_left(world: &mut dyn World, position: &Position) -> Result<bool, Error> {
     let revisits = position.revisited.is_some() && world.to_revisit(SOURCE, 0)?.total > 0;
-    step.more = position.list.left || is_late || revisits;
+    Ok(position.open.is_under_way() || revisits)
+}
+
+/// Looks at what is open, a part at a time.
+fn look(
+    world: &mut dyn World,
+    context: &Context,
+    mut position: Position,
+    mut step: Step,
+) -> Result<Step, Error> {
+    let batch = position.open.step(world, context, &mut step)?;
+    apply(world, context, &batch, Vec::from([write_state(STATE, &position)]))?.count(&mut step);
+    step.more = is_left(world, &position)?;
     Ok(step)
 }
 
@@ -175,16 +211,16 @@ fn revisit(
     read_state(world, backfill::UPDATES_READ, &mut read)?;
     let doubled = position.doubled.unwrap_or(0).clamp(0, MOST_DOUBLED);
     let waiting = world.to_revisit(SOURCE, TIMELINES_PER_STEP >> doubled)?;
-    let mut batch = Batch::default();
+    let mut batch = Batch::answering(&derive::INCIDENTIO, sequence::next(world)?);
     let mut visited = 0;
     let mut reread_some = false;
     let mut wait_ms = None;
     let mut visits = Vec::with_capacity(waiting.keys.len());
-    for stored in world.incidents(&waiting.keys)? {
+    for stored in incidents(world, &waiting.keys)? {
         let Some(facts) = stored.and_then(|stored| Facts::from_bytes(&stored.facts)) else {
             continue;
         };
-        if facts.snapshot.is_withheld() || facts.hidden_at.is_some() {
+        if facts.snapshot.is_withheld() || facts.is_hidden() {
             // Private, and only now asked for: what was left out is read again, and after that its timeline. Or
             // perhaps hidden, which is to be confirmed.
             if wait_ms.is_none() {
@@ -192,20 +228,14 @@ fn revisit(
                 let id = facts.snapshot.id();
                 match reread(world, id, &mut batch) {
                     Ok(true) => reread_some = true,
-                    Ok(false) => {
-                        visited += 1;
-                        batch.tell(id, |news| news.timeline_as_of = Some(facts.snapshot.active_at));
-                    }
+                    Ok(false) => visited += 1,
                     Err(error) => wait_ms = its_own(error)?,
                 }
             }
             continue;
         }
-        let complete = match facts.updates_as_of {
-            Some(as_of) => as_of >= facts.snapshot.updated_at,
-            None => read.covers(&facts.snapshot),
-        };
-        visits.push(Visit::new(facts.snapshot, complete.then_some(facts.updates)));
+        let complete = facts.updates_as_of >= Some(facts.snapshot.updated_at) || read.covers(&facts);
+        visits.push(Visit::new(facts.active_at(), facts.snapshot, complete.then_some(facts.updates)));
     }
     for round in 0..PAGES_PER_TIMELINE {
         let mut requests = Vec::new();
@@ -254,7 +284,6 @@ fn revisit(
                 Ok(true) => {}
                 Ok(false) => {
                     visited += 1;
-                    batch.tell(&id, |news| news.timeline_as_of = Some(visit.snapshot.active_at));
                     continue;
                 }
                 Err(error) => {
@@ -265,7 +294,7 @@ fn revisit(
         }
         step.fetched += 1;
         visited += 1;
-        let as_of = Some(visit.snapshot.active_at);
+        let as_of = Some(visit.as_of);
         let Visit { updates, items, log, mut participants, attachments, unreadable, .. } = visit;
         let [no_updates, no_items, no_log, no_participants, _] = unreadable;
         participants.iter_mut().for_each(|participant| facts::tidy(&mut participant.user));
@@ -293,8 +322,7 @@ fn revisit(
     // A quarter of what was to be read is enough to go on so.
     let few = !reread_some && visited.saturating_mul(4) < u64::try_from(waiting.keys.len()).unwrap_or(0);
     position.doubled = wait_ms.map(|_| (doubled + i64::from(few)).min(MOST_DOUBLED));
-    let effects = apply(world, context, &batch, Vec::from([write_state(STATE, &position)]))?;
-    step.updated += effects.applied.updated;
+    apply(world, context, &batch, Vec::from([write_state(STATE, &position)]))?.count(&mut step);
     step.done = done;
     step.total = Some(done + left);
     step.more = position.revisited.is_some();
@@ -315,6 +343,8 @@ fn its_own(error: Error) -> Result<Option<u64>, Error> {
 
 /// One incident whose timeline is being read.
 struct Visit {
+    /// The version that it is read at.
+    as_of: Timestamp,
     snapshot: Snapshot,
     updates: Vec<payload::Update>,
     items: Vec<payload::TimelineItem>,
@@ -349,8 +379,9 @@ const ATTACHED: &str = "incident_attachment_added";
 
 impl Visit {
     /// With all updates, if they are known.
-    fn new(snapshot: Snapshot, updates: Option<Vec<payload::Update>>) -> Visit {
+    fn new(as_of: Timestamp, snapshot: Snapshot, updates: Option<Vec<payload::Update>>) -> Visit {
         Visit {
+            as_of,
             snapshot,
             left: [updates.is_none().then_some(None), Some(None), Some(None), Some(None), None],
             updates: updates.unwrap_or_default(),

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::digest::Digest;
 use super::facts;
 use super::{SOURCE, key};
 use crate::incidentio::payload::{Activity, TimelineItem, Update};
@@ -50,6 +51,30 @@ pub struct Chronicle {
     pub set: Vec<facts::Set>,
     /// What else the incident is known by.
     pub references: Vec<String>,
+}
+
+impl Chronicle {
+    /// Of all that it says.
+    pub(super) fn digest(&self) -> i64 {
+        let mut digest = Digest::default();
+        let mut instant = |at: Option<Timestamp>| digest.add(&at.unwrap_or(Timestamp::MIN).to_le_bytes());
+        instant(self.acknowledged_at);
+        for event in &self.events {
+            instant(Some(event.at));
+        }
+        for set in &self.set {
+            instant(set.at);
+        }
+        let texts = self.events.iter().flat_map(|event| {
+            let TimelineEvent { id, kind, title, detail, actor, .. } = event;
+            [Some(id), Some(kind), Some(title), detail.as_ref(), actor.as_ref()]
+        });
+        let names = self.set.iter().map(|set| Some(&set.name));
+        for text in texts.chain(names).chain(self.references.iter().map(Some)) {
+            digest.add(text.map(String::as_bytes).unwrap_or(&[0xfe]));
+        }
+        digest.value()
+    }
 }
 
 /// One change is told up to three times: as an update, as the log's entry of that update, and as the curated item

@@ -12,7 +12,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::incidentio::payload::Incident;
+use crate::incidentio::payload::{Incident, LONGEST_ID};
+use crate::model::Timestamp;
 use koalr_codec::json::{self, Object, Slot, object};
 
 /// Event types to select when the webhook is created.
@@ -109,9 +110,31 @@ object!(Document { "incident_id" => Text incident_id });
 #[derive(Debug, Default)]
 struct Escalation {
     related_incidents: Vec<Related>,
+    updated_at: Option<Timestamp>,
+    created_at: Option<Timestamp>,
+    events: Vec<Happening>,
 }
 
-object!(Escalation { "related_incidents" => List related_incidents });
+object!(Escalation {
+    "related_incidents" => List related_incidents, "updated_at" => Instant updated_at,
+    "created_at" => Instant created_at, "events" => List events,
+});
+
+/// What happened to an escalation.
+#[derive(Debug, Default)]
+struct Happening {
+    occurred_at: Option<Timestamp>,
+}
+
+object!(Happening { "occurred_at" => Instant occurred_at });
+
+impl Escalation {
+    /// Its version.
+    fn at(&self) -> Option<Timestamp> {
+        let times = self.events.iter().map(|event| event.occurred_at);
+        times.chain([self.updated_at, self.created_at]).max().flatten()
+    }
+}
 
 #[derive(Debug, Default)]
 struct Related {
@@ -137,8 +160,13 @@ pub enum Event {
         /// Whether it is private now.
         private: bool,
     },
-    /// Something happened that these incidents' activity logs tell and their versions need not.
-    Stirred(Vec<String>),
+    /// Something happened that the activity logs of incidents tell and their versions need not.
+    Stirred {
+        /// The provider's identifiers.
+        ids: Vec<String>,
+        /// When.
+        at: Timestamp,
+    },
     /// Of no concern, and why.
     Ignored(String),
 }
@@ -148,10 +176,15 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, Malformed> {
     read(body, Depth::Whole)
 }
 
+/// What a delivery is called that [`envelope`] cannot read.
+const UNREADABLE: &str = "unreadable";
+
 /// Reads only what a delivery's body names, and skips the rest. It judges the body as [`envelope`] does.
-pub fn named(body: &[u8]) -> Result<Named, Malformed> {
-    let envelope = read(body, Depth::Names)?;
-    Ok(Named { incident_id: envelope.incident_id(), event_type: envelope.event_type })
+pub fn named(body: &[u8]) -> Named {
+    match read(body, Depth::Names) {
+        Ok(envelope) => Named { incident_id: envelope.incident_id(), event_type: envelope.event_type },
+        Err(_) => Named { event_type: UNREADABLE.into(), incident_id: None },
+    }
 }
 
 fn read(body: &[u8], depth: Depth) -> Result<Envelope, Malformed> {
@@ -208,19 +241,28 @@ impl Envelope {
             }
             Kind::Escalation => {
                 let mut ids = Vec::new();
-                for payload in self.payloads {
-                    ids.extend(payload.escalation.related_incidents.into_iter().map(|related| related.id));
+                let mut at = None;
+                for Payload { escalation, .. } in self.payloads {
+                    at = at.max(escalation.at());
+                    ids.extend(escalation.related_incidents.into_iter().map(|related| related.id));
                 }
                 if ids.is_empty() {
                     return Ok(Event::Ignored("the escalation concerns no incident".into()));
                 }
-                return Ok(Event::Stirred(ids));
+                return Ok(match at {
+                    Some(at) => Event::Stirred { ids, at },
+                    None => Event::Ignored("the escalation has no time".into()),
+                });
             }
             Kind::Incident => {}
         }
         let Some(id) = self.incident_id() else {
             return Err(Malformed(format!("{event_type} names no incident")));
         };
+        if id.len() > LONGEST_ID {
+            let length = id.len();
+            return Err(Malformed(format!("the incident's identifier has {length} bytes, which none has")));
+        }
         if EXAMPLE_IDS.contains(&id.as_str()) {
             return Ok(Event::Ignored("a test send with the documentation's example".into()));
         }
@@ -304,7 +346,7 @@ mod tests {
     fn check(body: &str, id: Option<&str>, expected: &str) {
         let envelope = envelope(body.as_bytes()).unwrap();
         assert_eq!(envelope.incident_id().as_deref(), id, "{body}");
-        let named = named(body.as_bytes()).unwrap();
+        let named = named(body.as_bytes());
         assert_eq!(
             (named.event_type, named.incident_id.as_deref()),
             (envelope.event_type.clone(), id),
@@ -315,7 +357,7 @@ mod tests {
                 format!("whole {} {status_changed}", incident.id)
             }
             Ok(Event::Reference { id, .. }) => format!("reference {id}"),
-            Ok(Event::Stirred(ids)) => format!("stirred {}", ids.join(" ")),
+            Ok(Event::Stirred { ids, at }) => format!("stirred {} at {at}", ids.join(" ")),
             Ok(Event::Ignored(why)) => format!("ignored: {why}"),
             Err(Malformed(why)) => format!("malformed: {why}"),
         };
@@ -386,10 +428,11 @@ mod tests {
         let t = "public_escalation.escalation_status_updated_v1";
         let body = |related| {
             format!(
-                r#"{{"event_type":"{t}","{t}":{{"escalation":{{"id":"E","related_incidents":[{related}]}}}}}}"#
+                r#"{{"event_type":"{t}","{t}":{{"escalation":{{"id":"E","related_incidents":[{related}],"created_at":1,
+                "updated_at":2,"events":[{{"occurred_at":1}},{{"occurred_at":3}},{{}}]}}}}}}"#
             )
         };
-        check(&body(r#"{"id":"01X"},{"id":"01Y"}"#), Some("01X"), "stirred 01X 01Y");
+        check(&body(r#"{"id":"01X"},{"id":"01Y"}"#), Some("01X"), "stirred 01X 01Y at 3");
         check(&body(""), None, "ignored: the escalation concerns no incident");
     }
 
@@ -406,10 +449,14 @@ mod tests {
             "\u{0}",
         ] {
             assert!(envelope(body.as_bytes()).is_err(), "{body}");
-            assert!(named(body.as_bytes()).is_err(), "{body}");
+            let unreadable = Named { event_type: UNREADABLE.into(), incident_id: None };
+            assert_eq!(named(body.as_bytes()), unreadable, "{body}");
         }
         assert!(envelope(b"{\"event_type\":\"\xff\"}").is_err());
         let t = "public_incident.incident_created_v2";
         check(&format!(r#"{{"event_type":"{t}"}}"#), None, &format!("malformed: {t} names no incident"));
+        let long = "x".repeat(300_000);
+        let why = "malformed: the incident's identifier has 300000 bytes, which none has";
+        check(&format!(r#"{{"event_type":"{t}","{t}":{{"id":"{long}"}}}}"#), Some(&long), why);
     }
 }

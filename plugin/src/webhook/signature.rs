@@ -52,7 +52,7 @@ pub fn verify(
         return Err(Rejection::NoSecret);
     }
     if body.len() > LARGEST_BODY {
-        return Err(Rejection::MalformedBody);
+        return Err(Rejection::TooLarge);
     }
     let [id, timestamp, signatures] = family(headers)?;
     let sent_at_seconds = seconds(timestamp)?;
@@ -184,7 +184,7 @@ mod tests {
     fn a_body_over_the_cap_is_refused_before_it_is_hashed() {
         let body = vec![b' '; LARGEST_BODY + 1];
         let signature = signed("msg_1", "1614265330", &body);
-        assert_eq!(check("msg_1", "1614265330", &signature, &body), Err(Rejection::MalformedBody));
+        assert_eq!(check("msg_1", "1614265330", &signature, &body), Err(Rejection::TooLarge));
         let body = &body[..LARGEST_BODY];
         assert!(check("msg_1", "1614265330", &signed("msg_1", "1614265330", body), body).is_ok());
     }

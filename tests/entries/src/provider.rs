@@ -86,11 +86,15 @@ impl World for Stage<'_> {
     }
 
     fn list(&mut self, _: &str, after: Option<&str>, limit: u32) -> Result<KeyPage, StorageError> {
-        Ok(self.memory.list(after, limit))
+        Ok(self.memory.list(after, limit, false))
     }
 
     fn state(&mut self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
         Ok(self.memory.state(key).or_else(|| self.state.map(<[u8]>::to_vec)))
+    }
+
+    fn list_open(&mut self, _: &str, after: Option<&str>, limit: u32) -> Result<KeyPage, StorageError> {
+        Ok(self.memory.list(after, limit, true))
     }
 
     fn to_revisit(&mut self, _: &str, limit: u32) -> Result<RevisitPage, StorageError> {
@@ -183,7 +187,7 @@ fn window() -> Window {
 pub(crate) fn incidentio_answers(data: &[u8]) {
     let mut stage = Stage::new(data);
     let include_private = data.len().is_multiple_of(2);
-    let _ = connect::connect(&mut stage, &Settings { include_private, ..Settings::default() });
+    let _ = connect::connect(&mut stage, &Settings { include_private, ..Settings::default() }, None);
     let calls: [Call; 2] = [|world| backfill(world, window(), false), poll::poll];
     for call in calls {
         stage.requests = 0;

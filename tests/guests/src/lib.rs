@@ -232,7 +232,10 @@ impl contract::Guest for Guest {
         }
     }
 
-    fn connect(settings: contract::Settings) -> Result<contract::Connection, contract::Error> {
+    fn connect(
+        settings: contract::Settings,
+        _: Option<String>,
+    ) -> Result<contract::Connection, contract::Error> {
         let (how, with) =
             settings.service_fields.split_first().map_or(("", &[][..]), |(how, with)| (how, with));
         match how {
@@ -254,7 +257,7 @@ impl contract::Guest for Guest {
         if delivery.body == b"peek" {
             return Ok(peek());
         }
-        Err(contract::Rejection::MalformedBody)
+        Err(contract::Rejection::TooLarge)
     }
 
     fn handle_event(delivery: contract::Delivery) -> Result<contract::Outcome, contract::Error> {

@@ -67,6 +67,8 @@ impl Run {
         match act {
             Act::Move(a_move) => self.moves(a_move),
             Act::TestSend { private } => self.pending.push(test_send(*private)),
+            // The simulator goes by the same clock.
+            Act::Clock(_) => {}
             Act::Wait(minutes) => self.now += i64::from(*minutes) * 60_000_000,
             Act::Deliver(k, _) => self.deliver(*k).await,
             Act::Repeat(k) => {
@@ -124,6 +126,7 @@ impl Run {
         for event in within {
             match event {
                 Within::Move(a_move) => self.moves(a_move),
+                Within::Clock(_) => {}
                 Within::Deliver(k) => self.deliver(*k).await,
                 Within::Settings(private, _) => self.set(*private).await,
                 Within::Poll => self.poll().await,

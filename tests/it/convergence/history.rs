@@ -72,6 +72,8 @@ pub(super) enum Act {
     /// One of the deliveries under way never arrives.
     Lose(u8),
     Poll(Option<Crash>, Vec<Within>),
+    /// The host's clock is set so many hours ahead, or behind.
+    Clock(i16),
     /// The organisation changes whether private incidents are to be kept, and how severities map.
     Settings(bool, bool),
     Backfill(Option<Crash>, Vec<Within>),
@@ -86,6 +88,8 @@ pub(super) enum Within {
     /// A step of the other job, or of the same one in another process.
     Poll,
     Import,
+    /// See [`Act::Clock`].
+    Clock(i16),
 }
 
 /// A history: what is before the connection, and what comes after it.
@@ -93,6 +97,8 @@ pub(super) enum Within {
 pub(super) struct History {
     pub(super) access: Access,
     pub(super) page_size: u8,
+    /// See [`Act::Clock`]; when the organisation connects.
+    pub(super) clock: i16,
     pub(super) before: Vec<Move>,
     pub(super) acts: Vec<Act>,
 }
@@ -143,6 +149,11 @@ fn crash() -> impl Strategy<Value = Option<Crash>> {
     )
 }
 
+/// Mostly right, else up to two months off.
+fn clock() -> impl Strategy<Value = i16> {
+    prop_oneof![3 => Just(0), 1 => -30..30_i16, 1 => -1_500..1_500_i16]
+}
+
 fn within() -> impl Strategy<Value = Vec<Within>> {
     let one = prop_oneof![
         4 => a_move().prop_map(Within::Move),
@@ -150,6 +161,7 @@ fn within() -> impl Strategy<Value = Vec<Within>> {
         1 => (any::<bool>(), any::<bool>()).prop_map(|(private, overrides)| Within::Settings(private, overrides)),
         1 => Just(Within::Poll),
         1 => Just(Within::Import),
+        1 => clock().prop_map(Within::Clock),
     ];
     vec(one, 0..4)
 }
@@ -166,6 +178,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (crash(), within()).prop_map(|(crash, within)| Act::Poll(crash, within)),
         2 => (crash(), within()).prop_map(|(crash, within)| Act::Backfill(crash, within)),
         1 => (any::<bool>(), any::<bool>()).prop_map(|(private, overrides)| Act::Settings(private, overrides)),
+        2 => clock().prop_map(Act::Clock),
     ]
 }
 
@@ -176,8 +189,9 @@ pub(super) fn history() -> impl Strategy<Value = History> {
         wants_private,
         overrides: false,
     });
-    (access, prop_oneof![Just(250), 1..6_u8], vec(a_move(), 0..8), vec(act(), 0..30))
-        .prop_map(|(access, page_size, before, acts)| History { access, page_size, before, acts })
+    (access, prop_oneof![Just(250), 1..6_u8], clock(), vec(a_move(), 0..8), vec(act(), 0..30)).prop_map(
+        |(access, page_size, clock, before, acts)| History { access, page_size, clock, before, acts },
+    )
 }
 
 fn at(now: Timestamp) -> DateTime<chrono::Utc> {
@@ -260,6 +274,10 @@ pub(super) fn test_send(private: bool) -> Bytes {
     Bytes::from_static(body.as_bytes())
 }
 
+fn hours(hours: i16) -> Timestamp {
+    Timestamp::from(hours) * 3_600_000_000
+}
+
 /// A history under way.
 pub(super) struct Run {
     shared: Rc<RefCell<Shared>>,
@@ -274,21 +292,27 @@ impl Run {
             apply(a_move, &mut account, &mut now);
             now += 3_600_000_000;
         }
-        Run::connected(account, now, history.access, history.page_size)
+        Run::connected_at(hours(history.clock), account, now, history.access, history.page_size)
     }
 
     pub(super) fn connected(account: Account, now: Timestamp, access: Access, page_size: u8) -> Run {
+        Run::connected_at(0, account, now, access, page_size)
+    }
+
+    fn connected_at(skew: Timestamp, account: Account, now: Timestamp, access: Access, page_size: u8) -> Run {
         let shared = Rc::new(RefCell::new(Shared {
             memory: Memory::default(),
             account,
             now,
+            skew,
             access,
             requests: 0,
             page_size,
             pending: Vec::new(),
             delivered: Vec::new(),
         }));
-        connect::connect(&mut Native::new(&shared), &access.settings()).unwrap();
+        connect::connect(&mut Native::new(&shared), &access.settings(), None).unwrap();
+        let now = now + skew;
         let window = backfill::Window { since: now - 90 * DAY, until: now };
         Run { shared, window }
     }
@@ -319,6 +343,7 @@ impl Run {
             Act::Poll(crash, within) => {
                 Self::made(shared, poll::poll(&mut self.world(*crash, within)));
             }
+            Act::Clock(by) => shared.borrow_mut().skew = hours(*by),
             Act::Settings(private, overrides) => Self::set(shared, *private, *overrides),
             Act::Backfill(crash, within) => {
                 let step = backfill::backfill(&mut self.world(*crash, within), self.window, false);
@@ -337,7 +362,7 @@ impl Run {
     fn set(shared: &Rc<RefCell<Shared>>, wants_private: bool, overrides: bool) {
         let access = Access { wants_private, overrides, ..shared.borrow().access };
         shared.borrow_mut().access = access;
-        connect::connect(&mut Native::new(shared), &access.settings()).unwrap();
+        connect::connect(&mut Native::new(shared), &access.settings(), None).unwrap();
         Self::rederive(shared);
     }
 
@@ -362,6 +387,7 @@ impl Run {
                 Within::Move(a_move) => Self::moved(shared, a_move),
                 Within::Deliver(k) => Self::deliver(shared, *k, None),
                 Within::Settings(private, overrides) => Self::set(shared, *private, *overrides),
+                Within::Clock(by) => shared.borrow_mut().skew = hours(*by),
                 Within::Poll => Self::made(shared, poll::poll(&mut Native::new(shared))),
                 Within::Import => {
                     Self::made(shared, backfill::backfill(&mut Native::new(shared), window, false));
@@ -411,8 +437,9 @@ impl Run {
         }
     }
 
-    /// Ends the import and polls once more; what is still under way never arrives.
+    /// Ends the import and polls once more, with the right clock; what is still under way never arrives.
     pub(super) fn settle(&self) {
+        self.shared.borrow_mut().skew = 0;
         let access = self.shared.borrow().access;
         if !access.sees_private {
             let last: Vec<Bytes> =

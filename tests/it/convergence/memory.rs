@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use incidentio::model::{
-    Applied, Change, Incident, IncidentKey, IncidentWrite, KeyPage, RevisitPage, StorageError,
+    Applied, Change, Incident, IncidentKey, IncidentWrite, KeyPage, Phase, RevisitPage, StorageError,
     StoredIncident, TimelineEvent,
 };
 
@@ -44,8 +44,10 @@ impl Memory {
         self.state.get(key).cloned()
     }
 
-    pub(super) fn list(&self, after: Option<&str>, limit: u32) -> KeyPage {
-        let left = self.incidents.values().map(|row| &row.incident.key);
+    pub(super) fn list(&self, after: Option<&str>, limit: u32, open: bool) -> KeyPage {
+        let is_open = |phase| matches!(phase, Phase::Triage | Phase::Active | Phase::Paused);
+        let left = self.incidents.values().map(|row| &row.incident);
+        let left = left.filter(|incident| !open || is_open(incident.phase)).map(|incident| &incident.key);
         let left = left.filter(|key| after.is_none_or(|after| key.id.as_str() > after));
         let keys: Vec<IncidentKey> = left.take(usize::try_from(limit).unwrap()).cloned().collect();
         let next = keys.last().map(|key| key.id.clone());

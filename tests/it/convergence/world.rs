@@ -56,6 +56,8 @@ pub(super) struct Shared {
     pub(super) memory: Memory,
     pub(super) account: Account,
     pub(super) now: Timestamp,
+    /// How far the host's clock is ahead of the provider's, which is right.
+    pub(super) skew: Timestamp,
     pub(super) access: Access,
     /// Requests that were answered.
     pub(super) requests: u32,
@@ -105,7 +107,8 @@ impl Native {
 
 impl World for Native {
     fn now(&self) -> Timestamp {
-        self.shared.borrow().now
+        let shared = self.shared.borrow();
+        shared.now + shared.skew
     }
 
     fn begin(&mut self, _: &Request) {}
@@ -153,7 +156,11 @@ impl World for Native {
     }
 
     fn list(&mut self, _: &str, after: Option<&str>, limit: u32) -> Result<KeyPage, StorageError> {
-        Ok(self.shared.borrow().memory.list(after, limit))
+        Ok(self.shared.borrow().memory.list(after, limit, false))
+    }
+
+    fn list_open(&mut self, _: &str, after: Option<&str>, limit: u32) -> Result<KeyPage, StorageError> {
+        Ok(self.shared.borrow().memory.list(after, limit, true))
     }
 
     fn to_revisit(&mut self, _: &str, limit: u32) -> Result<RevisitPage, StorageError> {

@@ -144,7 +144,6 @@ pub(super) fn why(reason: &'static str) -> String {
         "too_old" => "it was signed more than five minutes ago, or a clock is wrong",
         "too_new" => "it was signed more than five minutes from now: a clock is wrong",
         "no_secret" => "no signing secret is saved yet: save it under Settings",
-        "malformed_body" => "its signature is good, and its body is no event",
         "too_large" => "it is larger than 512 kB",
         "not_json" => "it is not JSON",
         "not_post" => "it was not sent by POST: somebody opened the address",

@@ -9,7 +9,7 @@ use axum::response::{Html, IntoResponse, Response};
 use koalr_host::contract::{DerivedTime, GuestError, Phase, Priority, Timestamp};
 use koalr_host::id::OrgId;
 use koalr_host::port::StoreError;
-use koalr_host::{CallError, HostError};
+use koalr_host::{CallError, HostError, passes};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::filters::FilterError;
@@ -310,7 +310,7 @@ impl From<HostError> for Trouble {
             HostError::Plugin(GuestError::Unauthorized(_) | GuestError::Forbidden(_)) => {
                 Trouble::invalid(text, "Paste another API key; what was connected before goes on as it was.")
             }
-            HostError::Plugin(GuestError::RateLimited(_) | GuestError::Unavailable(_)) => Trouble::new(
+            HostError::Plugin(error) if passes(&error) => Trouble::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 text,
                 "Nothing was changed; try again in a moment.",

@@ -1,7 +1,8 @@
 //! `connect`.
 
 use anyhow::Result;
-use koalr_host::contract::{Connection, Priority, Settings, SeverityOverride};
+use koalr_host::contract::{Connection, GuestError, Priority, Settings, SeverityOverride};
+use koalr_host::id::OrgId;
 use koalr_host::port::OriginMapping;
 use koalr_host::vault::Secret;
 use koalr_host::{Connect, HostError};
@@ -55,7 +56,10 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
             map
         },
     };
-    let mut connection = host.connect(&target.org, connect).await?;
+    let mut connection = match &options.move_to {
+        Some(account) => host.move_to(&target.org, connect, account).await?,
+        None => host.connect(&target.org, connect).await.map_err(|error| or_move(&target.org, error))?,
+    };
     connection.warnings.extend(short);
     let rederived = derive_anew(&host, &target.org, &Shutdown::listen()?).await?;
     let descriptor = host.plugin().descriptor();
@@ -87,6 +91,18 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
     let db = target.database.db.display();
     println!("Next: koalr-harness backfill --db {db} --org {org}, or koalr-harness serve --db {db}");
     Ok(())
+}
+
+/// An organisation that is connected is not moved to another account by accident.
+fn or_move(org: &OrgId, error: HostError) -> anyhow::Error {
+    let refused = matches!(error, HostError::Plugin(GuestError::Invalid(_)));
+    let error = anyhow::Error::from(error);
+    if !refused {
+        return error;
+    }
+    error.context(format!(
+        "{org} was not connected; to move it to the other account, repeat the command with --move-to and that account's name"
+    ))
 }
 
 /// What the options say, and for what they do not say, what was set before.

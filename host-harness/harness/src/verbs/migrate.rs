@@ -111,7 +111,7 @@ pub(crate) async fn run(options: cli::MigrateRun) -> Result<()> {
     let target = &options.history.target;
     let Given { host, history, bad, holds_records, prepare } =
         given(&options.history, options.cut_over).await?;
-    if !bad.is_empty() && !(options.skip_bad && holds_records) {
+    if !(bad.is_empty() || options.skip_bad && holds_records) {
         eprint!("{}", view::bad_rows(&bad));
         let places = view::places(bad.len());
         let why = match holds_records {

@@ -140,6 +140,14 @@ pub trait Records: Send + Sync {
         after: Option<&str>,
         limit: u32,
     ) -> Result<KeyPage, StoreError>;
+    /// The same of those that are in triage, active or paused.
+    async fn open_keys(
+        &self,
+        org: &OrgId,
+        source: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<KeyPage, StoreError>;
     /// The plugin's own state.
     async fn state(&self, org: &OrgId, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Incidents whose last write asked for a revisit, newest creation first.

@@ -55,21 +55,16 @@ impl Records for SqliteStore {
         after: Option<&str>,
         limit: u32,
     ) -> Result<KeyPage> {
-        let (org, source) = (org.clone(), source.to_owned());
-        let after = after.unwrap_or_default().to_owned();
-        self.read(move |connection| {
-            let select =
-                "SELECT id FROM incident WHERE org = ?1 AND source = ?2 AND id > ?3 ORDER BY id LIMIT ?4";
-            let mut statement = connection.prepare_cached(select)?;
-            let rows = statement.query_map(params![org.as_str(), source, after, limit], |row| {
-                Ok(IncidentKey { source: source.clone(), id: row.get(0)? })
-            })?;
-            let keys: Vec<IncidentKey> = rows.collect::<rusqlite::Result<_>>()?;
-            let full = keys.len() == usize::try_from(limit).unwrap_or(usize::MAX);
-            let next = keys.last().filter(|_| full).map(|key| key.id.clone());
-            Ok(KeyPage { keys, next })
-        })
-        .await
+        let select =
+            "SELECT id FROM incident WHERE org = ?1 AND source = ?2 AND id > ?3 ORDER BY id LIMIT ?4";
+        self.keys(select, org, source, after, limit).await
+    }
+
+    async fn open_keys(&self, org: &OrgId, source: &str, after: Option<&str>, limit: u32) -> Result<KeyPage> {
+        // They are few, and all in one place of that index.
+        const OPEN: &str = "SELECT id FROM incident INDEXED BY incident_scan
+            WHERE org = ?1 AND branch = 2 AND source = ?2 AND id > ?3 ORDER BY id LIMIT ?4";
+        self.keys(OPEN, org, source, after, limit).await
     }
 
     async fn state(&self, org: &OrgId, key: &str) -> Result<Option<Vec<u8>>> {
@@ -164,6 +159,32 @@ impl Records for SqliteStore {
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+}
+
+impl SqliteStore {
+    /// A page of what this selects by organisation, source, last identifier and number.
+    async fn keys(
+        &self,
+        select: &'static str,
+        org: &OrgId,
+        source: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<KeyPage> {
+        let (org, source) = (org.clone(), source.to_owned());
+        let after = after.unwrap_or_default().to_owned();
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(select)?;
+            let rows = statement.query_map(params![org.as_str(), source, after, limit], |row| {
+                Ok(IncidentKey { source: source.clone(), id: row.get(0)? })
+            })?;
+            let keys: Vec<IncidentKey> = rows.collect::<rusqlite::Result<_>>()?;
+            let full = keys.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+            let next = keys.last().filter(|_| full).map(|key| key.id.clone());
+            Ok(KeyPage { keys, next })
         })
         .await
     }
