@@ -189,7 +189,7 @@ pub fn serve(programs: &Programs, database: &Path, cache: &Path) -> Command {
 /// `api`.
 pub async fn connect(database: &Path, organisations: usize, api: &str) {
     let store = Arc::new(SqliteStore::open(database).unwrap());
-    let keys = Keyring::load_or_create(&database.with_extension("db.key")).unwrap();
+    let keys = Keyring::load_or_create(&database.with_extension("db.key"), &*store).await.unwrap();
     let vault = Vault::new(keys, store.clone());
     let now = Utc::now().timestamp_micros();
     let mut all = tokio::task::JoinSet::new();
@@ -212,6 +212,7 @@ pub fn organisation(name: &str, api: &str, now: Timestamp) -> Organisation {
     Organisation {
         id,
         state: OrganisationState::Live,
+        plugin: "incidentio".into(),
         connection: None,
         settings: Settings { include_private: true, ..Settings::default() },
         origin_map: vec![OriginMapping { from: "https://api.incident.io".into(), to: api.to_owned() }],

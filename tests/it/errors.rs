@@ -31,7 +31,7 @@ async fn fails_then_recovers(effect: Effect, judge: impl Fn(&GuestError) -> bool
     let RunError::Failed(HostError::Plugin(error)) = &failed else { panic!("{failed:?}") };
     assert!(judge(error), "{error:?}");
     let job = bench.store.job(&bench.org, JobKind::Backfill).await.unwrap().unwrap();
-    assert_eq!((job.attempts, job.running, job.error), (1, false, Some(failed.to_string())));
+    assert_eq!((job.attempts, job.leased_until, job.error), (1, None, Some(failed.to_string())));
     assert!(job.run_at.is_some(), "it is tried again");
     simulator.clear_faults();
     bench.sync().await;

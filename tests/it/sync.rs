@@ -237,7 +237,7 @@ async fn the_scheduler_imports_and_then_polls_without_being_asked() {
     loop {
         let done = async |kind| {
             let job = bench.store.job(&bench.org, kind).await.unwrap().unwrap();
-            job.succeeded_at.is_some() && !job.running
+            job.succeeded_at.is_some() && job.leased_until.is_none()
         };
         if done(JobKind::Backfill).await && done(JobKind::Poll).await {
             break;

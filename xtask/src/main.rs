@@ -130,7 +130,9 @@ fn fuzz(target: &str, bounds: &[&str]) -> Result<()> {
     fuzz_lock()?;
     let mut run = cargo(&["fuzz", "run"]);
     // What is fed has no unsafe code for a sanitizer to watch, and without one twice as many inputs are tried.
-    run.args(["--sanitizer", "none", target]).args([&corpus, &seeds]).arg("--");
+    run.args(["--sanitizer", "none", target]).args([&corpus, &seeds]);
+    // One input takes milliseconds: one that takes this many seconds does not return.
+    run.args(["--", "-timeout=20"]);
     let mut bounds = bounds.iter();
     while let Some(bound) = bounds.next() {
         let flag = match *bound {

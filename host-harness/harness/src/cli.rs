@@ -11,6 +11,8 @@ use koalr_files::instant::TimeFormat;
 use koalr_host::id::OrgId;
 use koalr_host::port::OriginMapping;
 
+use crate::forms;
+
 /// Run, watch and debug an integration component.
 #[derive(Debug, Parser)]
 #[command(name = "koalr-harness", version, max_term_width = 100, after_help = EXIT_CODES)]
@@ -25,8 +27,9 @@ pub(crate) struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the provider refuses the credential;
 4 a passing fault or a rate limit, try again later; 5 the database was moved, deleted, replaced,
-overwritten or migrated while in use: do what the message says before you start again;
-6 nothing that was given could be imported.";
+overwritten or migrated while in use: do what the message says before you start again; 6 nothing that
+was given could be imported; 130 or 143 stopped by Ctrl-C or SIGTERM; 141 nobody reads the output any
+more.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -70,6 +73,9 @@ pub(crate) enum Verb {
     /// The sealing key.
     #[command(subcommand)]
     Keys(Keys),
+    /// The database file.
+    #[command(subcommand)]
+    Db(Db),
 }
 
 /// Which database, and how to open its secrets.
@@ -108,6 +114,40 @@ pub(crate) struct NetworkArgs {
     pub(crate) proxy_resolves: bool,
 }
 
+impl Database {
+    /// The options that lead to the same database, component and key, as they are typed.
+    pub(crate) fn as_typed(&self) -> String {
+        let mut typed = format!("--db {}", quoted(&self.db.to_string_lossy()));
+        for (name, value) in [("--key-file", &self.key_file), ("--plugin", &self.plugin)] {
+            if let Some(value) = value {
+                typed.push_str(&format!(" {name} {}", quoted(&value.to_string_lossy())));
+            }
+        }
+        for origin in &self.allow_origin {
+            typed.push_str(&format!(" --allow-origin {}", quoted(origin)));
+        }
+        for file in &self.network.ca_file {
+            typed.push_str(&format!(" --ca-file {}", quoted(&file.to_string_lossy())));
+        }
+        if let Some(proxy) = &self.network.proxy {
+            typed.push_str(&format!(" --proxy {}", quoted(proxy)));
+        }
+        if self.network.proxy_resolves {
+            typed.push_str(" --proxy-resolves");
+        }
+        typed
+    }
+}
+
+/// One word for a shell.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-:=@%+,".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.into(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
 /// Machine-readable output.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Json {
@@ -127,6 +167,29 @@ pub(crate) struct OneOrg {
     pub(crate) json: Json,
 }
 
+/// [`OneOrg`], with or without `--org`.
+#[derive(Debug, Args)]
+pub(crate) struct NamedOrg {
+    #[command(flatten)]
+    pub(crate) database: Database,
+    /// Organisation.
+    #[arg(long, value_name = "ORG", required_unless_present = "name")]
+    pub(crate) org: Option<OrgId>,
+    /// The same without `--org`.
+    #[arg(value_name = "ORG", conflicts_with = "org")]
+    pub(crate) name: Option<OrgId>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+impl NamedOrg {
+    /// None is what the parser refuses.
+    pub(crate) fn one(self) -> Option<OneOrg> {
+        let org = self.org.or(self.name)?;
+        Some(OneOrg { database: self.database, org, json: self.json })
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// End after the summary instead of serving on.
@@ -139,7 +202,7 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "S", default_value_t = 7)]
     pub(crate) seed: u64,
     /// Where to serve webhooks and metrics.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787", value_parser = forms::listen)]
     pub(crate) listen: SocketAddr,
 }
 
@@ -160,8 +223,11 @@ pub(crate) struct Connect {
     /// How many days of history to import. Default: what the component says.
     #[arg(long, value_name = "DAYS")]
     pub(crate) history_days: Option<u32>,
+    /// Store private incidents too, as far as the key can see them. This is the default of a first `connect`.
+    #[arg(long, overrides_with = "no_private")]
+    pub(crate) private: bool,
     /// Leave private incidents out of the store.
-    #[arg(long)]
+    #[arg(long, overrides_with = "private")]
     pub(crate) no_private: bool,
     /// A severity, by name or id, that maps to a priority, as in `SEV-1=P1`.
     #[arg(long, value_name = "NAME=P1..P4", value_parser = severity_override)]
@@ -192,7 +258,7 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) database: Database,
     /// Where to listen, for webhooks and for the console. Beyond loopback the console is served only with a token.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787", value_parser = forms::listen)]
     pub(crate) listen: SocketAddr,
     /// Environment variable that holds the token that the console asks for, of 16 characters or more.
     #[arg(long, value_name = "VAR")]
@@ -236,7 +302,7 @@ pub(crate) struct Incidents {
 pub(crate) struct Incident {
     #[command(flatten)]
     pub(crate) target: OneOrg,
-    /// Reference, such as INC-123, or the provider's id.
+    /// Reference, such as INC-123 or 123, or the provider's id.
     #[arg(value_name = "REFERENCE")]
     pub(crate) name: String,
 }
@@ -255,7 +321,7 @@ pub(crate) struct Mttr {
     #[arg(long, value_enum, default_value = "week")]
     pub(crate) bucket: BucketArg,
     /// IANA time zone whose days count, such as Europe/Berlin.
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = forms::time_zone)]
     pub(crate) time_zone: chrono_tz::Tz,
     /// Where the clock starts.
     #[arg(long, value_enum, default_value = "created")]
@@ -272,8 +338,11 @@ pub(crate) struct Mttr {
     /// Only these sources: incidentio, opsgenie.
     #[arg(long, value_delimiter = ',', value_name = "SOURCE")]
     pub(crate) source: Vec<String>,
+    /// Count private incidents too; the default.
+    #[arg(long, overrides_with = "no_private")]
+    pub(crate) private: bool,
     /// Leave private incidents out.
-    #[arg(long)]
+    #[arg(long, overrides_with = "private")]
     pub(crate) no_private: bool,
     /// Print one CSV row for each bucket, slice and reason.
     #[arg(long, conflicts_with = "json")]
@@ -333,7 +402,7 @@ pub(crate) struct History {
     #[arg(long, value_name = "FILE")]
     pub(crate) mapping: Option<PathBuf>,
     /// Zone of the files' times that name none, such as Europe/Berlin.
-    #[arg(long, value_name = "ZONE", requires = "files")]
+    #[arg(long, value_name = "ZONE", requires = "files", value_parser = forms::time_zone)]
     pub(crate) time_zone: Option<chrono_tz::Tz>,
     /// Format of the files' times, such as '%d/%m/%Y %H:%M'. Without it, and beside it, times are read in the usual
     /// spellings of RFC 3339, and as seconds, milliseconds, microseconds or nanoseconds since 1970, by their size.
@@ -460,7 +529,7 @@ pub(crate) enum StateArg {
 #[derive(Debug, Args)]
 pub(crate) struct Simulate {
     /// Where to listen.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4010")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4010", value_parser = forms::listen)]
     pub(crate) listen: SocketAddr,
     /// How many incidents the account has.
     #[arg(long, value_name = "N", default_value_t = 400)]
@@ -471,8 +540,11 @@ pub(crate) struct Simulate {
     /// Give each incident exactly so many updates, for measuring. Default: as many as its story has.
     #[arg(long, value_name = "N")]
     pub(crate) updates: Option<usize>,
+    /// Keep the provider's rate limits; the default.
+    #[arg(long, overrides_with = "no_rate_limit")]
+    pub(crate) rate_limit: bool,
     /// Lift the provider's rate limits.
-    #[arg(long)]
+    #[arg(long, overrides_with = "rate_limit")]
     pub(crate) no_rate_limit: bool,
     /// Environment variable that holds the only API key to accept. Default: any key is accepted.
     #[arg(long, value_name = "VAR")]
@@ -484,7 +556,7 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "VAR", requires = "webhook_url")]
     pub(crate) webhook_secret_env: Option<String>,
     /// Also run a simulated Opsgenie, with as many incidents of the year before.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = forms::listen)]
     pub(crate) opsgenie: Option<SocketAddr>,
     /// Seconds between two moves of the account, where webhooks are sent.
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
@@ -494,8 +566,11 @@ pub(crate) struct Simulate {
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
     /// Component file. Default: the built-in one.
-    #[arg(value_name = "PLUGIN")]
+    #[arg(long, value_name = "FILE", env = "KOALR_PLUGIN_FILE")]
     pub(crate) plugin: Option<PathBuf>,
+    /// The same without `--plugin`.
+    #[arg(value_name = "FILE", conflicts_with = "plugin")]
+    pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) json: Json,
 }
@@ -527,17 +602,9 @@ pub(crate) struct Import {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Org {
     /// Show how an organisation's sync stands: what succeeded when, what is unmatched, what was skipped and why.
-    Show {
-        /// Organisation.
-        #[arg(value_name = "ORG")]
-        org: OrgId,
-        #[command(flatten)]
-        database: Database,
-        #[command(flatten)]
-        json: Json,
-    },
-    /// Remove an organisation's secrets and end all work for it; what was synced stays.
-    Disconnect(OneOrg),
+    Show(NamedOrg),
+    /// Remove an organisation's secrets and end all work for it; what was synced stays. Needs no sealing key.
+    Disconnect(NamedOrg),
     /// List the connected organisations.
     List {
         #[command(flatten)]
@@ -551,6 +618,21 @@ pub(crate) enum Org {
 pub(crate) enum Keys {
     /// Replace the sealing key by a fresh one; a running `serve` goes on with it.
     Rotate {
+        #[command(flatten)]
+        database: Database,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Db {
+    /// Copy the database, as it is now, into a new file; a running `serve` goes on meanwhile. The sealing key is not in
+    /// the copy.
+    Backup {
+        /// The file to make. One that exists is not overwritten.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
         #[command(flatten)]
         database: Database,
         #[command(flatten)]
@@ -655,10 +737,80 @@ mod tests {
             "migrate opsgenie run --db f --org acme a.json b.csv --time-zone UTC --column id=Key --skip-bad",
             "migrate opsgenie status --db f --org acme",
             "migrate opsgenie undo --db f --org acme --yes",
+            "serve --db f --listen localhost:8787",
+            "mttr --db f --org acme --time-zone Berlin",
+            "inspect --plugin plugin.wasm",
+            "org show acme --db f --json",
+            "org show --org acme --db f",
+            "org disconnect --org acme --db f --json",
+            "org disconnect acme --db f",
+            "db backup copy.db --db f --json",
         ] {
             let parsed = Cli::try_parse_from(std::iter::once("koalr-harness").chain(form.split(' ')));
             assert!(parsed.is_ok(), "{form}: {parsed:?}");
         }
+    }
+
+    /// `--no-x` and `--x`: of both, the last counts.
+    #[test]
+    fn every_switch_that_turns_off_has_its_opposite() {
+        fn check(command: &clap::Command) {
+            let long: Vec<&str> = command.get_arguments().filter_map(|one| one.get_long()).collect();
+            for off in &long {
+                let on = off.strip_prefix("no-");
+                assert!(on.is_none_or(|on| long.contains(&on)), "{} has only --{off}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+        let connect = |switches: &str| {
+            let line = format!("koalr-harness connect --org acme {switches}");
+            match Cli::try_parse_from(line.split_whitespace()).unwrap().verb {
+                Verb::Connect(connect) => (connect.private, connect.no_private),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(connect(""), (false, false));
+        assert_eq!(connect("--no-private --private"), (true, false));
+        assert_eq!(connect("--private --no-private"), (false, true));
+    }
+
+    #[test]
+    fn printed_commands_repeat_the_options_that_were_given() {
+        let database = Database {
+            db: "my data/it's.db".into(),
+            key_file: Some("/keys/koalr.key".into()),
+            plugin: Some("other.wasm".into()),
+            allow_origin: vec!["https://api.example.com:8443".into()],
+            network: NetworkArgs {
+                ca_file: vec!["ca.pem".into()],
+                proxy: Some("http://proxy:3128".into()),
+                proxy_resolves: true,
+            },
+        };
+        assert_eq!(
+            database.as_typed(),
+            "--db 'my data/it'\\''s.db' --key-file /keys/koalr.key --plugin other.wasm \
+             --allow-origin https://api.example.com:8443 --ca-file ca.pem --proxy http://proxy:3128 --proxy-resolves"
+        );
+    }
+
+    #[test]
+    fn every_verb_with_json_has_a_chapter_about_it() {
+        let document = include_str!("../../../docs/json.md");
+        let headings = document.lines().filter_map(|line| line.strip_prefix("## "));
+        let named: Vec<&str> = headings.flat_map(|heading| heading.split('`').skip(1).step_by(2)).collect();
+        fn check(command: &clap::Command, path: &str, named: &[&str]) -> usize {
+            let has_json = command.get_arguments().any(|one| one.get_long() == Some("json"));
+            let found = named.iter().any(|one| path == *one || path.starts_with(&format!("{one} ")));
+            assert!(!has_json || found, "docs/json.md has no chapter about `{path}`");
+            let below = command.get_subcommands();
+            usize::from(has_json)
+                + below
+                    .map(|one| check(one, format!("{path} {}", one.get_name()).trim_start(), named))
+                    .sum::<usize>()
+        }
+        assert!(check(&Cli::command(), "", &named) > 20);
     }
 
     #[test]

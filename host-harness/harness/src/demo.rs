@@ -17,6 +17,7 @@ use koalr_simulator::{Change, Mode, NewIncident, Options, Simulator, WebhookTarg
 
 use crate::cli::{BucketArg, ClockArg, ClockEndArg, Database, Demo, Json, Mttr, NetworkArgs, OneOrg};
 use crate::console::Setup;
+use crate::out::{print, say};
 use crate::shutdown::Shutdown;
 use crate::verbs::{connect, mttr, serve, sync};
 use crate::{open, view};
@@ -42,29 +43,29 @@ pub(crate) async fn run(options: Demo) -> Result<()> {
         Err(_) => serve::listen(([127, 0, 0, 1], 0).into()).await?,
     };
 
-    heading("1. A simulated incident.io");
+    heading("1. A simulated incident.io")?;
     // The account's present lies an hour back: what follows happens in that hour.
     let hour_ago = Utc::now() - TimeDelta::hours(1);
     let simulator = Simulator::start(Options::new(options.incidents, options.seed, hour_ago)).await?;
-    println!("{} incidents of 90 days and before, on {}", options.incidents, simulator.base_url());
+    say!("{} incidents of 90 days and before, on {}", options.incidents, simulator.base_url())?;
 
-    heading("2. The component in its sandbox");
+    heading("2. The component in its sandbox")?;
     let host = load(&database).await?;
     let (descriptor, surface) = (host.plugin().descriptor(), host.plugin().surface());
-    println!(
+    say!(
         "{} {}, {} bytes; it imports {} interfaces and nothing else:",
         descriptor.name,
         descriptor.version,
         host.plugin().size(),
         surface.imports.len()
-    );
-    println!("  {}", surface.imports.join("\n  "));
+    )?;
+    say!("  {}", surface.imports.join("\n  "))?;
 
-    heading("3. Connect");
+    heading("3. Connect")?;
     let target = format!("http://{address}/webhooks/{}/{org}", descriptor.name);
     let connection = host.connect(&org, connection_to(&simulator)).await?;
-    println!("{}", connect::describe(org.as_str(), &connection));
-    println!("  webhook   {target}");
+    say!("{}", connect::describe(org.as_str(), &connection))?;
+    say!("  webhook   {target}")?;
     import_directory(&host, &org, &simulator).await?;
     simulator.set_webhook(Some(WebhookTarget::new(&target, WEBHOOK_SECRET)))?;
     // The schedule would import at the same time, and what is printed of the import would be a part of it.
@@ -81,23 +82,23 @@ pub(crate) async fn run(options: Demo) -> Result<()> {
         tokio::spawn(async move { serve::serve(host, listener, scheduled, setup, &shutdown).await })
     };
 
-    heading("4. Import 90 days, then read the timelines");
+    heading("4. Import 90 days, then read the timelines")?;
     let totals = run_job(&host, &org, JobKind::Backfill, &shutdown).await?;
-    println!("{}", sync::describe(JobKind::Backfill, &totals));
+    say!("{}", sync::describe(JobKind::Backfill, &totals))?;
     let totals = run_job(&host, &org, JobKind::Poll, &shutdown).await?;
-    println!("{}", sync::describe(JobKind::Poll, &totals));
+    say!("{}", sync::describe(JobKind::Poll, &totals))?;
 
-    heading("5. One incident, followed by signed webhooks");
+    heading("5. One incident, followed by signed webhooks")?;
     follow(&host, &org, &simulator).await?;
 
-    heading("6. Incidents");
+    heading("6. Incidents")?;
     let newest = IncidentFilter { limit: Some(12), ..IncidentFilter::default() };
     let page = host.store().incidents(&org, &newest).await?;
-    println!("{}", view::incident_table(&page.incidents, host.clock().now()));
-    println!("the newest {} of {}", page.incidents.len(), page.total);
+    say!("{}", view::incident_table(&page.incidents, host.clock().now()))?;
+    say!("the newest {} of {}", page.incidents.len(), page.total)?;
 
-    heading("7. Time to restore");
-    print!("{}", mttr::answer(&host, &last_90_days(&database, &org)).await?);
+    heading("7. Time to restore")?;
+    print(&mttr::answer(&host, &last_90_days(&database, &org)).await?)?;
 
     if options.exit {
         server.abort();
@@ -105,21 +106,20 @@ pub(crate) async fn run(options: Demo) -> Result<()> {
         return Ok(());
     }
     let _ = imported.send(());
-    heading("Still serving");
-    let db = database.db.display();
-    println!("  console    http://{address}/");
-    println!("  webhooks   {target}");
-    println!("  health     http://{address}/healthz, http://{address}/readyz");
-    println!("  metrics    http://{address}/metrics");
-    println!("  look around with: koalr-harness incidents --db {db} --org {org}");
-    println!("Ctrl-C stops, and removes the demo's database.");
+    heading("Still serving")?;
+    say!("  console    http://{address}/")?;
+    say!("  webhooks   {target}")?;
+    say!("  health     http://{address}/healthz, http://{address}/readyz")?;
+    say!("  metrics    http://{address}/metrics")?;
+    say!("  look around with: koalr-harness incidents {} --org {org}", database.as_typed())?;
+    say!("Ctrl-C stops, and removes the demo's database.")?;
     server.await.context("the server was cut off")??;
     simulator.stop().await;
     Ok(())
 }
 
-fn heading(text: &str) {
-    println!("\n== {text} ==");
+fn heading(text: &str) -> Result<()> {
+    Ok(say!("\n== {text} ==")?)
 }
 
 async fn load(database: &Database) -> Result<Host> {
@@ -157,7 +157,7 @@ async fn import_directory(host: &Host, org: &OrgId, simulator: &Simulator) -> Re
     });
     let users = host.import_users(org, users.collect()).await?;
     let services = host.import_services(org, services.collect()).await?;
-    println!("  directory {} users, {} services to link to", users.added, services.added);
+    say!("  directory {} users, {} services to link to", users.added, services.added)?;
     Ok(())
 }
 
@@ -209,20 +209,20 @@ async fn shown(host: &Host, org: &OrgId, simulator: &Simulator, id: &str, told: 
     rows.reverse();
     for row in rows.iter().skip(*told) {
         let outcome = row.outcome.as_deref().or(row.error.as_deref()).unwrap_or("done");
-        println!("  webhook {} -> {outcome}", row.event_type);
+        say!("  webhook {} -> {outcome}", row.event_type)?;
     }
     *told = rows.len();
     let Some(record) = host.store().find_incident(org, id).await? else { return Ok(()) };
     let record = &record;
     let restored = view::restored_seconds(record, host.clock().now())
         .map_or_else(String::new, |s| format!(", restored in {}", view::duration(s)));
-    println!(
+    say!(
         "{} is {} ({}), {}{restored}",
         record.reference.as_deref().unwrap_or(id),
         view::phase(record.phase),
         view::printable(&record.status),
         record.priority.map_or("no priority", view::priority),
-    );
+    )?;
     Ok(())
 }
 
@@ -238,6 +238,7 @@ fn last_90_days(database: &Database, org: &OrgId) -> Mttr {
         priority: vec![],
         service: vec![],
         source: vec![],
+        private: true,
         no_private: false,
         csv: false,
         svg: None,

@@ -5,6 +5,8 @@
 //!
 //! It is a library so that the benchmarks can put something else behind its webhook server; hosts embed `koalr-host`.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod accept;
 mod aliases;
 mod chart;
@@ -13,7 +15,9 @@ mod console;
 mod demo;
 mod door;
 mod filters;
+mod forms;
 mod open;
+mod out;
 mod progress;
 mod secrets;
 mod seldom;
@@ -25,35 +29,55 @@ mod webhook_path;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
 use koalr_host::contract::GuestError;
 use koalr_host::port::StoreError;
 use koalr_host::scheduler::RunError;
+use koalr_host::vault::VaultError;
 use koalr_host::{CallError, HostError, passes};
 use tracing_subscriber::EnvFilter;
 
-use cli::{Cli, Keys, Migrate, Opsgenie, Org, Services, Users, Verb, Webhook};
+use cli::{Cli, Db, Keys, Migrate, Opsgenie, Org, Services, Users, Verb, Webhook};
 use filters::FilterError;
+use out::{Unprinted, note};
+use shutdown::Stopped;
 
 pub use server::{Intake, webhooks};
 
 /// The program, from its arguments to its exit code.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // The help is an answer too, and may go into a pager that ends.
+        Err(answer) => {
+            let code = u8::try_from(answer.exit_code()).unwrap_or(2);
+            return match answer.print().map_err(Unprinted::from) {
+                Ok(()) => ExitCode::from(code),
+                Err(error) => fail(&error.into()),
+            };
+        }
+    };
     let filter = EnvFilter::try_new(&cli.log);
     let filter = match filter {
         Ok(filter) => filter,
         Err(error) => {
-            eprintln!("error: --log {}: {error}", cli.log);
+            note!("error: --log {}: {error}", cli.log);
             return ExitCode::from(2);
         }
     };
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal)
+        // It would tell standard error that standard error takes no more, and panic.
+        .log_internal_errors(false)
+        .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: no threads to run on: {error}");
+            note!("error: no threads to run on: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -62,12 +86,21 @@ pub fn main() -> ExitCode {
     runtime.shutdown_background();
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", view::printable(&format!("{error:#}")));
-            exit_code(&error)
-        }
+        Err(error) => fail(&error),
     }
 }
+
+/// Says why, unless nobody reads any more.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    if error.downcast_ref().is_some_and(Unprinted::is_unread) {
+        return ExitCode::from(UNREAD);
+    }
+    note!("error: {}", view::printable(&format!("{error:#}")));
+    ExitCode::from(exit_code(error))
+}
+
+/// What a shell reports of a process that SIGPIPE killed.
+const UNREAD: u8 = 141;
 
 async fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
@@ -93,33 +126,57 @@ async fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Inspect(options) => verbs::inspect::run(options).await,
         Verb::Users(Users::Import(options)) => verbs::directory::users(options).await,
         Verb::Services(Services::Import(options)) => verbs::directory::services(options).await,
-        Verb::Org(Org::Show { org, database, json }) => verbs::report::show(&org, &database, json).await,
-        Verb::Org(Org::Disconnect(options)) => verbs::connect::disconnect(options).await,
+        Verb::Org(Org::Show(options)) => verbs::report::show(named(options)?).await,
+        Verb::Org(Org::Disconnect(options)) => verbs::connect::disconnect(named(options)?).await,
         Verb::Keys(Keys::Rotate { database, json }) => verbs::connect::rotate(&database, json).await,
         Verb::Org(Org::List { database, json }) => verbs::show::organisations(&database, json).await,
+        Verb::Db(Db::Backup { file, database, json }) => verbs::backup::run(&file, &database, json).await,
     }
 }
 
+fn named(options: cli::NamedOrg) -> anyhow::Result<cli::OneOrg> {
+    options.one().context("name an organisation with --org")
+}
+
 /// See the help: 2 for words that lead to nothing, 3 for a refused credential, 4 for what passes, 5 for a database that
-/// is gone, 6 for an import of nothing.
-fn exit_code(error: &anyhow::Error) -> ExitCode {
+/// is gone, 6 for an import of nothing, 130 and 143 after a signal.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(own_code).unwrap_or(1)
+}
+
+fn own_code(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if let Some(stopped) = error.downcast_ref::<Stopped>() {
+        return Some(stopped.exit_code());
+    }
     if error.is::<verbs::NothingImported>() {
-        return ExitCode::from(6);
+        return Some(6);
+    }
+    if let Some(error) = error.downcast_ref::<StoreError>() {
+        return store_code(error);
     }
     if matches!(error.downcast_ref(), Some(FilterError::NoSuch(_))) || error.is::<secrets::WeakToken>() {
-        return ExitCode::from(2);
+        return Some(2);
     }
     let host = match error.downcast_ref::<RunError>() {
-        Some(RunError::Failed(host)) => Some(host),
-        Some(RunError::Busy) => return ExitCode::from(4),
-        _ => error.downcast_ref::<HostError>(),
+        Some(RunError::Failed(host)) => host,
+        Some(RunError::Busy) => return Some(4),
+        _ => error.downcast_ref::<HostError>()?,
     };
     match host {
-        Some(HostError::Plugin(GuestError::Unauthorized(_) | GuestError::Forbidden(_))) => ExitCode::from(3),
-        Some(HostError::Plugin(error)) if passes(error) => ExitCode::from(4),
-        Some(HostError::MigrationBusy) => ExitCode::from(4),
-        Some(HostError::Store(StoreError::Gone(_))) => ExitCode::from(5),
-        Some(HostError::Call(CallError::Saturated(_) | CallError::TimedOut(_))) => ExitCode::from(4),
-        _ => ExitCode::FAILURE,
+        HostError::Plugin(GuestError::Unauthorized(_) | GuestError::Forbidden(_)) => Some(3),
+        HostError::Plugin(error) if passes(error) => Some(4),
+        HostError::MigrationBusy => Some(4),
+        HostError::Call(CallError::Saturated(_) | CallError::TimedOut(_)) => Some(4),
+        HostError::Store(error) | HostError::Vault(VaultError::Store(error)) => store_code(error),
+        _ => None,
+    }
+}
+
+/// A locked database passes, and so does a row that somebody else wrote meanwhile.
+fn store_code(error: &StoreError) -> Option<u8> {
+    match error {
+        StoreError::Unavailable(_) | StoreError::Conflict => Some(4),
+        StoreError::Gone(_) => Some(5),
+        _ => None,
     }
 }

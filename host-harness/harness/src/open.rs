@@ -32,6 +32,9 @@ pub(crate) fn store(database: &Database) -> Result<SqliteStore> {
     // A misspelt name must not look like an empty database.
     let path = &database.db;
     ensure!(path.exists(), "there is no database {}; `connect` makes one", path.display());
+    // Not everything that is empty is to become one.
+    let is_empty = std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0);
+    ensure!(!is_empty, "{} is empty; `connect` makes a database of it", path.display());
     Ok(SqliteStore::open(path)?)
 }
 
@@ -45,13 +48,18 @@ pub(crate) async fn new_host(database: &Database) -> Result<Host> {
     with_component(database, SqliteStore::open(&database.db)?).await
 }
 
-async fn with_component(database: &Database, store: SqliteStore) -> Result<Host> {
+/// Where the sealing key is.
+pub(crate) fn key_file(database: &Database) -> PathBuf {
     let beside = || {
         let mut name = database.db.clone().into_os_string();
         name.push(".key");
         PathBuf::from(name)
     };
-    let keys = Keyring::load_or_create(&database.key_file.clone().unwrap_or_else(beside))?;
+    database.key_file.clone().unwrap_or_else(beside)
+}
+
+async fn with_component(database: &Database, store: SqliteStore) -> Result<Host> {
+    let keys = Keyring::load_or_create(&key_file(database), &store).await?;
     let builder = Host::builder(Arc::new(store), keys).importer(IMPORTER.to_vec());
     let mut builder =
         builder.allow(ORIGINS).allow(&database.allow_origin).network(network(&database.network)?);

@@ -2,6 +2,7 @@
 //!
 //! Always on standard error, so that standard output holds results only.
 
+use crate::out::note;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -87,7 +88,7 @@ impl Progress {
         let mut last = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
         let due = last.is_none_or(|at| at.elapsed() >= LINE_EVERY);
         if !self.silent && (due || always) {
-            eprintln!("{text}");
+            note!("{text}");
             *last = Some(Instant::now());
         }
     }

@@ -27,7 +27,7 @@ async fn main() -> anyhow::Result<()> {
     let origin_map = arguments.next().map(|to| OriginMapping { from: "https://api.incident.io".into(), to });
 
     let store = SqliteStore::open("embed.db")?;
-    let keys = Keyring::load_or_create("embed.key".as_ref())?;
+    let keys = Keyring::load_or_create("embed.key".as_ref(), &store).await?;
     let host = Host::builder(Arc::new(store), keys)
         .allow(["https://api.incident.io"])
         .load(&std::fs::read(wasm)?)

@@ -53,6 +53,19 @@ pub enum HostError {
     /// It was, and is not any more.
     #[error("the organisation {0} is disconnected; connect it again")]
     Disconnected(OrgId),
+    /// The organisation was connected by a plugin of another name, whose state means nothing to this one.
+    #[error(
+        "{org} was connected with the plugin `{theirs}`, and its state is refused to the plugin `{ours}`: run `{theirs}` \
+         (`--plugin FILE`; `incidentio` is built in), or connect another organisation"
+    )]
+    AnotherPlugin {
+        /// Whose state.
+        org: OrgId,
+        /// The plugin that connected it.
+        theirs: String,
+        /// The one that was to be run.
+        ours: String,
+    },
     /// The plugin ran and says why not.
     #[error("{}", explain(.0))]
     Plugin(GuestError),
@@ -142,6 +155,9 @@ pub enum NotReady {
     /// The store takes none.
     #[error("the store does not take deliveries")]
     Store(#[source] StoreError),
+    /// The sealing key opens no organisation's secrets.
+    #[error("the sealing key opens none of the stored secrets")]
+    SealingKey,
     /// Whoever asked did not wait any longer.
     #[error("the store does not answer in time")]
     Slow,
@@ -522,11 +538,15 @@ impl Host {
         self.check_map(&connect.origin_map)?;
         let origins = allowed(&self.plugin, &connect.origin_map).map_err(MappingError::Invalid)?;
         let existing = self.store.organisation(org).await?;
+        if let Some(known) = &existing {
+            self.check_plugin(known)?;
+        }
         let now = self.clock.now();
         if existing.is_none() {
             let pending = Organisation {
                 id: org.clone(),
                 state: OrganisationState::Pending,
+                plugin: self.plugin.name.to_string(),
                 connection: None,
                 settings: connect.settings.clone(),
                 origin_map: connect.origin_map.clone(),
@@ -543,6 +563,7 @@ impl Host {
             // Unless another connection was accepted meanwhile.
             self.store.remove_pending_organisation(org, now).await?;
         }
+        self.store.settle().await;
         connected
     }
 
@@ -573,6 +594,7 @@ impl Host {
         let live = Organisation {
             id: org.clone(),
             state: OrganisationState::Live,
+            plugin: self.plugin.name.to_string(),
             connection: Some(connection.clone()),
             settings: connect.settings,
             origin_map: connect.origin_map,
@@ -611,6 +633,7 @@ impl Host {
     /// Imports the last so many days, from now.
     pub async fn schedule_backfill(&self, org: &OrgId, days: u32) -> Result<(), HostError> {
         const DAY: i64 = 86_400_000_000;
+        self.own(org).await?;
         let now = self.clock.now();
         let window = crate::port::BackfillWindow {
             since: now.saturating_sub(DAY.saturating_mul(days.into())),
@@ -627,7 +650,7 @@ impl Host {
 
     /// Adds users of the host, or replaces those of the same id; stored incidents are linked anew.
     pub async fn import_users(&self, org: &OrgId, users: Vec<HostUser>) -> Result<Imported, HostError> {
-        self.organisation(org).await?;
+        self.own(org).await?;
         let imported = self.store.import_users(org, users).await?;
         self.relink(org, imported).await
     }
@@ -638,21 +661,21 @@ impl Host {
         org: &OrgId,
         services: Vec<HostService>,
     ) -> Result<Imported, HostError> {
-        self.organisation(org).await?;
+        self.own(org).await?;
         let imported = self.store.import_services(org, services).await?;
         self.relink(org, imported).await
     }
 
     /// Has an address of the provider's lead to one of the host's users, whom it makes if there is none of this id.
     pub async fn link_user(&self, org: &OrgId, address: &str, id: &str) -> Result<Imported, HostError> {
-        self.organisation(org).await?;
+        self.own(org).await?;
         let imported = self.store.link_user(org, address, id).await?;
         self.relink(org, imported).await
     }
 
     /// Has a name of the provider's lead to an entry of the host's catalog, which it makes if there is none of this id.
     pub async fn link_service(&self, org: &OrgId, name: &str, id: &str) -> Result<Imported, HostError> {
-        self.organisation(org).await?;
+        self.own(org).await?;
         let imported = self.store.link_service(org, name, id).await?;
         self.relink(org, imported).await
     }
@@ -661,6 +684,7 @@ impl Host {
         if imported.added + imported.updated > 0 {
             self.schedule_rederive(org).await?;
         }
+        self.store.settle().await;
         Ok(imported)
     }
 
@@ -703,19 +727,26 @@ impl Host {
         self.vault.rotate().await
     }
 
+    /// Organisations whose secrets the sealing key does not open: what is received or synced for them fails until the
+    /// right key is back, or until they are disconnected and connected again. Empty is as it should be.
+    pub async fn unopenable(&self) -> Result<Vec<OrgId>, HostError> {
+        Ok(self.vault.unopenable().await?)
+    }
+
     /// Replaces the values of a secret that the plugin asks for, such as the webhook's signing secret.
     pub async fn put_secret(&self, org: &OrgId, name: &str, values: &[Secret]) -> Result<(), HostError> {
-        self.organisation(org).await?;
+        self.own(org).await?;
         self.check_secrets(org, &[(name.to_string(), values.to_vec())]).await?;
         self.vault.put(org, name, values).await?;
         self.dossiers.forget(org);
+        self.store.settle().await;
         Ok(())
     }
 
     /// Whether this organisation is connected here. Asks the store, and opens no secret.
     pub async fn is_connected(&self, org: &OrgId) -> Result<bool, HostError> {
         let known = self.store.organisation(org).await?;
-        Ok(known.is_some_and(|known| known.state != OrganisationState::Disconnected))
+        Ok(known.is_some_and(|known| self.serves(&known)))
     }
 
     /// Whether [`Host::receive`] would take a genuine delivery now. Writes to the store, so it is no question to ask for
@@ -725,6 +756,11 @@ impl Host {
         if pending >= self.limits.pending {
             return Err(NotReady::Backlog(pending));
         }
+        match self.vault.opens_nothing().await {
+            Ok(false) => {}
+            Err(VaultError::Store(error)) => return Err(NotReady::Store(error)),
+            Ok(true) | Err(_) => return Err(NotReady::SealingKey),
+        }
         self.check_store().await.map_err(NotReady::Store)
     }
 
@@ -732,9 +768,7 @@ impl Host {
     pub async fn verify(&self, org: &OrgId, delivery: &Delivery) -> Result<Verified, ReceiveError> {
         let unavailable = |error: HostError| ReceiveError::Unavailable(Box::new(error));
         let revealed = match self.dossier(org).await {
-            Ok(known) if known.organisation.state != OrganisationState::Disconnected => {
-                known.revealed.clone()
-            }
+            Ok(known) if self.serves(&known.organisation) => known.revealed.clone(),
             Ok(_) | Err(HostError::UnknownOrganisation(_)) => {
                 // The same work as for one that is known, so that the time of the answer tells nothing.
                 let names = self.plugin.descriptor().revealed.iter();
@@ -816,8 +850,32 @@ impl Host {
         }
     }
 
-    async fn connected(&self, org: &OrgId) -> Result<Organisation, HostError> {
+    /// Whether webhooks of it are this plugin's.
+    fn serves(&self, known: &Organisation) -> bool {
+        known.state != OrganisationState::Disconnected && self.check_plugin(known).is_ok()
+    }
+
+    /// Refuses an organisation that was connected with a plugin of another name.
+    pub fn check_plugin(&self, known: &Organisation) -> Result<(), HostError> {
+        match known.plugin == *self.plugin.name {
+            true => Ok(()),
+            false => Err(HostError::AnotherPlugin {
+                org: known.id.clone(),
+                theirs: known.plugin.clone(),
+                ours: self.plugin.name.to_string(),
+            }),
+        }
+    }
+
+    /// An organisation of this plugin's.
+    pub(crate) async fn own(&self, org: &OrgId) -> Result<Organisation, HostError> {
         let known = self.organisation(org).await?;
+        self.check_plugin(&known)?;
+        Ok(known)
+    }
+
+    async fn connected(&self, org: &OrgId) -> Result<Organisation, HostError> {
+        let known = self.own(org).await?;
         match known.state {
             OrganisationState::Disconnected => Err(HostError::Disconnected(org.clone())),
             _ => Ok(known),
@@ -1072,7 +1130,7 @@ impl Host {
     ) -> Result<(Scope, Vec<Allowed>), HostError> {
         // A report takes seconds and opens no secret.
         if access != Access::Write {
-            self.organisation(org).await?;
+            self.own(org).await?;
             return Ok((self.scope(plugin, org, call, access, Vec::new(), completes), Vec::new()));
         }
         let own = std::ptr::eq(plugin, &*self.plugin);
@@ -1081,6 +1139,7 @@ impl Host {
             false => Arc::new(self.open_dossier(org, plugin).await?),
         };
         let organisation = &dossier.organisation;
+        self.check_plugin(organisation)?;
         if organisation.state == OrganisationState::Disconnected {
             return Err(HostError::Disconnected(org.clone()));
         }

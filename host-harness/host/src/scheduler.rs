@@ -202,10 +202,14 @@ impl Scheduler {
         observer: Observer<'_>,
         stop: impl Future<Output = ()> + Send,
     ) -> Result<Totals, RunError> {
-        self.host.organisation(org).await?;
+        self.host.own(org).await?;
         let store = self.host.store();
         match store.claim_job(org, kind, LEASE, self.host.clock().now()).await.map_err(HostError::from)? {
-            Some((lease, job)) => self.work(&lease, job, observer, false, std::pin::pin!(stop)).await,
+            Some((lease, job)) => {
+                let done = self.work(&lease, job, observer, false, std::pin::pin!(stop)).await;
+                store.settle().await;
+                done
+            }
             None if store.job(org, kind).await.map_err(HostError::from)?.is_some() => Err(RunError::Busy),
             None => Err(RunError::NoJob(org.clone())),
         }

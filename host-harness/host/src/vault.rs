@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::id::OrgId;
-use crate::port::{Sealed, Store, StoreError};
+use crate::port::{Organisations, Sealed, Store, StoreError};
 
 /// The format of a sealed value: this byte, a nonce of 12 bytes, ciphertext with its tag.
 const VERSION: u8 = 1;
@@ -58,9 +58,20 @@ impl fmt::Debug for SealingKey {
     }
 }
 
-/// The sealing key cannot be had.
+/// Why there is no sealing key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
+    /// There is none, and there was one.
+    #[error(
+        "the sealing key file {path} is missing, and it sealed the secrets of {organisations}: put it back from a \
+         backup; if it is lost, run `org disconnect` for each of them, then `connect`"
+    )]
+    Missing {
+        /// Which file.
+        path: String,
+        /// Whose secrets.
+        organisations: String,
+    },
     /// It is not what it should be.
     #[error("a sealing key is 32 bytes in base64 (make one with: openssl rand -base64 32)")]
     Malformed,
@@ -130,50 +141,66 @@ impl fmt::Debug for Keyring {
 }
 
 impl Keyring {
-    /// The keys in this file. A file that does not exist is made with one key, for its owner only.
-    pub fn load_or_create(path: &Path) -> Result<Keyring, KeyError> {
+    /// The keys in this file.
+    pub fn load(path: &Path) -> Result<Keyring, KeyError> {
         let keyring = Keyring { keys: Arc::default(), file: Some(path.into()) };
-        match keyring.reload() {
-            Err(KeyError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            loaded => return loaded.map(|()| keyring),
-        }
-        let key = SealingKey::generate()?;
-        let mut options = std::fs::OpenOptions::new();
-        match write_keys(options.write(true).create_new(true), path, std::slice::from_ref(&key)) {
-            Ok(()) => {}
-            // Another process was faster: its key counts.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(file_error(path, error)),
-        }
         keyring.reload().map(|()| keyring)
     }
 
-    fn reload(&self) -> Result<(), KeyError> {
-        let Some(path) = &self.file else { return Ok(()) };
-        let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|error| file_error(path, error))?);
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
-        let keys = lines.map(SealingKey::from_base64).collect::<Result<Vec<_>, _>>()?;
-        if keys.is_empty() {
-            return Err(KeyError::Malformed);
+    /// The keys in this file, or a fresh one that is put there, for its owner only. Where something is sealed already
+    /// a fresh key would open nothing, so none is made.
+    pub async fn load_or_create(path: &Path, store: &dyn Organisations) -> Result<Keyring, VaultError> {
+        let keyring = Keyring { keys: Arc::default(), file: Some(path.into()) };
+        if keyring.find()? {
+            return Ok(keyring);
         }
-        self.set(keys);
-        Ok(())
+        // Another process may be making it.
+        let _alone = keyring.lock(Lock::Alone).await?;
+        if keyring.find()? {
+            return Ok(keyring);
+        }
+        let sealed = store.data_keys().await?;
+        if !sealed.is_empty() {
+            let organisations = names(sealed.iter().map(|(org, _)| org));
+            return Err(KeyError::Missing { path: path.display().to_string(), organisations }.into());
+        }
+        keyring.replace(vec![SealingKey::generate()?])?;
+        Ok(keyring)
     }
 
-    /// Puts these keys in the file's place, all or nothing.
+    /// Whether one of the keys opens this data key of the organisation.
+    pub fn opens(&self, org: &OrgId, data_key: &Sealed) -> bool {
+        self.unseal(org, data_key).is_ok()
+    }
+
+    /// Reads the file. False if there is none, or an empty one.
+    fn find(&self) -> Result<bool, KeyError> {
+        let Some(path) = &self.file else { return Ok(true) };
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => Zeroizing::new(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(file_error(path, error)),
+        };
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        let keys = lines.map(SealingKey::from_base64).collect::<Result<Vec<_>, _>>()?;
+        let found = !keys.is_empty();
+        if found {
+            self.set(keys);
+        }
+        Ok(found)
+    }
+
+    fn reload(&self) -> Result<(), KeyError> {
+        match (self.find()?, &self.file) {
+            (false, Some(path)) => Err(file_error(path, io::ErrorKind::NotFound.into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts these keys in the file's place, all or nothing. For who holds the lock alone.
     fn replace(&self, keys: Vec<SealingKey>) -> Result<(), KeyError> {
         let path = self.file.as_ref().ok_or(KeyError::NoFile)?;
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".new");
-        let beside = Path::new(&beside);
-        let mut options = std::fs::OpenOptions::new();
-        write_keys(options.write(true).create(true).truncate(true), beside, &keys)
-            .and_then(|()| std::fs::rename(beside, path))
-            .and_then(|()| {
-                std::fs::File::open(path.parent().filter(|d| *d != Path::new("")).unwrap_or(Path::new(".")))?
-                    .sync_all()
-            })
-            .map_err(|error| file_error(path, error))?;
+        put_in_place(path, &keys).map_err(|error| file_error(path, error))?;
         self.set(keys);
         Ok(())
     }
@@ -213,10 +240,8 @@ impl Keyring {
     }
 
     fn seal(&self, org: &OrgId, value: &[u8]) -> Result<Sealed, VaultError> {
-        // By the newest key there is, not by one that is about to be forgotten.
-        if let Err(error) = self.reload() {
-            tracing::warn!("the sealing keys were not read again: {error}");
-        }
+        // By the newest key there is, not by one that is about to be forgotten, or that is in no file any more.
+        self.reload()?;
         seal(self.all().first().ok_or(VaultError::Sealing)?, org, DATA_KEY, value)
     }
 
@@ -233,13 +258,50 @@ impl Keyring {
     }
 }
 
+fn opens(keys: &[SealingKey], org: &OrgId, data_key: &Sealed) -> bool {
+    keys.iter().any(|key| unseal(key, org, DATA_KEY, data_key).is_ok())
+}
+
 fn file_error(path: &Path, source: io::Error) -> KeyError {
     KeyError::File { path: path.display().to_string(), source }
 }
 
-fn write_keys(options: &mut std::fs::OpenOptions, path: &Path, keys: &[SealingKey]) -> io::Result<()> {
+/// The first few of these organisations.
+fn names<'a>(organisations: impl ExactSizeIterator<Item = &'a OrgId>) -> String {
+    const NAMED: usize = 5;
+    let more = organisations.len().saturating_sub(NAMED);
+    let named: Vec<&str> = organisations.take(NAMED).map(OrgId::as_str).collect();
+    match more {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+/// Writes the keys beside the file, then renames: whoever reads it finds all of the former keys or all of these, also
+/// after a power cut. What was written beside goes if that fails.
+fn put_in_place(path: &Path, keys: &[SealingKey]) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = Path::new(&beside);
+    // One that a killed process left.
+    match std::fs::remove_file(beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let placed = write_keys(beside, keys).and_then(|()| std::fs::rename(beside, path));
+    if let Err(error) = placed {
+        let _ = std::fs::remove_file(beside);
+        return Err(error);
+    }
+    let directory = path.parent().filter(|directory| *directory != Path::new(""));
+    std::fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn write_keys(path: &Path, keys: &[SealingKey]) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
     for key in keys {
         let line = Zeroizing::new(STANDARD.encode(key.0) + "\n");
@@ -251,14 +313,17 @@ fn write_keys(options: &mut std::fs::OpenOptions, path: &Path, keys: &[SealingKe
 /// Why a secret cannot be kept or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    /// The sealing key cannot be had.
+    /// There is no sealing key.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// It was sealed with another key, moved, or changed.
-    #[error("the stored secrets of {0} do not open: this is not the sealing key that they were sealed with")]
+    #[error(
+        "the stored secrets of {0} do not open: this is not the sealing key that they were sealed with; put the right \
+         key file back, or, if it is lost, run `org disconnect` and then `connect`"
+    )]
     WrongKey(OrgId),
     /// No randomness, or a value too long to seal.
     #[error("a secret cannot be sealed")]
@@ -295,6 +360,10 @@ impl Vault {
         // Two at a time would each drop the key that the other sealed with.
         let _alone = self.keys.lock(Lock::Alone).await?;
         self.keys.reload()?;
+        // Each rotation that fails in the middle adds a key to the file; one that cannot succeed is not begun.
+        if let Some(org) = self.unopenable().await?.into_iter().next() {
+            return Err(VaultError::WrongKey(org).into());
+        }
         let mut keys = vec![SealingKey::generate()?];
         keys.extend(self.keys.all());
         // From here on both open, and only the new one seals.
@@ -316,6 +385,33 @@ impl Vault {
             resealed.push((org, former, sealed));
         }
         Ok(self.store.replace_data_keys(resealed).await?)
+    }
+
+    /// Organisations whose secrets none of the sealing keys opens. Whoever has the right key puts it back; else they
+    /// disconnect, and connect again.
+    pub async fn unopenable(&self) -> Result<Vec<OrgId>, VaultError> {
+        let keys = self.newest_keys();
+        let sealed = self.store.data_keys().await?;
+        Ok(sealed
+            .into_iter()
+            .filter(|(org, sealed)| !opens(&keys, org, sealed))
+            .map(|(org, _)| org)
+            .collect())
+    }
+
+    /// Whether secrets are stored and the sealing keys open none of them.
+    pub async fn opens_nothing(&self) -> Result<bool, VaultError> {
+        let keys = self.newest_keys();
+        let sealed = self.store.data_keys().await?;
+        Ok(!sealed.is_empty() && !sealed.iter().any(|(org, sealed)| opens(&keys, org, sealed)))
+    }
+
+    /// Another process may have rotated them.
+    fn newest_keys(&self) -> Vec<SealingKey> {
+        if let Err(error) = self.keys.reload() {
+            tracing::warn!("the sealing keys were not read again: {error}");
+        }
+        self.keys.all()
     }
 
     /// Replaces all values of a secret; an empty list removes it.
@@ -396,6 +492,7 @@ mod tests {
         crate::port::Organisation {
             id: org.clone(),
             state: crate::port::OrganisationState::Live,
+            plugin: "incidentio".into(),
             connection: None,
             settings: crate::contract::Settings::default(),
             origin_map: vec![],
@@ -423,19 +520,98 @@ mod tests {
         assert_ne!(seal(&key, &acme, "api-key", b"x").unwrap(), seal(&key, &acme, "api-key", b"x").unwrap());
     }
 
-    #[test]
-    fn a_key_file_is_made_once_for_its_owner() {
+    #[tokio::test]
+    async fn a_key_file_is_made_once_for_its_owner() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("koalr.key");
-        let made = Keyring::load_or_create(&path).unwrap().all();
-        assert_eq!(Keyring::load_or_create(&path).unwrap().all()[0].0, made[0].0);
+        let store = crate::sqlite::SqliteStore::open(directory.path().join("koalr.db")).unwrap();
+        let made = Keyring::load_or_create(&path, &store).await.unwrap().all();
+        assert_eq!(Keyring::load_or_create(&path, &store).await.unwrap().all()[0].0, made[0].0);
+        assert!(!directory.path().join("koalr.key.new").exists());
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
         std::fs::write(&path, "too short").unwrap();
-        assert!(matches!(Keyring::load_or_create(&path), Err(KeyError::Malformed)));
+        let refused = Keyring::load_or_create(&path, &store).await;
+        assert!(matches!(refused, Err(VaultError::Key(KeyError::Malformed))));
+        // What a killed process of an earlier version left.
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(Keyring::load_or_create(&path, &store).await.unwrap().all().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_database_with_sealed_secrets_never_gets_a_new_key_by_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("koalr.key");
+        let store: Arc<dyn Store> =
+            Arc::new(crate::sqlite::SqliteStore::open(directory.path().join("koalr.db")).unwrap());
+        let (acme, beta): (OrgId, OrgId) = ("acme".parse().unwrap(), "beta".parse().unwrap());
+        let vault = Vault::new(Keyring::load_or_create(&path, &*store).await.unwrap(), Arc::clone(&store));
+        for org in [&acme, &beta] {
+            store.put_organisation(&live(org)).await.unwrap();
+        }
+        vault.put(&acme, "api-key", &[Secret::new("key-1".into())]).await.unwrap();
+        for lost in [None, Some("")] {
+            std::fs::remove_file(&path).unwrap();
+            if let Some(text) = lost {
+                std::fs::write(&path, text).unwrap();
+            }
+            let error = Keyring::load_or_create(&path, &*store).await.unwrap_err();
+            let text = error.to_string();
+            assert!(matches!(error, VaultError::Key(KeyError::Missing { .. })), "{text}");
+            assert!(text.contains("acme") && text.contains("org disconnect"), "{text}");
+            // A process that runs on seals nothing with a key that is in no file.
+            let sealed = vault.put(&beta, "api-key", &[Secret::new("key-2".into())]).await;
+            assert!(matches!(sealed, Err(VaultError::Key(_))), "{sealed:?}");
+            std::fs::write(&path, lost.unwrap_or_default()).unwrap();
+        }
+        // Disconnecting is the way out.
+        assert!(store.disconnect_organisation(&acme, 1).await.unwrap());
+        let fresh = Keyring::load_or_create(&path, &*store).await.unwrap();
+        let vault = Vault::new(fresh, Arc::clone(&store));
+        vault.put(&acme, "api-key", &[Secret::new("key-3".into())]).await.unwrap();
+        assert_eq!(vault.open(&acme, "api-key").await.unwrap()[0].expose(), "key-3");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_does_not_fit_is_named_and_not_rotated() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("koalr.key");
+        let store: Arc<dyn Store> =
+            Arc::new(crate::sqlite::SqliteStore::open(directory.path().join("koalr.db")).unwrap());
+        let acme: OrgId = "acme".parse().unwrap();
+        store.put_organisation(&live(&acme)).await.unwrap();
+        let vault = Vault::new(Keyring::load_or_create(&path, &*store).await.unwrap(), Arc::clone(&store));
+        vault.put(&acme, "api-key", &[Secret::new("key-1".into())]).await.unwrap();
+        assert!(vault.unopenable().await.unwrap().is_empty() && !vault.opens_nothing().await.unwrap());
+        let other = STANDARD.encode([7; 32]);
+        std::fs::write(&path, &other).unwrap();
+        let vault = Vault::new(Keyring::load(&path).unwrap(), Arc::clone(&store));
+        assert_eq!(vault.unopenable().await.unwrap(), std::slice::from_ref(&acme));
+        assert!(vault.opens_nothing().await.unwrap());
+        let rotated = vault.rotate().await;
+        assert!(matches!(rotated, Err(RotateError::Vault(VaultError::WrongKey(_)))), "{rotated:?}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), other, "a failed rotation adds no key");
+        let error = vault.open(&acme, "api-key").await.unwrap_err().to_string();
+        assert!(error.contains("org disconnect") && error.contains("connect"), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_put_in_place_leaves_nothing_beside() {
+        let directory = tempfile::tempdir().unwrap();
+        // A directory, which no file can replace.
+        let path = directory.path().join("koalr.key");
+        std::fs::create_dir(&path).unwrap();
+        assert!(put_in_place(&path, &[SealingKey([7; 32])]).is_err());
+        assert!(!directory.path().join("koalr.key.new").exists());
+        // What a killed process left is replaced.
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::write(directory.path().join("koalr.key.new"), "half a k").unwrap();
+        put_in_place(&path, &[SealingKey([7; 32])]).unwrap();
+        assert!(!directory.path().join("koalr.key.new").exists());
+        assert_eq!(Keyring::load(&path).unwrap().all()[0].0, [7; 32]);
     }
 
     #[tokio::test]
@@ -444,7 +620,8 @@ mod tests {
         let path = directory.path().join("koalr.key");
         let store: Arc<dyn Store> =
             Arc::new(crate::sqlite::SqliteStore::open(directory.path().join("koalr.db")).unwrap());
-        let vault = || Vault::new(Keyring::load_or_create(&path).unwrap(), Arc::clone(&store));
+        Keyring::load_or_create(&path, &*store).await.unwrap();
+        let vault = || Vault::new(Keyring::load(&path).unwrap(), Arc::clone(&store));
         let acme: OrgId = "acme".parse().unwrap();
         for org in ["acme", "umbrella"] {
             store.put_organisation(&live(&org.parse().unwrap())).await.unwrap();
@@ -485,8 +662,9 @@ mod tests {
         let acme: OrgId = "acme".parse().unwrap();
         let store: Arc<dyn Store> = sqlite;
         store.put_organisation(&live(&acme)).await.unwrap();
+        Keyring::load_or_create(&path, &*store).await.unwrap();
         let vaults: Vec<Vault> =
-            (0..4).map(|_| Vault::new(Keyring::load_or_create(&path).unwrap(), Arc::clone(&store))).collect();
+            (0..4).map(|_| Vault::new(Keyring::load(&path).unwrap(), Arc::clone(&store))).collect();
         vaults[0].put(&acme, "api-key", &[Secret::new("key-1".into())]).await.unwrap();
         let former = store.data_key(&acme).await.unwrap().unwrap().0;
         let mut rotating = tokio::task::JoinSet::new();

@@ -559,6 +559,7 @@ mod tests {
         let organisation = Organisation {
             id: acme.clone(),
             state: OrganisationState::Live,
+            plugin: "incidentio".into(),
             connection: None,
             settings: Settings::default(),
             origin_map: Vec::new(),

@@ -29,6 +29,8 @@ const RETRY_AGE: Timestamp = DAY / 24;
 const USER_PAGES: u32 = 50;
 /// People in one value of the state: below a megabyte, however long their addresses are.
 const USERS_PER_SHARD: usize = 3_000;
+/// A page holds fewer people than a shard.
+const MOST_SHARDS: i64 = USER_PAGES as i64;
 
 /// Everything besides an incident's own facts that its record depends on.
 #[derive(Debug, Clone, Default)]
@@ -160,6 +162,9 @@ impl Context {
         decode_state(SETTINGS, own.as_deref(), &mut settings)?;
         let mut read = Account::default();
         decode_state(ACCOUNT, account.as_deref(), &mut read)?;
+        if !(0..=MOST_SHARDS).contains(&read.shards.unwrap_or(0)) {
+            return Err(super::damaged(ACCOUNT));
+        }
         Ok(Context { settings: settings.into(), account: read, stored })
     }
 
@@ -502,6 +507,20 @@ mod tests {
         refresh(&mut world, &mut context).unwrap();
         assert_eq!(Context::load(&mut world).unwrap().account.users(&mut world).unwrap().len(), 10);
         assert_eq!(world.state.len(), 2, "the account and one shard: {:?}", world.state.keys());
+    }
+
+    #[test]
+    fn an_account_with_more_shards_than_it_can_have_is_damaged_and_they_are_not_counted_through() {
+        for shards in [-1, MOST_SHARDS + 1, i64::MAX] {
+            let mut world = Account::default();
+            let account = super::Account { shards: Some(shards), ..super::Account::default() };
+            world.commit(&[write_state(ACCOUNT, &account)]).unwrap();
+            let loaded = Context::load(&mut world).map(drop);
+            assert!(
+                matches!(loaded, Err(Error::Storage(StorageError::Unavailable(why))) if why.contains("damaged")),
+                "{shards}"
+            );
+        }
     }
 
     #[test]

@@ -67,11 +67,14 @@ pub(crate) fn decode_state(name: &str, bytes: Option<&[u8]>, into: &mut dyn Obje
     };
     match stored::read(bytes, Slot::Object(into)) {
         Some(()) => Ok(true),
-        None => {
-            let why = format!("the plugin's state `{name}` is damaged, or a newer version wrote it");
-            Err(Error::Storage(StorageError::Unavailable(why)))
-        }
+        None => Err(damaged(name)),
     }
+}
+
+/// The error of a value of the plugin's own state that cannot be what this version wrote.
+pub(crate) fn damaged(name: &str) -> Error {
+    let why = format!("the plugin's state `{name}` is damaged, or a newer version wrote it");
+    Error::Storage(StorageError::Unavailable(why))
 }
 
 pub(crate) fn write_state(name: &str, value: &dyn Fields) -> Change {

@@ -250,7 +250,7 @@ fn sync(
             p { strong { (report.incidents) } " incidents"
                 @if timelines > 0 { ", " (timelines) @if timelines == 1 { " timeline" } @else { " timelines" } " still to be read" }
                 @if report.pending > 0 { ", " (report.pending) " webhooks waiting" } "." }
-            @if let Some(job) = import.filter(|job| job.run_at.is_some() || job.running) {
+            @if let Some(job) = import.filter(|job| job.run_at.is_some() || job.is_running(now)) {
                 (progress(job))
             }
             @if jobs.is_empty() && organisation.state != OrganisationState::Live { p.quiet { "No work is scheduled." } }
@@ -286,7 +286,7 @@ fn part(job: &Job, now: Timestamp) -> Markup {
     html! {
         tr {
             th scope="row" { (name) }
-            td { @match (job.running, job.run_at) {
+            td { @match (job.is_running(now), job.run_at) {
                 (true, _) => span.state.open { "running" },
                 (false, Some(_)) if job.error.is_some() => span.state.dead { "failing" },
                 (false, Some(_)) => span.state.over { "scheduled" },

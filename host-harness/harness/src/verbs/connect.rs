@@ -3,7 +3,7 @@
 use anyhow::Result;
 use koalr_host::contract::{Connection, GuestError, Priority, Settings, SeverityOverride};
 use koalr_host::id::OrgId;
-use koalr_host::port::OriginMapping;
+use koalr_host::port::{Clock, Organisations, OriginMapping, SystemClock};
 use koalr_host::vault::Secret;
 use koalr_host::{Connect, HostError};
 use serde::Serialize;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::print_json;
 use super::sync::derive_anew;
 use crate::cli::{self, PriorityArg};
+use crate::out::say;
 use crate::shutdown::Shutdown;
 use crate::{open, secrets, view};
 
@@ -78,18 +79,18 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
             incidents_updated: rederived,
         });
     }
-    println!("{}", describe(target.org.as_str(), &connection));
-    println!("  webhook   POST https://<your host>{webhook_path}");
-    println!("            for {}", descriptor.webhook_events.join(", "));
+    say!("{}", describe(target.org.as_str(), &connection))?;
+    say!("  webhook   POST https://<your host>{webhook_path}")?;
+    say!("            for {}", descriptor.webhook_events.join(", "))?;
     if first && !has_secret {
-        println!("            no signing secret yet: deliveries are refused until one is given to `connect`");
+        say!("            no signing secret yet: deliveries are refused until one is given to `connect`")?;
     }
     if let Some(updated) = rederived {
-        println!("Settings changed: {updated} stored incidents are other ones now.");
+        say!("Settings changed: {updated} stored incidents are other ones now.")?;
     }
     let org = &target.org;
-    let db = target.database.db.display();
-    println!("Next: koalr-harness backfill --db {db} --org {org}, or koalr-harness serve --db {db}");
+    let typed = target.database.as_typed();
+    say!("Next: koalr-harness backfill {typed} --org {org}, or koalr-harness serve {typed}")?;
     Ok(())
 }
 
@@ -114,7 +115,7 @@ fn settings(options: &cli::Connect, known: Option<&Settings>) -> Settings {
     let mut settings = Settings {
         severity_overrides: options.severity.iter().map(severity_override).collect(),
         service_fields: options.service_field.clone(),
-        include_private: !options.no_private,
+        include_private: options.private || !options.no_private,
         history_days: options.history_days,
     };
     if let Some(known) = known {
@@ -124,7 +125,9 @@ fn settings(options: &cli::Connect, known: Option<&Settings>) -> Settings {
         if settings.service_fields.is_empty() {
             settings.service_fields.clone_from(&known.service_fields);
         }
-        settings.include_private &= known.include_private;
+        if !options.private && !options.no_private {
+            settings.include_private = known.include_private;
+        }
         settings.history_days = settings.history_days.or(known.history_days);
     }
     settings
@@ -160,15 +163,18 @@ fn webhook_secrets(options: &cli::Connect) -> Result<Vec<Secret>> {
 
 /// `org disconnect`.
 pub(crate) async fn disconnect(options: cli::OneOrg) -> Result<()> {
-    let host = open::host(&options.database).await?;
-    host.disconnect(&options.org).await?;
+    // Without the sealing key, which may be lost: that is a reason to disconnect.
+    let store = open::store(&options.database)?;
+    if !store.disconnect_organisation(&options.org, SystemClock.now()).await? {
+        return Err(HostError::UnknownOrganisation(options.org).into());
+    }
     if options.json.json {
         return print_json(
             &serde_json::json!({ "organisation": options.org.as_str(), "state": "disconnected" }),
         );
     }
-    println!("{} is disconnected: its secrets are removed, and its webhooks are answered 404.", options.org);
-    println!("What was synced stays. At incident.io, delete the webhook's endpoint and the API key.");
+    say!("{} is disconnected: its secrets are removed, and its webhooks are answered 404.", options.org)?;
+    say!("What was synced stays. At incident.io, delete the webhook's endpoint and the API key.")?;
     Ok(())
 }
 
@@ -179,10 +185,8 @@ pub(crate) async fn rotate(database: &cli::Database, json: cli::Json) -> Result<
     if json.json {
         return print_json(&serde_json::json!({ "resealed": resealed }));
     }
-    println!("The keys of {resealed} organisations are sealed with a fresh sealing key.");
-    println!(
-        "The former one opens nothing any more: backups of the database from before need a backup of it."
-    );
+    say!("The keys of {resealed} organisations are sealed with a fresh sealing key.")?;
+    say!("The former one opens nothing any more: backups of the database from before need a backup of it.")?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::print_json;
 use crate::cli::{self, OneOrg, StateArg};
+use crate::out::say;
 use crate::{open, view};
 
 /// Rows of a table unless another number is asked for.
@@ -95,7 +96,7 @@ fn print(target: &OneOrg, rows: &[DeliveryRow], none: &str) -> Result<()> {
         return print_json(&Document { organisation: target.org.as_str(), deliveries });
     }
     if rows.is_empty() {
-        println!("{none}");
+        say!("{none}")?;
         return Ok(());
     }
     let cells = rows.iter().map(|of| {
@@ -117,6 +118,6 @@ fn print(target: &OneOrg, rows: &[DeliveryRow], none: &str) -> Result<()> {
         ]
     });
     let headers = ["Id", "Received", "State", "Attempts", "Event", "Outcome"];
-    println!("{}", view::table(&headers, &[3], cells.collect()));
+    say!("{}", view::table(&headers, &[3], cells.collect()))?;
     Ok(())
 }

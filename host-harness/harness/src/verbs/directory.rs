@@ -10,6 +10,7 @@ use super::sync::derive_anew;
 use super::{NothingImported, print_json};
 use crate::cli::{Import, OneOrg};
 use crate::open;
+use crate::out::{note, say};
 use crate::shutdown::Shutdown;
 use crate::view::printable;
 
@@ -58,7 +59,7 @@ pub(crate) async fn services(options: Import) -> Result<()> {
 /// Tells what is left out, and ends if that is everything.
 fn any<T>(read: &import::Entries<T>) -> Result<()> {
     for left_out in &read.left_out {
-        eprintln!("left out: {}", printable(&left_out.to_string()));
+        note!("left out: {}", printable(&left_out.to_string()));
     }
     match read.entries.is_empty() {
         true => Err(NothingImported("nothing of the file can be read".to_owned()).into()),
@@ -88,20 +89,20 @@ async fn report(
     }
     let Imported { added, updated, unchanged } = imported;
     let left_out = left_out.len();
-    println!("{kind}: {added} added, {updated} updated, {unchanged} unchanged, {left_out} left out");
-    println!("{incidents_updated} stored incidents are linked otherwise now.");
+    say!("{kind}: {added} added, {updated} updated, {unchanged} unchanged, {left_out} left out")?;
+    say!("{incidents_updated} stored incidents are linked otherwise now.")?;
     let what = match kind {
         "users" => "These addresses belong to several users; responders are linked to the first of them:",
         _ => "These names belong to several services, and lead to none of them; give each a name of its own:",
     };
     if !ambiguous.is_empty() {
-        println!("{what}");
+        say!("{what}")?;
     }
     for Ambiguity { name, ids } in ambiguous.iter().take(SHOWN) {
-        println!("  {}: {}", printable(name), printable(&ids.join(", ")));
+        say!("  {}: {}", printable(name), printable(&ids.join(", ")))?;
     }
     if let Some(more) = ambiguous.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        println!("  and {more} more");
+        say!("  and {more} more")?;
     }
     Ok(())
 }

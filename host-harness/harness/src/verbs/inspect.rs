@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::print_json;
 use crate::cli::Inspect;
+use crate::out::say;
 use crate::{open, view};
 
 #[derive(Serialize)]
@@ -20,7 +21,7 @@ struct Document<'a> {
 }
 
 pub(crate) async fn run(options: Inspect) -> Result<()> {
-    let bytes = open::component(options.plugin.as_deref())?;
+    let bytes = open::component(options.file.or(options.plugin).as_deref())?;
     // It only describes itself, and may call nothing.
     let limits = Limits::default();
     let plugin = Plugin::load(&Engine::new(1, &limits)?, None, &limits, &bytes).await?;
@@ -29,32 +30,32 @@ pub(crate) async fn run(options: Inspect) -> Result<()> {
         let (size, sha256, dependencies) = (plugin.size(), plugin.digest(), plugin.dependencies());
         return print_json(&Document { size, sha256, surface, descriptor, dependencies });
     }
-    println!("{} {} ({})", descriptor.display_name, descriptor.version, descriptor.name);
-    let line = |name: &str, text: &str| println!("  {name:<16}{}", view::printable(text));
-    line("size", &format!("{} bytes", plugin.size()));
-    line("sha256", plugin.digest());
-    line("polls every", &format!("{} s", descriptor.poll_interval_seconds));
-    line("history", &format!("{} days", descriptor.history_days));
+    say!("{} {} ({})", descriptor.display_name, descriptor.version, descriptor.name)?;
+    let line = |name: &str, text: &str| say!("  {name:<16}{}", view::printable(text));
+    line("size", &format!("{} bytes", plugin.size()))?;
+    line("sha256", plugin.digest())?;
+    line("polls every", &format!("{} s", descriptor.poll_interval_seconds))?;
+    line("history", &format!("{} days", descriptor.history_days))?;
     for origin in &descriptor.origins {
-        line("calls", origin);
+        line("calls", origin)?;
     }
     for credential in &descriptor.injected {
-        line("never sees", &format!("{}, which the host adds as {}", credential.name, credential.header));
+        line("never sees", &format!("{}, which the host adds as {}", credential.name, credential.header))?;
     }
     for secret in &descriptor.revealed {
-        line("asks for", secret);
+        line("asks for", secret)?;
     }
     for event in &descriptor.webhook_events {
-        line("webhook event", event);
+        line("webhook event", event)?;
     }
     for import in &surface.imports {
-        line("imports", import);
+        line("imports", import)?;
     }
     for export in &surface.exports {
-        line("exports", export);
+        line("exports", export)?;
     }
     for dependency in plugin.dependencies() {
-        line("built from", &format!("{} {}", dependency.name, dependency.version));
+        line("built from", &format!("{} {}", dependency.name, dependency.version))?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::sync::derive_anew;
 use super::{NothingImported, print_json, read};
 use crate::cli::{self, OneOrg, RegionArg};
+use crate::out::{note, print, say, tell};
 use crate::progress::Progress;
 use crate::shutdown::Shutdown;
 use crate::view::{migration as view, printable};
@@ -103,7 +104,7 @@ pub(crate) async fn plan(options: cli::MigratePlan) -> Result<()> {
             bad_rows: &bad,
         });
     }
-    print!("{}", view::plan(&target.org, &plan, &bad, days_left, options.rows));
+    print(&view::plan(&target.org, &plan, &bad, days_left, options.rows))?;
     Ok(())
 }
 
@@ -112,7 +113,7 @@ pub(crate) async fn run(options: cli::MigrateRun) -> Result<()> {
     let Given { host, history, bad, holds_records, prepare } =
         given(&options.history, options.cut_over).await?;
     if !(bad.is_empty() || options.skip_bad && holds_records) {
-        eprint!("{}", view::bad_rows(&bad));
+        tell(format_args!("{}", view::bad_rows(&bad)));
         let places = view::places(bad.len());
         let why = match holds_records {
             true => {
@@ -134,7 +135,7 @@ pub(crate) async fn run(options: cli::MigrateRun) -> Result<()> {
         let organisation = target.org.as_str();
         print_json(&RunDocument { organisation, summary: &summary, bad_rows: &bad, before, after })?;
     } else {
-        print!("{}", view::summary(&target.org, &summary, &bad, before, after));
+        print(&view::summary(&target.org, &summary, &bad, before, after))?;
     }
     let left_out = summary.left_out + bad.len() as u64;
     if left_out > 0 && summary.created + summary.updated + summary.unchanged == 0 {
@@ -149,7 +150,7 @@ pub(crate) async fn status(options: OneOrg) -> Result<()> {
     if options.json.json {
         return print_json(&view::document(&options.org, &status));
     }
-    print!("{}", view::status(&options.org, &status));
+    print(&view::status(&options.org, &status))?;
     Ok(())
 }
 
@@ -163,22 +164,22 @@ pub(crate) async fn undo(options: cli::MigrateUndo) -> Result<()> {
         if json {
             return print_json(&UndoDocument { organisation: org.as_str(), removed: false, what });
         }
-        println!(
+        say!(
             "{} would be removed with their timelines, the mapping and Opsgenie's key. Repeat with --yes.",
             view::imported(what.incidents)
-        );
+        )?;
         return Ok(());
     }
     let what = host.undo_migration(org).await?;
     if json {
         return print_json(&UndoDocument { organisation: org.as_str(), removed: true, what });
     }
-    println!(
+    say!(
         "Removed {} with {} timeline entries, and {} names of the mapping.",
         view::imported(what.incidents),
         what.events,
         what.aliases
-    );
+    )?;
     Ok(())
 }
 
@@ -191,10 +192,7 @@ async fn mapped_origins(host: &Host, org: &OrgId, history: &History) -> Result<(
     };
     for mapping in host.organisation(org).await?.origin_map {
         if mapping.from == origin {
-            eprintln!(
-                "Requests for {origin} go to {}, as --map-origin said for {org}.",
-                printable(&mapping.to)
-            );
+            note!("Requests for {origin} go to {}, as --map-origin said for {org}.", printable(&mapping.to));
         }
     }
     Ok(())
@@ -297,7 +295,7 @@ fn read_files(options: &cli::History, priorities: BTreeMap<String, String>, now:
     let saved = files::read_all(given, &reading)?;
     // A column that somebody counts on must not be passed over without a word.
     for note in &saved.notes {
-        eprintln!("{}", printable(note));
+        note!("{}", printable(note));
     }
     Ok(saved)
 }

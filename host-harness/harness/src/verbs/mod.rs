@@ -1,5 +1,6 @@
 //! One module for each group of verbs; each opens what it needs, does one thing, and prints it.
 
+pub(crate) mod backup;
 pub(crate) mod connect;
 pub(crate) mod deliveries;
 pub(crate) mod directory;
@@ -13,6 +14,7 @@ pub(crate) mod simulate;
 pub(crate) mod sync;
 pub(crate) mod webhook;
 
+use crate::out::say;
 use anyhow::{Context, Result};
 
 /// An import that brought nothing, because nothing of what was given can be read. Its exit code is its own.
@@ -22,8 +24,8 @@ pub(crate) struct NothingImported(pub(crate) String);
 
 /// Prints one JSON document.
 pub(crate) fn print_json(document: &impl serde::Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(document).context("the answer cannot be written as JSON")?);
-    Ok(())
+    let text = serde_json::to_string_pretty(document).context("the answer cannot be written as JSON")?;
+    Ok(say!("{text}")?)
 }
 
 /// A file's bytes, or standard input's for `-`.

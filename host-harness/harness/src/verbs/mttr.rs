@@ -15,15 +15,16 @@ use koalr_host::port::JobKind;
 use super::connect::priority;
 use crate::chart;
 use crate::cli::{self, BucketArg, ClockArg, ClockEndArg};
+use crate::out::print;
 use crate::view;
 use crate::view::report::{self, Asked, Before, Report};
-use crate::{filters, open};
+use crate::{filters, forms, open};
 
 const DEFAULT_DAYS: u64 = 90;
 
 pub(crate) async fn run(options: cli::Mttr) -> Result<()> {
     let host = open::host(&options.target.database).await?;
-    print!("{}", answer(&host, &options).await?);
+    print(&answer(&host, &options).await?)?;
     Ok(())
 }
 
@@ -128,13 +129,13 @@ pub(crate) async fn answer(host: &Host, options: &cli::Mttr) -> Result<String> {
         priorities: options.priority.iter().copied().map(priority).collect(),
         services: options.service.clone(),
         sources: options.source.clone(),
-        include_private: !options.no_private,
+        include_private: options.private || !options.no_private,
     };
     let org = &options.target.org;
     let question = question.resolved(host, org).await?;
     if let Some(name) = &options.explain {
         let query = question.query(host.clock().now())?;
-        let record = host.store().find_incident(org, name).await?;
+        let record = forms::find_incident(&**host.store(), org, name).await?;
         let record = record.with_context(|| format!("{org} has no incident {name}"))?;
         let report = host.explain(org, &query, &record.key).await?;
         let explained = explain::explain(&record, &report, &query);

@@ -7,28 +7,31 @@ use koalr_host::port::{
     Ended, JobKind, Organisation, Organisations, Records, Reports, SyncReport, Unmatched,
 };
 use koalr_host::sqlite::SqliteStore;
+use koalr_host::vault::{Keyring, VaultError};
 use serde::Serialize;
 
 use super::print_json;
 use super::show::{JobDocument, job, state};
-use crate::cli::{Database, Json};
+use crate::cli::{Database, OneOrg};
 use crate::open;
+use crate::out::print;
 use crate::view::{self, printable};
 
 /// Unmatched people and services that are named.
 const NAMED: u32 = 20;
-/// The source whose timelines are waited for.
-const SOURCE: &str = "incidentio";
 
 #[derive(Serialize)]
 struct Document<'a> {
     organisation: &'a str,
     state: &'static str,
+    plugin: &'a str,
     account: Option<&'a str>,
     key_name: Option<&'a str>,
     roles: &'a [String],
     /// What the key cannot see, and what it should not be able to do.
     warnings: &'a [String],
+    /// Null where nothing is sealed.
+    sealing_key_fits: Option<bool>,
     connected_at: Option<String>,
     settings: SettingsDocument<'a>,
     incidents: u64,
@@ -69,18 +72,27 @@ struct Deliveries<'a> {
     ended: &'a [Ended],
 }
 
-pub(crate) async fn show(org: &OrgId, database: &Database, json: Json) -> Result<()> {
+pub(crate) async fn show(options: OneOrg) -> Result<()> {
+    let OneOrg { database, org, json } = &options;
     let store = open::store(database)?;
     let unknown = || HostError::UnknownOrganisation(org.clone());
     let organisation = store.organisation(org).await?.ok_or_else(unknown)?;
     let report = store.sync_report(org, NAMED).await?;
     let ended = store.endings(org).await?;
-    let document = document(&store, &organisation, &report, &ended).await?;
+    let sealing_key_fits = sealing_key_fits(&store, org, database).await?;
+    let document = document(&store, &organisation, &report, &ended, sealing_key_fits).await?;
     if json.json {
         return print_json(&document);
     }
-    print!("{}", text(&document));
+    print(&text(org, &document))?;
     Ok(())
+}
+
+/// Whether the key file opens what is stored of the organisation's secrets; none if nothing is.
+async fn sealing_key_fits(store: &SqliteStore, org: &OrgId, database: &Database) -> Result<Option<bool>> {
+    let sealed = store.data_key(org).await?;
+    let fits = |sealed| Keyring::load(&open::key_file(database)).is_ok_and(|keys| keys.opens(org, &sealed));
+    Ok(sealed.map(fits))
 }
 
 async fn document<'a>(
@@ -88,6 +100,7 @@ async fn document<'a>(
     organisation: &'a Organisation,
     report: &'a SyncReport,
     ended: &'a [Ended],
+    sealing_key_fits: Option<bool>,
 ) -> Result<Document<'a>> {
     let org = &organisation.id;
     let connection = organisation.connection.as_ref();
@@ -96,10 +109,12 @@ async fn document<'a>(
     Ok(Document {
         organisation: org.as_str(),
         state: state(organisation.state),
+        plugin: &organisation.plugin,
         account: connection.map(|c| c.account.as_str()),
         key_name: connection.map(|c| c.key_name.as_str()),
         roles: connection.map(|c| c.roles.as_slice()).unwrap_or_default(),
         warnings: connection.map(|c| c.warnings.as_slice()).unwrap_or_default(),
+        sealing_key_fits,
         connected_at: organisation.connected_at.map(view::instant),
         settings: SettingsDocument {
             severity_overrides: overrides
@@ -111,7 +126,7 @@ async fn document<'a>(
         },
         incidents: report.incidents,
         withheld_private_incidents: report.withheld,
-        timelines_waiting: store.to_revisit(org, SOURCE, 0).await?.total,
+        timelines_waiting: store.to_revisit(org, &organisation.plugin, 0).await?.total,
         parts: Parts {
             backfill: job(store, org, JobKind::Backfill).await?,
             poll: job(store, org, JobKind::Poll).await?,
@@ -127,16 +142,20 @@ async fn document<'a>(
     })
 }
 
-fn text(of: &Document<'_>) -> String {
+fn text(org: &OrgId, of: &Document<'_>) -> String {
     let mut lines = vec![format!(
-        "{}: {}, account {}, key {}",
+        "{}: {}, plugin {}, account {}, key {}",
         of.organisation,
         of.state,
+        printable(of.plugin),
         printable(of.account.unwrap_or("-")),
         printable(of.key_name.unwrap_or("-"))
     )];
     lines.push(format!("  roles     {}", printable(&of.roles.join(", "))));
     lines.extend(of.warnings.iter().map(|warning| format!("  warning   {}", printable(warning))));
+    if of.sealing_key_fits == Some(false) {
+        lines.push(format!("  warning   {}", VaultError::WrongKey(org.clone())));
+    }
     lines.push(format!("  incidents {}, {} timelines still to be read", of.incidents, of.timelines_waiting));
     match (of.settings.include_private, of.withheld_private_incidents) {
         (true, 0) => lines.push("  private   included as far as the key can see them".to_string()),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use koalr_host::port::{Organisation, OrganisationState};
 use koalr_host::scheduler::Scheduler;
+use koalr_host::vault::VaultError;
 use koalr_host::worker::InboxWorker;
 use koalr_host::{Host, HostError};
 use tokio::net::TcpListener;
@@ -13,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::cli::Serve;
 use crate::console::{self, Refusals, Setup};
+use crate::out::note;
 use crate::shutdown::Shutdown;
 use crate::{accept, open, secrets, server};
 
@@ -27,25 +30,32 @@ pub(crate) async fn run(options: Serve) -> Result<()> {
         () = shutdown.asked() => return Ok(()),
         opened = opening => opened.context("opening was cut off")??,
     };
+    let organisations = host.store().organisations().await?;
+    let connected = |of: &&Organisation| of.state != OrganisationState::Disconnected;
+    for organisation in organisations.iter().filter(connected) {
+        host.check_plugin(organisation)?;
+    }
     let (listener, address) = listen(options.listen).await?;
-    eprintln!("Serving on http://{address}: webhooks, /healthz, /readyz, /metrics. Ctrl-C stops.");
+    note!("Serving on http://{address}: webhooks, /healthz, /readyz, /metrics. Ctrl-C stops.");
     match (console::is_served(address, token.is_some(), options.public_url.is_some()), &token) {
-        (true, None) => eprintln!("  console: http://{address}/ for everybody on this machine"),
-        (true, Some(_)) => eprintln!("  console: http://{address}/ with the token"),
-        (false, _) => eprintln!(
-            "  no console: this is reached over the network, and --console-token-env names no token"
-        ),
+        (true, None) => note!("  console: http://{address}/ for everybody on this machine"),
+        (true, Some(_)) => note!("  console: http://{address}/ with the token"),
+        (false, _) => {
+            note!("  no console: this is reached over the network, and --console-token-env names no token")
+        }
     }
     let name = &host.plugin().descriptor().name;
-    let organisations = host.store().organisations().await?;
+    for org in host.unopenable().await?.iter().take(NAMED) {
+        note!("  warning: {}", VaultError::WrongKey(org.clone()));
+    }
     for organisation in organisations.iter().take(NAMED) {
-        eprintln!("  {}: POST /webhooks/{name}/{}", organisation.id, organisation.id);
+        note!("  {}: POST /webhooks/{name}/{}", organisation.id, organisation.id);
     }
     if organisations.len() > NAMED {
-        eprintln!("  and {} more; `org list` names them", organisations.len() - NAMED);
+        note!("  and {} more; `org list` names them", organisations.len() - NAMED);
     }
     if organisations.is_empty() {
-        eprintln!("  no organisation is connected yet; `connect` may run while this serves");
+        note!("  no organisation is connected yet; `connect` may run while this serves");
     }
     let Serve { public_url, map_origin: origin_map, .. } = options;
     let setup = Setup { address, token, public_url, origin_map };
@@ -102,10 +112,7 @@ pub(crate) async fn serve(
     let mut gone = std::pin::pin!(gone);
     let overdue = async {
         asked.await;
-        eprintln!(
-            "Stopping: what is in hand has {} s to end. Another signal ends it at once.",
-            GRACE.as_secs()
-        );
+        note!("Stopping: what is in hand has {} s to end. Another signal ends it at once.", GRACE.as_secs());
         tokio::time::sleep(GRACE).await;
     };
     let mut lost = None;

@@ -15,8 +15,9 @@ use serde::Serialize;
 use super::connect::priority;
 use super::print_json;
 use crate::cli::{self, Database, Json, PhaseArg};
+use crate::out::say;
 use crate::view::{self, EventView, IncidentView, printable};
-use crate::{filters, open};
+use crate::{filters, forms, open};
 
 #[derive(Serialize)]
 struct IncidentsDocument<'a> {
@@ -51,12 +52,12 @@ pub(crate) async fn incidents(options: cli::Incidents) -> Result<()> {
         });
     }
     if page.total == 0 {
-        println!("No incident matches.");
+        say!("No incident matches.")?;
         return Ok(());
     }
-    println!("{}", view::incident_table(&page.incidents, now));
+    say!("{}", view::incident_table(&page.incidents, now))?;
     if (page.incidents.len() as u64) < page.total {
-        println!("{} of {}; --limit shows more.", page.incidents.len(), page.total);
+        say!("{} of {}; --limit shows more.", page.incidents.len(), page.total)?;
     }
     Ok(())
 }
@@ -72,7 +73,7 @@ pub(crate) async fn incident(options: cli::Incident) -> Result<()> {
     let target = &options.target;
     let store = open::store(&target.database)?;
     known(&store, &target.org).await?;
-    let Some(record) = store.find_incident(&target.org, &options.name).await? else {
+    let Some(record) = forms::find_incident(&store, &target.org, &options.name).await? else {
         bail!("{} has no incident {}; `incidents` lists them", target.org, options.name);
     };
     let (record, now) = (&record, SystemClock.now());
@@ -85,54 +86,54 @@ pub(crate) async fn incident(options: cli::Incident) -> Result<()> {
         });
     }
     let reference = record.reference.as_deref().unwrap_or(&record.key.id);
-    println!("{}  {}", printable(reference), printable(&record.title));
-    let line = |name: &str, text: String| println!("  {name:<14}{text}");
-    line("status", format!("{} ({})", printable(&record.status), view::phase(record.phase)));
+    say!("{}  {}", printable(reference), printable(&record.title))?;
+    let line = |name: &str, text: String| say!("  {name:<14}{text}");
+    line("status", format!("{} ({})", printable(&record.status), view::phase(record.phase)))?;
     let severity = record.severity.as_ref().map_or("none", |severity| severity.name.as_str());
     let priority = record.priority.map_or("none", view::priority);
-    line("priority", format!("{priority} (severity {}, by {})", printable(severity), record.priority_rule));
+    line("priority", format!("{priority} (severity {}, by {})", printable(severity), record.priority_rule))?;
     let utc = |at| format!("{} UTC", view::short_instant(at));
     line(
         "created",
         record.created_at.map_or_else(|| "the provider tells no time that can be read".into(), utc),
-    );
+    )?;
     for (name, time) in [
         ("started", &record.started_at),
         ("acknowledged", &record.acknowledged_at),
         ("resolved", &record.resolved_at),
     ] {
         if let Some(time) = time {
-            line(name, format!("{} (by {})", utc(time.at), time.rule));
+            line(name, format!("{} (by {})", utc(time.at), time.rule))?;
         }
     }
     if let Some(restored) = view::restored_text(record, now) {
-        line("restored in", restored);
+        line("restored in", restored)?;
     }
     for told in view::course(record) {
-        line("", told);
+        line("", told)?;
     }
     if let Some(into) = &record.merged_into {
-        line("merged into", printable(&into.id));
+        line("merged into", printable(&into.id))?;
     }
     for person in &record.responders {
         let who = person.name.as_deref().or(person.email.as_deref()).unwrap_or("somebody");
         let role = person.role.as_deref().unwrap_or("responder");
         let user = person.user_id.as_ref().map_or_else(String::new, |id| format!(", user {id}"));
-        line("responder", format!("{} ({}{})", printable(who), printable(role), printable(&user)));
+        line("responder", format!("{} ({}{})", printable(who), printable(role), printable(&user)))?;
     }
     for service in &record.services {
         let linked = service.service_id.as_ref().map_or_else(String::new, |id| format!(" (service {id})"));
-        line("service", printable(&format!("{}{linked}", service.name)));
+        line("service", printable(&format!("{}{linked}", service.name)))?;
     }
     if let Some(link) = &record.permalink {
-        line("link", printable(link));
+        line("link", printable(link))?;
     }
     if !timeline.is_empty() {
         let rows = timeline.iter().map(|event| {
             let actor = printable(event.actor.as_deref().unwrap_or("-"));
             vec![view::short_instant(event.at), event.kind.clone(), printable(&event.title), actor]
         });
-        println!("{}", view::table(&["When (UTC)", "Kind", "What", "Who"], &[], rows.collect()));
+        say!("{}", view::table(&["When (UTC)", "Kind", "What", "Who"], &[], rows.collect()))?;
     }
     Ok(())
 }
@@ -141,6 +142,7 @@ pub(crate) async fn incident(options: cli::Incident) -> Result<()> {
 struct OrganisationDocument {
     organisation: String,
     state: &'static str,
+    plugin: String,
     account: Option<String>,
     incidents: u64,
     connected_at: Option<String>,
@@ -170,7 +172,7 @@ pub(crate) async fn organisations(database: &Database, json: Json) -> Result<()>
         return print_json(&documents);
     }
     if documents.is_empty() {
-        println!("No organisation is connected.");
+        say!("No organisation is connected.")?;
         return Ok(());
     }
     let job = |job: &Option<JobDocument>| {
@@ -187,11 +189,11 @@ pub(crate) async fn organisations(database: &Database, json: Json) -> Result<()>
         ]
     });
     let headers = ["Organisation", "State", "Account", "Incidents", "Backfill", "Poll"];
-    println!("{}", view::table(&headers, &[3], rows.collect()));
+    say!("{}", view::table(&headers, &[3], rows.collect()))?;
     for organisation in &documents {
         for job in [&organisation.backfill, &organisation.poll].into_iter().flatten() {
             if let Some(error) = &job.error {
-                println!("{}: {}", organisation.organisation, printable(error));
+                say!("{}: {}", organisation.organisation, printable(error))?;
             }
         }
     }
@@ -204,6 +206,7 @@ async fn document(store: &SqliteStore, organisation: Organisation) -> Result<Org
     Ok(OrganisationDocument {
         organisation: org.to_string(),
         state: state(organisation.state),
+        plugin: organisation.plugin,
         incidents: store.incidents(org, &none).await?.total,
         connected_at: organisation.connected_at.map(view::instant),
         backfill: job(store, org, JobKind::Backfill).await?,
@@ -215,7 +218,7 @@ async fn document(store: &SqliteStore, organisation: Organisation) -> Result<Org
 pub(crate) async fn job(store: &SqliteStore, org: &OrgId, kind: JobKind) -> Result<Option<JobDocument>> {
     let job = store.job(org, kind).await?;
     Ok(job.map(|job| JobDocument {
-        state: match (job.running, job.run_at) {
+        state: match (job.is_running(SystemClock.now()), job.run_at) {
             (true, _) => "running",
             (false, Some(_)) => "scheduled",
             (false, None) => "done",

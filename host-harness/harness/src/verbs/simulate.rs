@@ -8,6 +8,7 @@ use koalr_simulator::opsgenie::{Opsgenie, OpsgenieOptions};
 use koalr_simulator::{Change, Keys, Mode, NewIncident, Options, RateLimits, Simulator, WebhookTarget};
 
 use crate::cli::Simulate;
+use crate::out::say;
 use crate::secrets;
 use crate::shutdown::Shutdown;
 
@@ -16,7 +17,7 @@ pub(crate) async fn run(options: Simulate) -> Result<()> {
     let mut simulated = Options::new(options.incidents, options.seed, Utc::now());
     simulated.listen = options.listen;
     simulated.updates = options.updates;
-    simulated.limits = (!options.no_rate_limit).then(RateLimits::default);
+    simulated.limits = (options.rate_limit || !options.no_rate_limit).then(RateLimits::default);
     if let Some(variable) = &options.api_key_env {
         let key = secrets::from_variable(variable)?;
         let roles = Keys::READ_ROLES.map(String::from).to_vec();
@@ -27,29 +28,26 @@ pub(crate) async fn run(options: Simulate) -> Result<()> {
     }
     let moves = simulated.webhook.is_some();
     let simulator = Simulator::start(simulated).await?;
-    println!("Simulated incident.io with {} incidents on {}", options.incidents, simulator.base_url());
+    say!("Simulated incident.io with {} incidents on {}", options.incidents, simulator.base_url())?;
     if options.api_key_env.is_none() {
-        println!("  any API key is accepted");
+        say!("  any API key is accepted")?;
     }
-    println!("  connect with --map-origin https://api.incident.io={}", simulator.base_url());
+    say!("  connect with --map-origin https://api.incident.io={}", simulator.base_url())?;
     let opsgenie = match options.opsgenie {
         Some(listen) => {
             // It ends where the other begins, less two weeks in which both were in use.
             let end = Utc::now() - TimeDelta::days(76);
             let before = OpsgenieOptions::new(options.incidents, options.seed, end);
             let opsgenie = Opsgenie::start(OpsgenieOptions { listen, ..before }).await?;
-            println!("Simulated Opsgenie with {} incidents on {}", options.incidents, opsgenie.base_url());
-            println!(
-                "  migrate with --region us --map-origin https://api.opsgenie.com={}",
-                opsgenie.base_url()
-            );
+            say!("Simulated Opsgenie with {} incidents on {}", options.incidents, opsgenie.base_url())?;
+            say!("  migrate with --region us --map-origin https://api.opsgenie.com={}", opsgenie.base_url())?;
             Some(opsgenie)
         }
         None => None,
     };
     if moves {
         let every = Duration::from_secs(options.every.max(1));
-        println!("  an incident moves every {} s, and a signed webhook tells of it", every.as_secs());
+        say!("  an incident moves every {} s, and a signed webhook tells of it", every.as_secs())?;
         tokio::select! {
             moved = keep_moving(&simulator, every, options.seed) => moved?,
             () = shutdown.asked() => {}

@@ -4,14 +4,15 @@ use anyhow::Result;
 use koalr_host::Host;
 use koalr_host::id::OrgId;
 use koalr_host::port::JobKind;
-use koalr_host::scheduler::{RunError, Scheduler, Totals};
+use koalr_host::scheduler::{Observer, RunError, Scheduler, Totals};
 use serde::Serialize;
 
 use super::print_json;
 use crate::cli::{self, OneOrg};
 use crate::open;
+use crate::out::say;
 use crate::progress::Progress;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Shutdown, Stopped};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -47,12 +48,12 @@ async fn run(host: &Host, options: &OneOrg, kind: JobKind, shutdown: &Shutdown) 
         let organisation = options.org.as_str();
         return print_json(&Document { organisation, job: kind, totals, waiting_for_timelines: waiting });
     }
-    println!("{}", describe(kind, &totals));
+    say!("{}", describe(kind, &totals))?;
     if kind == JobKind::Backfill && totals.requests == 0 {
-        println!("The import was complete already; `--days N` imports the last N days again.");
+        say!("The import was complete already; `--days N` imports the last N days again.")?;
     }
     if waiting > 0 {
-        println!("{waiting} timelines are still to be read; `poll` and `serve` read them.");
+        say!("{waiting} timelines are still to be read; `poll` and `serve` read them.")?;
     }
     Ok(())
 }
@@ -67,9 +68,24 @@ pub(crate) async fn with_progress(
 ) -> Result<Totals> {
     let progress = Progress::new(name(kind), silent);
     let observe = |event: &_| progress.observe(event);
-    let result = Scheduler::new(host.clone()).run_now(org, kind, &observe, shutdown.asked()).await;
+    let result = run_now(host, org, kind, &observe, shutdown).await;
     progress.finish();
-    Ok(result?)
+    result
+}
+
+/// Runs the job to its end, or until a signal asks the process to stop.
+async fn run_now(
+    host: &Host,
+    org: &OrgId,
+    kind: JobKind,
+    observer: Observer<'_>,
+    shutdown: &Shutdown,
+) -> Result<Totals> {
+    let ended = Scheduler::new(host.clone()).run_now(org, kind, observer, shutdown.asked()).await;
+    match (ended, shutdown.signal()) {
+        (Err(RunError::Stopped), Some(signal)) => Err(Stopped(signal).into()),
+        (ended, _) => Ok(ended?),
+    }
 }
 
 /// Derives stored incidents anew if that is due; answers how many are other ones now.
@@ -78,11 +94,11 @@ pub(crate) async fn derive_anew(host: &Host, org: &OrgId, shutdown: &Shutdown) -
     if job.is_none_or(|job| job.run_at.is_none()) {
         return Ok(None);
     }
-    match Scheduler::new(host.clone()).run_now(org, JobKind::Rederive, &|_| {}, shutdown.asked()).await {
+    match run_now(host, org, JobKind::Rederive, &|_| {}, shutdown).await {
         Ok(totals) => Ok(Some(totals.updated)),
         // A server on the same database was quicker.
-        Err(RunError::Busy) => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error) if matches!(error.downcast_ref(), Some(RunError::Busy)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

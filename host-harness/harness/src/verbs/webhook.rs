@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{print_json, read};
 use crate::cli::{WebhookSend, WebhookVerify};
+use crate::out::say;
 use crate::{open, secrets, server, view};
 
 #[derive(Serialize)]
@@ -37,7 +38,7 @@ pub(crate) async fn send(options: WebhookSend) -> Result<()> {
     if options.json.json {
         print_json(&Sent { id: id.clone(), status: status.as_u16() })?;
     } else {
-        println!("{id}: {status}");
+        say!("{id}: {status}")?;
     }
     match status.as_u16() {
         200..300 => Ok(()),
@@ -83,7 +84,7 @@ pub(crate) async fn verify(options: WebhookVerify) -> Result<()> {
         Ok(verified) => {
             let at = view::instant(verified.sent_at);
             let event = view::printable(&verified.event_type);
-            println!("genuine: {event}, message {}, signed at {at}", view::printable(&verified.id));
+            say!("genuine: {event}, message {}, signed at {at}", view::printable(&verified.id))?;
             Ok(())
         }
         Err(ReceiveError::Rejected(rejection)) => {

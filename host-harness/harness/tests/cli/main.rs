@@ -3,15 +3,18 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
 
 mod crash;
+mod custody;
 #[path = "../desk/mod.rs"]
 mod desk;
 mod door;
 mod files;
 mod lifecycle;
+mod output;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use base64::Engine as _;
 use chrono::{TimeDelta, Utc};
@@ -476,12 +479,16 @@ async fn what_is_no_webhook_is_told_so_and_what_is_not_genuine_is_not_told_why()
 
 /// A webhook by hand, and how it was answered.
 async fn posted(serving: &Serving, secret: &str, message: &str) -> u16 {
+    posted_to(&serving.url, secret, message).await
+}
+
+async fn posted_to(url: &str, secret: &str, message: &str) -> u16 {
     let body =
         r#"{"event_type":"public_incident.incident_created_v2","public_incident.incident_created_v2":{}}"#;
     let timestamp = Utc::now().timestamp();
     let signature = koalr_simulator::sign(secret, message, timestamp, body.as_bytes()).unwrap();
     let post = reqwest::Client::new()
-        .post(format!("{}/webhooks/incidentio/acme", serving.url))
+        .post(format!("{url}/webhooks/incidentio/acme"))
         .header("content-type", "application/json")
         .header("webhook-id", message)
         .header("webhook-timestamp", timestamp.to_string())

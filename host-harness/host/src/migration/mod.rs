@@ -203,7 +203,7 @@ impl Host {
     /// Stores what a person gave.
     pub async fn prepare_migration(&self, org: &OrgId, prepare: Prepare) -> Result<(), HostError> {
         self.importer()?;
-        let mut organisation = self.organisation(org).await?;
+        let mut organisation = self.own(org).await?;
         if !prepare.origin_map.is_empty() {
             self.check_map(&prepare.origin_map)?;
             OriginMapping::add(&mut organisation.origin_map, prepare.origin_map);
@@ -279,6 +279,7 @@ impl Host {
             lost = hold.keep() => Err(lost),
         };
         hold.release().await?;
+        self.store().settle().await;
         done
     }
 
@@ -428,6 +429,7 @@ impl Host {
         let hold = self.hold_migration(org).await?;
         let removed = self.store().remove_migration(org, IMPORTER, &SOURCES, &[KEY]).await;
         hold.release().await?;
+        self.store().settle().await;
         Ok(removed?)
     }
 

@@ -60,8 +60,19 @@ pub struct Job {
     pub succeeded_at: Option<Timestamp>,
     /// Why it last failed; cleared by a success.
     pub error: Option<String>,
+    /// When the lease of whoever took it runs out; none once they gave it back. Who was killed gives nothing back.
+    pub leased_until: Option<Timestamp>,
+}
+
+impl Job {
+    /// No lease is longer, in microseconds: one that is was given while the clock was wrong.
+    const LONGEST_LEASE: i64 = 86_400_000_000;
+
     /// Whether somebody works on it now.
-    pub running: bool,
+    pub fn is_running(&self, now: Timestamp) -> bool {
+        let latest = now.saturating_add(Job::LONGEST_LEASE);
+        self.leased_until.is_some_and(|until| now < until && until <= latest)
+    }
 }
 
 /// The right to work on one job until the lease runs out; the token fences off earlier holders.

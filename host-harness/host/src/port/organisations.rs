@@ -41,6 +41,8 @@ pub struct Organisation {
     pub id: OrgId,
     /// How far the connection has come.
     pub state: OrganisationState,
+    /// The name of the plugin that connected it: its records and state are that plugin's, and no other's.
+    pub plugin: String,
     /// What the plugin found when it connected; absent while pending.
     pub connection: Option<Connection>,
     /// What the organisation has set.
@@ -100,4 +102,8 @@ pub trait Organisations: Send + Sync {
     async fn put_secret(&self, org: &OrgId, name: &str, values: Vec<Sealed>) -> Result<(), StoreError>;
     /// All values of a secret; empty when it is not set.
     async fn secret(&self, org: &OrgId, name: &str) -> Result<Vec<Sealed>, StoreError>;
+
+    /// Brings what is durable to where a person looks for it, such as from a log into the one file that they copy. Called
+    /// after what a person asked for.
+    async fn settle(&self);
 }

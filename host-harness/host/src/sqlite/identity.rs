@@ -42,7 +42,7 @@ pub(super) struct Identity {
 struct Header {
     /// Random.
     id: u32,
-    /// Changes with the tables.
+    /// Grows with each change of the tables, such as a newer program's.
     schema: u32,
     /// Grows before each copy of the log.
     generation: u32,
@@ -120,11 +120,19 @@ impl Identity {
             let file = self.path.display();
             StoreError::Unavailable(format!("cannot look at {file}: {error}; check its directory and disk"))
         })?;
-        let Err(loss) = looked else { return Ok(()) };
+        looked.map_err(|loss| self.lose(loss))
+    }
+
+    /// A newer program has migrated the database: what this one writes would break its rules.
+    pub(super) fn outgrown(&self) -> StoreError {
+        self.lose(Loss::Altered)
+    }
+
+    fn lose(&self, loss: Loss) -> StoreError {
         let gone = StoreError::Gone(loss.explain(&self.path));
         tracing::error!("{gone}");
         self.gone.send_replace(Some(gone.clone()));
-        Err(gone)
+        gone
     }
 
     /// Waits until a look finds another file, or none.
@@ -168,12 +176,19 @@ pub(super) fn advance(connection: &Connection) -> rusqlite::Result<()> {
 impl Header {
     /// As SQLite shows it, with what is in the log.
     fn shown(connection: &mut Connection) -> rusqlite::Result<Header> {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let pragma = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-        if pragma("application_id")? == 0 {
-            transaction.pragma_update(None, "application_id", fastrand::i32(1..))?;
+        let pragma = |connection: &Connection, name| {
+            connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0))
+        };
+        // Who only looks does not wait for who writes.
+        if pragma(connection, "application_id")? == 0 {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if pragma(&transaction, "application_id")? == 0 {
+                transaction.pragma_update(None, "application_id", fastrand::i32(1..))?;
+            }
+            transaction.commit()?;
         }
-        let (id, schema) = (pragma("application_id")?, pragma("schema_version")?);
+        let transaction = connection.transaction()?;
+        let (id, schema) = (pragma(&transaction, "application_id")?, pragma(&transaction, "schema_version")?);
         transaction.commit()?;
         let unsigned = |value: i32| u32::from_ne_bytes(value.to_ne_bytes());
         Ok(Header { id: unsigned(id), schema: unsigned(schema), generation: 0, changes: 0 })

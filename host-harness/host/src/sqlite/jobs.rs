@@ -185,7 +185,7 @@ fn lease(
 
 fn stored(connection: &Connection, org: &OrgId, kind: JobKind) -> Outcome<Option<(i64, Job)>> {
     let select = "SELECT token, run_at, attempts, since, until, done, total, requests, succeeded_at, error,
-            leased_until IS NOT NULL
+            leased_until
         FROM job WHERE org = ?1 AND kind = ?2";
     let read = |row: &Row<'_>| {
         let window: (Option<i64>, Option<i64>) = (row.get(3)?, row.get(4)?);
@@ -202,7 +202,7 @@ fn stored(connection: &Connection, org: &OrgId, kind: JobKind) -> Outcome<Option
             },
             succeeded_at: row.get(8)?,
             error: row.get(9)?,
-            running: row.get(10)?,
+            leased_until: row.get(10)?,
         };
         Ok((row.get(0)?, job))
     };

@@ -19,24 +19,40 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007.sql"),
     include_str!("migrations/0008.sql"),
     include_str!("migrations/0009.sql"),
+    include_str!("migrations/0010.sql"),
 ];
+
+/// Refuses the file of another program, and one of a newer version of this. Writes nothing.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<()> {
+    let stored = stored_version(connection, path)?.unwrap_or(0);
+    if stored > ours() {
+        return Err(StoreError::Invalid(format!(
+            "{} has version {stored}, this program knows versions up to {}; use a newer program",
+            path.display(),
+            ours()
+        )));
+    }
+    Ok(())
+}
 
 /// Brings the database to this version. What is there already is left alone.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
-    let ours = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     let fault = |error: rusqlite::Error| judge(path, &error);
+    // Who only looks does not wait for who writes.
+    if stored_version(connection, path)? == Some(ours()) {
+        return Ok(());
+    }
     for (version, migration) in (1..).zip(MIGRATIONS) {
         // One process migrates, the others wait here and then find it done.
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
+        check(&transaction, path)?;
         let stored = stored_version(&transaction, path)?;
-        if stored > ours {
-            return Err(StoreError::Invalid(format!(
-                "{} has version {stored}, this program knows versions up to {ours}; use a newer program",
-                path.display()
-            )));
+        if stored.is_none() {
+            let table = "CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT";
+            transaction.execute_batch(table).map_err(fault)?;
         }
-        if stored < version {
+        if stored.unwrap_or(0) < version {
             transaction.execute_batch(migration).map_err(fault)?;
             let at = SystemClock.now();
             let noted = "INSERT INTO schema_version (version, applied_at) VALUES (?1, ?2)";
@@ -47,8 +63,20 @@ pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// 0 for a new file; the file of another program is refused.
-fn stored_version(connection: &Connection, path: &Path) -> Result<i64> {
+/// Whether a newer program has migrated it since it was opened.
+pub(super) fn is_newer(connection: &Connection) -> rusqlite::Result<bool> {
+    let version = "SELECT max(version) FROM schema_version";
+    let stored: i64 = connection.prepare_cached(version)?.query_row([], |row| row.get(0))?;
+    Ok(stored > ours())
+}
+
+/// The newest version that this program knows.
+fn ours() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// None for a new file; the file of another program is refused.
+fn stored_version(connection: &Connection, path: &Path) -> Result<Option<i64>> {
     let fault = |error: rusqlite::Error| judge(path, &error);
     let known = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'schema_version'";
     let known: Option<i64> = connection.query_row(known, [], |row| row.get(0)).optional().map_err(fault)?;
@@ -62,10 +90,8 @@ fn stored_version(connection: &Connection, path: &Path) -> Result<i64> {
                 "{file} is another program's database; name another file"
             )));
         }
-        let table =
-            "CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT";
-        connection.execute_batch(table).map_err(fault)?;
+        return Ok(None);
     }
     let version = "SELECT coalesce(max(version), 0) FROM schema_version";
-    connection.query_row(version, [], |row| row.get(0)).map_err(fault)
+    connection.query_row(version, [], |row| row.get(0)).map(Some).map_err(fault)
 }

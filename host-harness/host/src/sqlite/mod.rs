@@ -28,6 +28,7 @@
 //! # }).unwrap();
 //! ```
 
+mod backup;
 mod checkpoint;
 mod coding;
 mod directory;
@@ -39,6 +40,7 @@ mod jobs;
 mod migration;
 mod migrations;
 mod organisations;
+mod place;
 mod readers;
 mod records;
 mod report;
@@ -77,14 +79,14 @@ impl SqliteStore {
     /// Blocks, for long only while a large database is migrated.
     pub fn open(path: impl Into<PathBuf>) -> Result<SqliteStore> {
         let path: Arc<Path> = path.into().into();
-        keep_private(&path).map_err(|error| {
-            let hint = "check that the directory exists and may be written to";
-            StoreError::Unavailable(format!("cannot open {}: {error}; {hint}", path.display()))
-        })?;
+        place::make_or_find(&path)?;
         let descriptor = identity::Identity::hold(&path).map_err(|error| {
             StoreError::Unavailable(format!("cannot open {}: {error}; check its permissions", path.display()))
         })?;
         let mut connection = connect(&path).map_err(|error| fault::judge(&path, &error))?;
+        // Until here nothing is changed.
+        migrations::check(&connection, &path)?;
+        place::keep_private(&path)?;
         prepare(&connection).map_err(|error| fault::judge(&path, &error))?;
         migrations::run(&mut connection, &path)?;
         let identity = Arc::new(identity::Identity::of(&mut connection, &path, descriptor)?);
@@ -97,6 +99,14 @@ impl SqliteStore {
             path,
             writer,
         })
+    }
+
+    /// Copies the database at the first path into a new file at the second, also while others write to it; answers the
+    /// copy's length. Sealed secrets stay sealed, and the sealing key is not in it.
+    pub async fn backup(database: &Path, copy: &Path) -> Result<u64> {
+        let (database, copy) = (database.to_owned(), copy.to_owned());
+        let copied = tokio::task::spawn_blocking(move || backup::copy(&database, &copy));
+        copied.await.map_err(|error| StoreError::Unavailable(format!("the copy was cut off: {error}")))?
     }
 
     /// The file that the store was opened on.
@@ -125,27 +135,30 @@ impl SqliteStore {
     /// Copies the log into the database and empties it, so that what was overwritten or deleted is in neither. Readers
     /// that are at work can keep it from that; then the next copy does it.
     async fn forget_former_pages(&self) {
+        self.copy_log("PRAGMA wal_checkpoint(TRUNCATE)").await;
+    }
+
+    async fn copy_log(&self, checkpoint: &'static str) {
         if let Err(error) = self.note(|connection| Ok(identity::advance(connection)?)).await {
-            tracing::warn!("the log of {} was not emptied: {error}", self.path.display());
+            tracing::warn!("the log of {} was not copied: {error}", self.path.display());
             return;
         }
         let identity = Arc::clone(&self.identity);
-        let emptied = tokio::task::spawn_blocking(move || {
+        let copied = tokio::task::spawn_blocking(move || {
             let log = connect(identity.path())?;
-            let emptied = log.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+            let busy = log.query_row(checkpoint, [], |row| row.get::<_, bool>(0));
             // What the file shows now is what it must not fall behind. Whether it does the writer says.
             let _ = identity.check();
-            emptied
+            busy
         });
-        match emptied.await {
+        // Nothing is lost: the log stays.
+        match copied.await {
             Ok(Ok(false)) => {}
             Ok(Ok(true)) => {
-                tracing::warn!("the log of {} is in use and was not emptied", self.path.display())
+                tracing::warn!("the log of {} is in use and was not copied to its end", self.path.display())
             }
-            Ok(Err(error)) => {
-                tracing::warn!("the log of {} was not emptied: {error}", self.path.display());
-            }
-            Err(error) => tracing::warn!("emptying a log was cut off: {error}"),
+            Ok(Err(error)) => tracing::warn!("the log of {} was not copied: {error}", self.path.display()),
+            Err(error) => tracing::warn!("copying a log was cut off: {error}"),
         }
     }
 
@@ -172,30 +185,6 @@ impl std::fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
     }
-}
-
-/// SQLite gives its log and index files the database file's permissions.
-///
-/// A file that exists is not opened here: whoever closes any descriptor of a file gives up all locks that this process
-/// has on it (POSIX), and another store of this process may hold some.
-fn keep_private(path: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Ok(_) => return Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error),
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        if std::fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        }
-    }
-    Ok(())
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

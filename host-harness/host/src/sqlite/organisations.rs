@@ -19,7 +19,8 @@ impl Organisations for SqliteStore {
     async fn organisation(&self, org: &OrgId) -> Result<Option<Organisation>> {
         let org = org.clone();
         self.glance(move |connection| {
-            let select = "SELECT id, state, connection, settings, origin_map, created_at, connected_at
+            let select =
+                "SELECT id, state, connection, settings, origin_map, created_at, connected_at, plugin
                 FROM organisation WHERE id = ?1";
             let row = connection.prepare_cached(select)?.query_row([org.as_str()], read_row).optional()?;
             row.map(RawOrganisation::decode).transpose()
@@ -35,7 +36,8 @@ impl Organisations for SqliteStore {
         // Ids are ASCII.
         let text = text.to_ascii_lowercase();
         self.read(move |connection| {
-            let select = "SELECT id, state, connection, settings, origin_map, created_at, connected_at
+            let select =
+                "SELECT id, state, connection, settings, origin_map, created_at, connected_at, plugin
                 FROM organisation WHERE instr(lower(id), ?1) > 0 ORDER BY id LIMIT ?2";
             let mut statement = connection.prepare_cached(select)?;
             let rows = statement.query_map(params![text, limit], read_row)?;
@@ -168,17 +170,22 @@ impl Organisations for SqliteStore {
         })
         .await
     }
+
+    async fn settle(&self) {
+        self.copy_log("PRAGMA wal_checkpoint(PASSIVE)").await;
+    }
 }
 
 fn put(connection: &Connection, organisation: &Organisation) -> Outcome<()> {
     let connected = organisation.connection.as_ref().map(to_json).transpose()?;
     // Not INSERT OR REPLACE: that would delete the row first, and everything of the organisation with it.
     let upsert =
-        "INSERT INTO organisation (id, state, connection, settings, origin_map, created_at, connected_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO organisation (id, state, connection, settings, origin_map, created_at, connected_at, plugin)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
         ON CONFLICT (id) DO UPDATE SET state = excluded.state, connection = excluded.connection,
             settings = excluded.settings, origin_map = excluded.origin_map,
-            created_at = excluded.created_at, connected_at = excluded.connected_at";
+            created_at = excluded.created_at, connected_at = excluded.connected_at,
+            plugin = excluded.plugin";
     connection.prepare_cached(upsert)?.execute(params![
         organisation.id.as_str(),
         encode_state(organisation.state),
@@ -187,6 +194,7 @@ fn put(connection: &Connection, organisation: &Organisation) -> Outcome<()> {
         to_json(&organisation.origin_map)?,
         organisation.created_at,
         organisation.connected_at,
+        organisation.plugin,
     ])?;
     Ok(())
 }
@@ -205,6 +213,7 @@ struct RawOrganisation {
     origin_map: String,
     created_at: i64,
     connected_at: Option<i64>,
+    plugin: String,
 }
 
 fn read_row(row: &Row<'_>) -> rusqlite::Result<RawOrganisation> {
@@ -216,6 +225,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<RawOrganisation> {
         origin_map: row.get(4)?,
         created_at: row.get(5)?,
         connected_at: row.get(6)?,
+        plugin: row.get(7)?,
     })
 }
 
@@ -230,6 +240,7 @@ impl RawOrganisation {
             origin_map: from_json(&self.origin_map)?,
             created_at: self.created_at,
             connected_at: self.connected_at,
+            plugin: self.plugin,
         })
     }
 }

@@ -57,6 +57,7 @@ fn organisation(id: &str, state: OrganisationState) -> Organisation {
     Organisation {
         id: org(id),
         state,
+        plugin: "incidentio".into(),
         connection: None,
         settings,
         origin_map: Vec::new(),

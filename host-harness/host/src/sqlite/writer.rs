@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::checkpoint::Log;
 use super::fault::{Fault, Outcome, Result, judge};
 use super::identity::{Identity, advance};
+use super::migrations;
 use crate::port::StoreError;
 
 /// Pieces of work that share a transaction at most, which bounds how long the first of them waits.
@@ -126,7 +127,7 @@ fn write_all(
         let wanted = group.iter().map(|task| task.durability()).max();
         let mut ended = identity.known().and_then(|()| {
             promise(&connection, &mut promised, wanted).map_err(|error| judge(path, &error))?;
-            write_group(&connection, path, &mut group, &mut wary)
+            write_group(&connection, identity, &mut group, &mut wary)
         });
         if !connection.is_autocommit()
             && let Err(error) = connection.execute_batch("ROLLBACK")
@@ -178,12 +179,17 @@ fn promise(
 
 fn write_group(
     connection: &Connection,
-    path: &Path,
+    identity: &Identity,
     group: &mut [Box<dyn Task>],
     wary: &mut u32,
 ) -> Result<()> {
+    let path = identity.path();
     let execute = |sql: &str| execute(connection, sql).map_err(|error| judge(path, &error));
     execute("BEGIN IMMEDIATE")?;
+    // From here on nobody else migrates it.
+    if migrations::is_newer(connection).map_err(|error| judge(path, &error))? {
+        return Err(identity.outgrown());
+    }
     if *wary == 0 {
         let Some(failure) = group.iter_mut().find_map(|task| task.run(connection, path)) else {
             return execute("COMMIT");

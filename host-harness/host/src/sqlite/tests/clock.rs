@@ -167,7 +167,7 @@ async fn after_any_jump_of_the_clock_jobs_and_deliveries_run_again_when_it_is_ri
         let migration =
             store.lease_migration(&org("acme"), "opsgenie", right + 30 * SECOND, right).await.unwrap();
         assert!(migration.is_some(), "seed {seed}: the migration is held for ever");
-        let held = |row: &crate::port::Job| (row.run_at, row.running);
+        let held = |row: &crate::port::Job| (row.run_at, row.leased_until);
         let poll = store.job(&org("acme"), JobKind::Poll).await.unwrap().unwrap();
         let polled = store.claim_job(&org("acme"), JobKind::Poll, HALF_A_MINUTE, right).await.unwrap();
         assert!(polled.is_some(), "seed {seed}: the job is held for ever: {:?}", held(&poll));

@@ -160,3 +160,22 @@ async fn whether_a_delivery_could_be_stored_is_found_out_by_writing() {
     };
     assert_eq!(store.read(rows).await.unwrap(), 0, "nothing of it stays");
 }
+
+#[tokio::test]
+async fn a_newer_program_that_migrates_the_database_ends_the_older_one_in_words() {
+    for copied in [false, true] {
+        let store = fixture().await;
+        // As a newer program does, and perhaps its first copy of the log with it.
+        let newer = rusqlite::Connection::open(store.path()).unwrap();
+        newer.execute_batch("CREATE TABLE later (x); INSERT INTO schema_version VALUES (99, 0)").unwrap();
+        if copied {
+            newer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        }
+        let offered = store.accept(&org("acme"), delivery("msg_1", 1)).await;
+        let Err(StoreError::Gone(text)) = offered else { panic!("{offered:?}") };
+        assert!(text.contains("newer version") && !text.contains("delete"), "{text}");
+        assert!(matches!(store.gone().await, StoreError::Gone(_)));
+        let rows: i64 = newer.query_row("SELECT count(*) FROM delivery", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 0, "it writes nothing into what it does not know");
+    }
+}

@@ -16,7 +16,7 @@ async fn a_job_comes_back_as_it_was_put() {
     let window = BackfillWindow { since: 1, until: 2 };
     store.put_job(&acme, JobKind::Backfill, 10, Some(window), 0).await.unwrap();
     let job = store.job(&acme, JobKind::Backfill).await.unwrap().unwrap();
-    assert_eq!((job.run_at, job.window, job.running), (Some(10), Some(window), false));
+    assert_eq!((job.run_at, job.window, job.leased_until), (Some(10), Some(window), None));
     assert_eq!(store.job(&org("beta"), JobKind::Backfill).await.unwrap(), None);
 }
 
@@ -36,7 +36,7 @@ async fn due_jobs_of_live_organisations_are_leased_longest_due_first() {
     let due = store.claim_due(9, LEASE, 30).await.unwrap();
     let orgs: Vec<&str> = due.iter().map(|(lease, _)| lease.org.as_str()).collect();
     assert_eq!(orgs, ["beta", "acme"]);
-    assert!(due.iter().all(|(_, job)| job.running && job.kind == JobKind::Poll));
+    assert!(due.iter().all(|(_, job)| job.is_running(30) && job.kind == JobKind::Poll));
     assert!(store.claim_due(9, LEASE, 30).await.unwrap().is_empty());
     assert_eq!(store.next_due().await.unwrap(), Some(31));
     assert_eq!(store.claim_due(1, LEASE, 130).await.unwrap().len(), 1, "a lease ran out");
@@ -63,6 +63,19 @@ async fn one_job_is_leased_to_one_worker() {
 }
 
 #[tokio::test]
+async fn a_job_whose_worker_was_killed_runs_until_its_lease_ends_by_the_clock() {
+    const DAYS: i64 = 2 * 86_400_000_000;
+    let store = fixture().await;
+    let acme = org("acme");
+    store.put_job(&acme, JobKind::Poll, 10, None, 0).await.unwrap();
+    store.claim_job(&acme, JobKind::Poll, LEASE, 50).await.unwrap().unwrap();
+    let job = store.job(&acme, JobKind::Poll).await.unwrap().unwrap();
+    for (now, running) in [(50, true), (149, true), (150, false), (151, false), (50 - DAYS, false)] {
+        assert_eq!(job.is_running(now), running, "at {now}");
+    }
+}
+
+#[tokio::test]
 async fn a_release_says_how_the_run_ended() {
     let store = fixture().await;
     let acme = org("acme");
@@ -82,7 +95,7 @@ async fn a_release_says_how_the_run_ended() {
         store.release(&lease, release, 99).await.unwrap();
         let job = store.job(&acme, JobKind::Poll).await.unwrap().unwrap();
         assert_eq!((job.succeeded_at, job.attempts, job.error), expected);
-        assert_eq!((job.run_at, job.progress, job.running), (run_at, PROGRESS, false));
+        assert_eq!((job.run_at, job.progress, job.leased_until), (run_at, PROGRESS, None));
     }
     assert_eq!(store.next_due().await.unwrap(), None);
     assert!(store.claim_due(9, LEASE, 9_999).await.unwrap().is_empty(), "it has ended");

@@ -83,9 +83,75 @@ async fn what_is_not_our_database_is_refused() {
 
     let missing = directory.path().join("missing").join("koalr.db");
     match SqliteStore::open(&missing) {
-        Err(StoreError::Unavailable(text)) => assert!(text.contains("missing/koalr.db"), "{text}"),
+        Err(StoreError::Invalid(text)) => assert!(text.contains("missing/koalr.db"), "{text}"),
         other => panic!("{other:?}"),
     }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nothing_is_touched_that_is_not_our_database() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let mode = |name: &str| std::fs::metadata(at(name)).unwrap().permissions().mode() & 0o7777;
+    let chmod = |name: &str, mode| {
+        std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let listed = || {
+        let all = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().file_name());
+        all.collect::<std::collections::BTreeSet<_>>()
+    };
+    std::fs::create_dir(at("directory")).unwrap();
+    std::fs::write(at("short.txt"), "notes\n").unwrap();
+    std::fs::write(at("long.txt"), "these are notes, not a database; ".repeat(1_000)).unwrap();
+    std::os::unix::fs::symlink(at("long.txt"), at("link")).unwrap();
+    std::os::unix::fs::symlink(at("nowhere"), at("dangling")).unwrap();
+    let _listening = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    rusqlite::Connection::open(at("other.db")).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+    let modes = [("directory", 0o755), ("short.txt", 0o644), ("long.txt", 0o664), ("socket", 0o777)];
+    let modes = modes.into_iter().chain([("other.db", 0o644)]);
+    for (name, mode) in modes.clone() {
+        chmod(name, mode);
+    }
+    let files = ["short.txt", "long.txt", "other.db"];
+    let read = || files.map(|name| std::fs::read(at(name)).unwrap());
+    let (before, there) = (read(), listed());
+    for name in ["directory", "short.txt", "long.txt", "link", "dangling", "socket", "other.db"] {
+        let error = SqliteStore::open(at(name)).unwrap_err();
+        assert!(matches!(error, StoreError::Invalid(_) | StoreError::Corrupt(_)), "{name}: {error}");
+        assert!(error.to_string().contains(name), "{name}: {error}");
+    }
+    for (name, kept) in modes {
+        assert_eq!(mode(name), kept, "{name}");
+    }
+    assert!(read() == before, "a file was written to");
+    assert_eq!(listed(), there, "nothing is left beside");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_write_protected_database_is_refused_and_others_lose_their_rights_to_one_that_is_not() {
+    use std::os::unix::fs::PermissionsExt;
+    let store = fixture().await;
+    let path = store.path();
+    let chmod = |mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let mode = || std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    chmod(0o444);
+    match SqliteStore::open(path) {
+        Err(StoreError::Invalid(text)) => assert!(text.contains("write-protected"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(mode(), 0o444);
+    chmod(0o664);
+    SqliteStore::open(path).unwrap();
+    assert_eq!(mode(), 0o600);
+    // By a link it is the same file.
+    chmod(0o644);
+    let link = store.directory.path().join("link.db");
+    std::os::unix::fs::symlink(path, &link).unwrap();
+    let linked = SqliteStore::open(&link).unwrap();
+    assert_eq!((mode(), linked.organisations().await.unwrap().len()), (0o600, 2));
 }
 
 #[cfg(unix)]
