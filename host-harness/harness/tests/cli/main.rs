@@ -6,6 +6,7 @@ mod crash;
 mod custody;
 #[path = "../desk/mod.rs"]
 mod desk;
+mod documented;
 mod door;
 mod files;
 mod lifecycle;
