@@ -226,7 +226,10 @@ impl<'q> Measured<'q> {
                         *count += 1;
                     }
                     if reason == Reason::Open {
-                        self.oldest_open = self.oldest_open.into_iter().chain(sample.created_at).min();
+                        // A time that cannot be would make an age that cannot be.
+                        let plausible = PLAUSIBLE..=self.now;
+                        let created = sample.created_at.filter(|at| plausible.contains(at));
+                        self.oldest_open = self.oldest_open.into_iter().chain(created).min();
                     }
                 }
             }

@@ -322,6 +322,14 @@ fn times_that_cannot_be_are_reasons_in_the_documented_order() {
 }
 
 #[test]
+fn the_oldest_open_incident_is_one_whose_creation_can_be() {
+    let all = query(vec![Timestamp::MIN, Timestamp::MAX]);
+    let open = |created_at| Sample { phase: Phase::Active, ..sample(created_at, None) };
+    let report = report(&all, &page(vec![open(0), open(T0), open(NOW + 1)], &["incidentio"], &[]));
+    assert_eq!((report.open, report.oldest_open), (3, Some(T0)));
+}
+
+#[test]
 fn a_report_says_how_many_more_another_clock_would_measure() {
     // Declared after it was over, as a status page does: a seventh is negative by creation.
     let samples = (0..14).map(|n| {
@@ -368,13 +376,13 @@ fn a_scan_that_stands_still_or_lies_is_an_error_and_not_a_hang() {
     let computed = |page: SamplePage| {
         compute(&query(vec![T0, T0 + 1]), NOW, &mut |_, _, _, _| Ok(page.clone())).map(|_| ())
     };
-    assert!(matches!(computed(still), Err(Error::Storage(_))));
+    assert!(matches!(computed(still), Err(Error::Malformed(_))));
     for broken in [
         page(vec![sample(T0, Some(T0))], &[], &[]),
         page(vec![sample(T0, Some(T0 + 99))], &["incidentio"], &[]),
         page(vec![Sample { services: vec![7], ..sample(T0, Some(T0)) }], &["incidentio"], &["one"]),
     ] {
-        assert!(matches!(computed(broken), Err(Error::Storage(_))));
+        assert!(matches!(computed(broken), Err(Error::Malformed(_))));
     }
 }
 

@@ -37,7 +37,7 @@ fn delivered(
     status_changed: bool,
 ) -> Result<Outcome, Error> {
     let Some(snapshot) = Snapshot::new(incident) else {
-        return Err(Error::Malformed("the incident has no creation time".into()));
+        return Err(Error::Malformed("the incident has no identifier".into()));
     };
     // A delivery from before the incident was hidden may arrive after it: what it shows may no longer be shown.
     let id = snapshot.id();

@@ -124,7 +124,7 @@ pub(super) fn snapshots(world: &mut dyn World, imported: bool, incidents: Vec<In
             }),
             None => world.log(
                 Level::Warn,
-                "a listed incident has no identifier or no time and is left out",
+                "a listed incident has no identifier and is left out",
                 &[("incident".into(), id)],
             ),
         }
