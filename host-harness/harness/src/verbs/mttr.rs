@@ -132,6 +132,8 @@ pub(crate) async fn answer(host: &Host, options: &cli::Mttr) -> Result<String> {
         include_private: options.private || !options.no_private,
     };
     let org = &options.target.org;
+    // Days that make no interval are wrong whatever is stored.
+    question.query(host.clock().now())?;
     let question = question.resolved(host, org).await?;
     if let Some(name) = &options.explain {
         let query = question.query(host.clock().now())?;
