@@ -353,7 +353,7 @@ fn imports(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     })?;
     storage.func_wrap(
         "scan-samples",
-        |store: wasmtime::StoreContextMut<'_, State>, (_, _, _): (i64, i64, Option<String>)| {
+        |store: wasmtime::StoreContextMut<'_, State>, (_, _, _, _): (i64, i64, i64, Option<String>)| {
             let page = SamplePage {
                 samples: store.data().samples.clone(),
                 sources: vec!["incidentio".into()],
