@@ -5,9 +5,10 @@ use crate::wit::exports::koalr::integration::connector;
 use crate::wit::koalr::integration::{directory, log, storage, types};
 
 pub use connector::{
-    BackfillRequest, BackfillSource, Bucket, ClockEnd, ClockStart, Connection, Delivery, Durations,
-    Exclusion, Header, Mapping, MttrQuery, MttrReport, OpsgenieAccount, OpsgenieRegion, OtherClock, Outcome,
-    Problem, Rederived, Rejection, Settings, SeverityOverride, Slice, Statistics, Step, Tier,
+    AccountTimestamp, BackfillRequest, BackfillSource, Bucket, ClockEnd, ClockStart, Connection, Delivery,
+    Durations, Exclusion, Header, Mapping, MttrQuery, MttrReport, OpsgenieAccount, OpsgenieRegion,
+    OtherClock, Outcome, Problem, Rederived, Rejection, Settings, SeverityOverride, Slice, Statistics, Step,
+    Tier, TimestampChoice,
 };
 pub use directory::ServiceName;
 pub use log::Level;
@@ -59,9 +60,17 @@ impl Default for Settings {
         Settings {
             severity_overrides: Default::default(),
             service_fields: Default::default(),
+            timestamps: Default::default(),
             include_private: false,
             history_days: None,
         }
+    }
+}
+
+/// The names that the plugin knows.
+impl Default for TimestampChoice {
+    fn default() -> Self {
+        TimestampChoice { started: None, acknowledged: None, resolved: None }
     }
 }
 

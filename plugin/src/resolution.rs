@@ -6,6 +6,7 @@
 //! Timestamp names are the organisation's and are compared without case and outer spaces. Default names:
 //! <https://help.incident.io>, "Incident timestamps".
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::model::{DerivedTime, Interval, Phase, Reopening, SECOND, Timestamp};
@@ -19,7 +20,23 @@ pub struct NamedTime<'a> {
     pub at: Timestamp,
     /// When it was last set, where that is known.
     pub set_at: Option<Timestamp>,
+    /// What the organisation has set that it tells. It tells nothing else then.
+    pub means: Option<Moment>,
 }
+
+/// A moment in an incident's life that a timestamp can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Moment {
+    Started,
+    Acknowledged,
+    Resolved,
+}
+
+/// The rule of a time that the organisation's settings name.
+const CHOSEN: &str = "chosen-timestamp";
+/// The rule of an end that is nothing but a change of status.
+const TRANSITION: &str = "status-transition";
 
 /// The incident stood in this phase from this instant on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +89,51 @@ const RESOLVED: [&str; 23] = [
     "復旧日時",
 ];
 
+/// The provider's other names, each of a moment that is not one of those.
+const OTHER: [&str; 12] = [
+    "impact started at",
+    "impact started",
+    "reported at",
+    "declared at",
+    "accepted at",
+    "declined at",
+    "merged at",
+    "canceled at",
+    "identified at",
+    "documented at",
+    "reviewed at",
+    "closed at",
+];
+const ENDS: [&str; 2] = ["resolved at", "fixed at"];
+
+fn is_one(name: &str, names: &[&str]) -> bool {
+    names.iter().any(|one| name.trim_ascii().eq_ignore_ascii_case(one))
+}
+
 fn named<'a>(times: &'a [NamedTime<'a>], names: &[&str]) -> Option<&'a NamedTime<'a>> {
-    times.iter().find(|t| names.iter().any(|n| t.name.trim_ascii().eq_ignore_ascii_case(n)))
+    times.iter().find(|time| time.means.is_none() && is_one(time.name, names))
+}
+
+fn chosen<'a>(times: &'a [NamedTime<'a>], moment: Moment) -> Option<&'a NamedTime<'a>> {
+    times.iter().find(|time| time.means == Some(moment))
+}
+
+/// Of an end that is nothing but a change of status: the last timestamp between the start, or the last reopening, and that
+/// end, of which nobody told what it means.
+pub fn unknown(
+    times: &[NamedTime<'_>],
+    started: Option<&DerivedTime>,
+    resolved: Option<&DerivedTime>,
+    reopenings: &[Reopening],
+) -> Option<String> {
+    let end = resolved.filter(|end| end.rule == TRANSITION)?;
+    let since = started.map(|start| start.at).max(reopenings.last().map(|reopening| reopening.at));
+    let lists: [&[&str]; 5] = [&STARTED, &ACKNOWLEDGED, &RESOLVED, &OTHER, &ENDS];
+    let is_unknown =
+        |time: &&NamedTime<'_>| time.means.is_none() && !lists.iter().any(|names| is_one(time.name, names));
+    let between = |time: &&NamedTime<'_>| Some(time.at) > since && time.at < end.at;
+    let last = times.iter().filter(is_unknown).filter(between).max_by_key(|time| time.at);
+    last.map(|time| time.name.into())
 }
 
 fn derived(at: Timestamp, rule: &str) -> DerivedTime {
@@ -87,22 +147,25 @@ pub fn is_typed(time: &NamedTime<'_>, created_at: Option<Timestamp>, history: &[
     entered.into_iter().all(|at| at.abs_diff(time.at) > SECOND.unsigned_abs())
 }
 
-/// Start of the impact: `impact-started-at`, `reported-at`, `declared-at`, else `created-at`.
+/// Start of the impact: `chosen-timestamp`, `impact-started-at`, `reported-at`, `declared-at`, else `created-at`.
 pub fn started(times: &[NamedTime<'_>], created_at: Option<Timestamp>) -> Option<DerivedTime> {
     let at = |names, rule| named(times, names).map(|time| derived(time.at, rule));
-    at(&["impact started at", "impact started"], "impact-started-at")
+    chosen(times, Moment::Started)
+        .map(|time| derived(time.at, CHOSEN))
+        .or_else(|| at(&["impact started at", "impact started"], "impact-started-at"))
         .or_else(|| at(&STARTED, "impact-started-at"))
         .or_else(|| at(&["reported at"], "reported-at"))
         .or_else(|| at(&["declared at"], "declared-at"))
         .or_else(|| created_at.map(|at| derived(at, "created-at")))
 }
 
-/// Acknowledgement: `accepted-at`, which incidents lack that were opened directly, else `activity-acked`: the first
+/// Acknowledgement: `chosen-timestamp`, `accepted-at`, which incidents lack that were opened directly, else `activity-acked`: the first
 /// acknowledgement in the activity log.
 pub fn acknowledged(times: &[NamedTime<'_>], logged: Option<Timestamp>) -> Option<DerivedTime> {
-    let accepted = named(times, &["accepted at"]).or_else(|| named(times, &ACKNOWLEDGED));
-    accepted
-        .map(|time| derived(time.at, "accepted-at"))
+    let accepted = || named(times, &["accepted at"]).or_else(|| named(times, &ACKNOWLEDGED));
+    chosen(times, Moment::Acknowledged)
+        .map(|time| derived(time.at, CHOSEN))
+        .or_else(|| accepted().map(|time| derived(time.at, "accepted-at")))
         .or_else(|| logged.map(|at| derived(at, "activity-acked")))
 }
 
@@ -117,7 +180,7 @@ pub struct Ends {
     pub reopenings: Vec<Reopening>,
 }
 
-/// The end is, by the first rule that gives one: `resolved-at-timestamp`, `fixed-at-timestamp`,
+/// The end is, by the first rule that gives one: `chosen-timestamp`, `resolved-at-timestamp`, `fixed-at-timestamp`,
 /// `status-transition`, `closed-at-timestamp`.
 ///
 /// The provider's default rules fill a timestamp the first time a status is entered, so after a reopening it
@@ -152,10 +215,12 @@ fn end(
 ) -> Option<DerivedTime> {
     let timestamp =
         |names, rule| named(times, names).filter(|time| belongs(time)).map(|time| derived(time.at, rule));
-    timestamp(&["resolved at"], "resolved-at-timestamp")
+    let own = chosen(times, Moment::Resolved).filter(|time| belongs(time));
+    own.map(|time| derived(time.at, CHOSEN))
+        .or_else(|| timestamp(&["resolved at"], "resolved-at-timestamp"))
         .or_else(|| timestamp(&RESOLVED, "resolved-at-timestamp"))
         .or_else(|| timestamp(&["fixed at"], "fixed-at-timestamp"))
-        .or_else(|| over.filter(|stand| stand.recorded).map(|stand| derived(stand.at, "status-transition")))
+        .or_else(|| over.filter(|stand| stand.recorded).map(|stand| derived(stand.at, TRANSITION)))
         .or_else(|| timestamp(&["closed at"], "closed-at-timestamp"))
 }
 
@@ -197,7 +262,7 @@ mod tests {
     use super::*;
 
     fn times<'a>(list: &[(&'a str, Timestamp)]) -> Vec<NamedTime<'a>> {
-        list.iter().map(|(name, at)| NamedTime { name, at: *at, set_at: None }).collect()
+        list.iter().map(|(name, at)| NamedTime { name, at: *at, set_at: None, means: None }).collect()
     }
 
     fn history(list: &[(Timestamp, Phase)]) -> Vec<Stand> {
@@ -225,6 +290,43 @@ mod tests {
         check(Resolved, &[("Dinner at", 10)], &stands, Some((50, "status-transition")));
         assert_eq!(started(&times(&[("Début de l'impact", 3)]), Some(7)).unwrap().at, 3);
         assert_eq!(acknowledged(&times(&[("Bestätigt um", 3)]), None).unwrap().at, 3);
+    }
+
+    #[test]
+    fn what_the_settings_say_goes_before_every_rule_and_is_nothing_else() {
+        let mut times =
+            times(&[("Dinner at", 10), ("Resolved at", 20), ("Breakfast at", 1), ("Lunch at", 5)]);
+        times[0].means = Some(Moment::Resolved);
+        times[2].means = Some(Moment::Started);
+        times[3].means = Some(Moment::Acknowledged);
+        let stands = history(&[(0, Active), (50, Resolved)]);
+        let end = |times: &[NamedTime<'_>]| ends(Resolved, times, &stands).resolved;
+        assert_eq!(end(&times), Some(derived(10, CHOSEN)));
+        assert_eq!(started(&times, Some(0)), Some(derived(1, CHOSEN)));
+        assert_eq!(acknowledged(&times, Some(7)), Some(derived(5, CHOSEN)));
+        (times[0].means, times[1].means) = (None, Some(Moment::Acknowledged));
+        assert_eq!(end(&times), Some(derived(50, TRANSITION)), "`Resolved at` is something else now");
+        let reopened = history(&[(0, Active), (20, Resolved), (30, Active), (50, Resolved)]);
+        times[0].means = Some(Moment::Resolved);
+        let end = ends(Resolved, &times, &reopened).resolved;
+        assert_eq!(end, Some(derived(50, TRANSITION)), "from before the reopening");
+    }
+
+    #[test]
+    fn an_end_by_status_tells_the_last_timestamp_before_it_that_nobody_knows() {
+        let unknown_of = |list: &[(&str, i64)], stands: &[(Timestamp, Phase)]| {
+            let (times, stands) = (times(list), history(stands));
+            let Ends { resolved, reopenings, .. } = ends(Resolved, &times, &stands);
+            unknown(&times, started(&times, Some(0)).as_ref(), resolved.as_ref(), &reopenings)
+        };
+        let stands = [(0, Active), (50, Resolved)];
+        let found = Some("Customer impact over".to_owned());
+        let over = ("Customer impact over", 20);
+        assert_eq!(unknown_of(&[over, ("Detected at", 10), ("Identified at", 30)], &stands), found);
+        assert_eq!(unknown_of(&[over, ("Resolved at", 40)], &stands), None, "the end is told");
+        assert_eq!(unknown_of(&[("Customer impact over", 60), ("Detected at", 0)], &stands), None);
+        let reopened = [(0, Active), (25, Resolved), (30, Active), (50, Resolved)];
+        assert_eq!(unknown_of(&[over], &reopened), None, "it is from before the reopening");
     }
 
     #[test]
@@ -262,7 +364,7 @@ mod tests {
     fn a_timestamp_that_was_set_after_the_reopening_is_good_again() {
         let stands = history(&[(0, Active), (50, Resolved), (60, Active), (80, Resolved)]);
         let end = |set_at| {
-            let times = [NamedTime { name: "Resolved at", at: 55, set_at }];
+            let times = [NamedTime { name: "Resolved at", at: 55, set_at, means: None }];
             ends(Resolved, &times, &stands).resolved.map(|end| (end.at, end.rule))
         };
         assert_eq!(end(Some(90)), Some((55, "resolved-at-timestamp".into())));
@@ -286,7 +388,11 @@ mod tests {
     #[test]
     fn an_end_that_was_corrected_to_before_the_first_is_the_first() {
         let stands = history(&[(0, Active), (50, Resolved), (60, Active), (80, Resolved)]);
-        let ends = ends(Resolved, &[NamedTime { name: "Resolved at", at: 40, set_at: Some(90) }], &stands);
+        let ends = ends(
+            Resolved,
+            &[NamedTime { name: "Resolved at", at: 40, set_at: Some(90), means: None }],
+            &stands,
+        );
         assert_eq!((ends.resolved, ends.first_resolved), (Some(derived(40, "resolved-at-timestamp")), None));
         assert_eq!(ends.reopenings[0].passed_over, Some(derived(50, "status-transition")));
     }
@@ -302,7 +408,7 @@ mod tests {
     #[test]
     fn what_the_provider_set_at_data_entry_is_not_typed() {
         let typed = |at, set_at| {
-            let time = NamedTime { name: "Closed at", at, set_at };
+            let time = NamedTime { name: "Closed at", at, set_at, means: None };
             is_typed(&time, Some(100 * SECOND), &history(&[(200 * SECOND, Closed)]))
         };
         assert!(typed(10 * SECOND, None) && typed(150 * SECOND, Some(200 * SECOND)));

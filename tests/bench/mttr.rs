@@ -60,6 +60,7 @@ fn incident(number: usize, count: usize, now: i64, draw: &mut fastrand::Rng) -> 
         acknowledged_at: at(created_at + 60 * SECOND),
         resolved_at: at(created_at + took).filter(|_| over),
         first_resolved_at: None,
+        unknown_timestamp: None,
         reopenings: Vec::new(),
         pauses: Vec::new(),
         merged_into: None,

@@ -7,7 +7,8 @@ use axum::extract::{OriginalUri, State};
 use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta};
 use koalr_host::contract::{
-    ClockEnd, ClockStart, DerivedTime, Incident, Interval, MttrQuery, MttrReport, Reopening, Timestamp,
+    ClockEnd, ClockStart, DerivedTime, Incident, Interval, MttrQuery, MttrReport, Reopening, Settings,
+    Timestamp, TimestampChoice,
 };
 use koalr_host::port::JobKind;
 use serde_json::{Value, json};
@@ -196,4 +197,120 @@ async fn an_incident_without_any_time_that_can_be_read_is_counted_too() {
     bench.run(JobKind::Backfill).await.unwrap();
     assert_eq!(restored(&bench, &autumn(), "INC-9").await, Err("no-creation-time".into()));
     assert_eq!(asked(&bench, &autumn()).await.population, 1);
+}
+
+/// The settings of a bench's organisation, with this timestamp as the end.
+async fn ending_at(bench: &Bench, timestamp: Option<&str>) -> Settings {
+    let settings = bench.host.organisation(&bench.org).await.unwrap().settings;
+    let resolved = timestamp.map(Into::into);
+    Settings { timestamps: TimestampChoice { resolved, ..settings.timestamps }, ..settings }
+}
+
+async fn unknown_timestamps(bench: &Bench) -> Vec<(String, u64)> {
+    let unknown = bench.store.unknown_timestamps(&bench.org).await.unwrap();
+    unknown.into_iter().map(|one| (one.name, one.incidents)).collect()
+}
+
+#[tokio::test]
+async fn a_timestamp_with_a_usual_name_tells_the_end_and_another_is_told() {
+    let bench = synced("renamed").await;
+    assert_eq!(restored(&bench, &autumn(), "INC-1").await, Ok(HOUR));
+    assert_eq!(restored(&bench, &autumn(), "INC-2").await, Ok(49.0 * HOUR));
+    assert_eq!(restored(&bench, &autumn(), "INC-3").await, Ok(49.0 * HOUR));
+    assert_eq!(unknown_timestamps(&bench).await, [("Customer impact over".into(), 1)]);
+}
+
+#[tokio::test]
+async fn a_timestamp_that_the_settings_name_tells_the_end_without_another_request() {
+    let bench = synced("renamed").await;
+    let settings = ending_at(&bench, Some(" customer IMPACT over ")).await;
+    let connection = bench.host.put_settings(&bench.org, settings).await.unwrap();
+    let names = connection.timestamps.iter().map(|one| (one.id.as_str(), one.name.as_str()));
+    assert!(names.eq([
+        ("01TRESOLVED", "Resolved at"),
+        ("01TRESTORED", "Service restored"),
+        ("01TOVER", "Customer impact over"),
+        ("01TBEGAN", "Trouble began"),
+        ("01TSEEN", "Seen by us"),
+    ]));
+    assert_eq!(connection.chosen.resolved.as_deref(), Some("01TOVER"));
+    assert_eq!(
+        ending_at(&bench, Some("01TOVER")).await,
+        bench.host.organisation(&bench.org).await.unwrap().settings
+    );
+    let done = bench.run(JobKind::Rederive).await.unwrap();
+    assert_eq!((done.updated, done.requests), (1, 0));
+    assert_eq!(incident(&bench, "INC-2").await.resolved_at, by("2026-11-10T11:00:00Z", "chosen-timestamp"));
+    assert_eq!(restored(&bench, &autumn(), "INC-2").await, Ok(HOUR));
+    assert_eq!(restored(&bench, &autumn(), "INC-1").await, Ok(HOUR));
+    assert_eq!(restored(&bench, &autumn(), "INC-3").await, Ok(49.0 * HOUR), "it is not filled there");
+    assert_eq!(unknown_timestamps(&bench).await, []);
+
+    bench.host.put_settings(&bench.org, ending_at(&bench, None).await).await.unwrap();
+    bench.run(JobKind::Rederive).await.unwrap();
+    assert_eq!(restored(&bench, &autumn(), "INC-2").await, Ok(49.0 * HOUR));
+}
+
+#[tokio::test]
+async fn all_three_times_of_an_incident_can_be_set() {
+    let bench = synced("renamed").await;
+    let timestamps = TimestampChoice {
+        started: Some("Trouble began".into()),
+        acknowledged: Some("Seen by us".into()),
+        resolved: Some("Customer impact over".into()),
+    };
+    let settings = Settings { timestamps, ..ending_at(&bench, None).await };
+    bench.host.put_settings(&bench.org, settings).await.unwrap();
+    bench.run(JobKind::Rederive).await.unwrap();
+    let set = incident(&bench, "INC-2").await;
+    let rule = "chosen-timestamp";
+    assert_eq!(
+        (set.started_at, set.acknowledged_at, set.resolved_at),
+        (
+            by("2026-11-10T09:30:00Z", rule),
+            by("2026-11-10T10:05:00Z", rule),
+            by("2026-11-10T11:00:00Z", rule)
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_timestamp_that_the_account_does_not_have_is_refused_with_those_that_it_has() {
+    let bench = synced("renamed").await;
+    let refused = async |timestamps: TimestampChoice| {
+        let settings = Settings { timestamps, ..ending_at(&bench, None).await };
+        bench.host.put_settings(&bench.org, settings).await.unwrap_err().to_string()
+    };
+    let text = refused(TimestampChoice { resolved: Some("Over".into()), ..TimestampChoice::default() }).await;
+    assert_eq!(
+        text,
+        "the account has no timestamp `Over`; it has Resolved at, Service restored, Customer impact over, Trouble began, \
+         Seen by us"
+    );
+    let twice = Some("Seen by us".to_owned());
+    let text = refused(TimestampChoice { started: twice.clone(), acknowledged: twice, resolved: None }).await;
+    assert!(text.contains("two moments"), "{text}");
+    assert_eq!(bench.host.organisation(&bench.org).await.unwrap().settings, ending_at(&bench, None).await);
+}
+
+#[tokio::test]
+async fn a_preview_tells_what_a_timestamp_would_change_and_changes_nothing() {
+    let bench = synced("renamed").await;
+    let before = incident(&bench, "INC-2").await;
+    let settings = ending_at(&bench, Some("Customer impact over")).await;
+    let preview = bench.host.preview_settings(&bench.org, settings).await.unwrap();
+    let counted = (preview.incidents, preview.started, preview.acknowledged, preview.resolved);
+    assert_eq!(counted, (1, 0, 0, 1));
+    let [example] = &preview.examples[..] else { panic!("{:?}", preview.examples) };
+    assert_eq!(example.before, before);
+    assert_eq!(example.after.resolved_at, by("2026-11-10T11:00:00Z", "chosen-timestamp"));
+
+    assert_eq!(incident(&bench, "INC-2").await, before);
+    assert_eq!(bench.host.organisation(&bench.org).await.unwrap().settings, ending_at(&bench, None).await);
+    bench.host.schedule_rederive(&bench.org).await.unwrap();
+    assert_eq!(
+        bench.run(JobKind::Rederive).await.unwrap().updated,
+        0,
+        "the plugin has not taken the settings"
+    );
 }

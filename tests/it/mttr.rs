@@ -62,6 +62,7 @@ fn record(of: &Value) -> Incident {
         acknowledged_at: None,
         resolved_at: derived("resolved_at"),
         first_resolved_at: None,
+        unknown_timestamp: None,
         reopenings: Vec::new(),
         pauses: Vec::new(),
         merged_into: None,

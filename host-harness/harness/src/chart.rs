@@ -381,7 +381,7 @@ mod tests {
             now: DAY * 2,
             cut_over: Some(DAY),
         };
-        svg(&Report { report, acknowledge: None, before: Before::Nothing, asked })
+        svg(&Report { report, acknowledge: None, before: Before::Nothing, unknown_timestamps: vec![], asked })
     }
 
     fn bars(svg: &str) -> usize {

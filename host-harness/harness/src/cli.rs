@@ -235,6 +235,14 @@ pub(crate) struct Connect {
     /// Custom field, by name or id, that holds affected services.
     #[arg(long, value_name = "FIELD")]
     pub(crate) service_field: Vec<String>,
+    /// The provider's timestamp, by name or id, that tells when an incident started, was acknowledged or was resolved, as
+    /// in `resolved="Service restored"`. With nothing after the equals sign, the names that the component knows count again.
+    #[arg(long, value_name = "started|acknowledged|resolved=NAME", value_parser = timestamp_choice)]
+    pub(crate) timestamp: Vec<(Moment, Option<String>)>,
+    /// Show what other settings would change about the times of stored incidents, and change nothing. The stored API key
+    /// is used.
+    #[arg(long, conflicts_with_all = ["move_to", "api_key_env", "webhook_secret_env", "map_origin"])]
+    pub(crate) preview: bool,
     /// Forget what earlier connects of this organisation set. Without this, what is not given stays as it was.
     #[arg(long)]
     pub(crate) reset: bool,
@@ -698,6 +706,22 @@ fn origin_mapping(text: &str) -> Result<OriginMapping, String> {
 fn column(text: &str) -> Result<(String, String), String> {
     let (field, header) = text.split_once('=').ok_or("write FIELD=HEADER, as in created=Opened")?;
     Ok((field.into(), header.into()))
+}
+
+/// What a timestamp can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Moment {
+    Started,
+    Acknowledged,
+    Resolved,
+}
+
+fn timestamp_choice(text: &str) -> Result<(Moment, Option<String>), String> {
+    let example = "write started=NAME, acknowledged=NAME or resolved=NAME";
+    let (moment, name) = text.split_once('=').ok_or(example)?;
+    let moment = Moment::from_str(moment, true).map_err(|_| example)?;
+    let name = name.trim();
+    Ok((moment, (!name.is_empty()).then(|| name.to_owned())))
 }
 
 fn severity_override(text: &str) -> Result<(String, PriorityArg), String> {

@@ -16,7 +16,9 @@ use koalr_host::contract::{
 use serde::Serialize;
 
 pub(crate) mod migration;
+pub(crate) mod preview;
 pub(crate) mod report;
+pub(crate) mod timestamps;
 
 /// RFC 3339 in UTC, with as many digits as the instant has.
 pub(crate) fn instant(at: Timestamp) -> String {

@@ -24,10 +24,10 @@ pub(crate) use bindings::koalr::integration as imports;
 pub use bindings::{Integration, IntegrationPre};
 
 pub use bindings::exports::koalr::integration::connector::{
-    BackfillRequest, BackfillSource, Bucket, ClockEnd, ClockStart, Connection, Delivery, Descriptor,
-    Durations, Exclusion, Header, InjectedCredential, Mapping, MttrQuery, MttrReport, OpsgenieAccount,
-    OpsgenieRegion, OtherClock, Outcome, Problem, Rederived, Rejection, Settings, SeverityOverride, Slice,
-    Statistics, Step, Tier, Verified,
+    AccountTimestamp, BackfillRequest, BackfillSource, Bucket, ClockEnd, ClockStart, Connection, Delivery,
+    Descriptor, Durations, Exclusion, Header, InjectedCredential, Mapping, MttrQuery, MttrReport,
+    OpsgenieAccount, OpsgenieRegion, OtherClock, Outcome, Problem, Rederived, Rejection, Settings,
+    SeverityOverride, Slice, Statistics, Step, Tier, TimestampChoice, Verified,
 };
 pub use bindings::koalr::integration::directory::ServiceName;
 pub use bindings::koalr::integration::log::Level;
@@ -49,9 +49,17 @@ impl Default for Settings {
         Settings {
             severity_overrides: vec![],
             service_fields: vec![],
+            timestamps: TimestampChoice::default(),
             include_private: false,
             history_days: None,
         }
+    }
+}
+
+/// The names that the plugin knows.
+impl Default for TimestampChoice {
+    fn default() -> TimestampChoice {
+        TimestampChoice { started: None, acknowledged: None, resolved: None }
     }
 }
 

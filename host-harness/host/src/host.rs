@@ -12,8 +12,9 @@ use tokio::sync::Semaphore;
 use crate::cache::ModuleCache;
 use crate::call::{Answer, CallError, Counters, Params, Slot, Usage};
 use crate::contract::{
-    BackfillRequest, BackfillSource, Connection, Delivery, GuestError, IncidentKey, Mapping, MttrQuery,
-    MttrReport, Outcome, Rederived, Rejection, Settings, Severity, Step, StorageError, Timestamp, Verified,
+    AccountTimestamp, BackfillRequest, BackfillSource, Connection, Delivery, GuestError, IncidentKey,
+    Mapping, MttrQuery, MttrReport, Outcome, Rederived, Rejection, Settings, Severity, Step, StorageError,
+    Timestamp, Verified,
 };
 use crate::egress::{Allowed, Client, ClientError, Egress, InvalidOrigin, Network, Origin};
 use crate::engine::{Engine, EngineError, Lane};
@@ -498,6 +499,12 @@ impl Host {
     /// Changes what the organisation has set, with the credential that is stored: the provider is asked again, and
     /// stored incidents are derived anew.
     pub async fn put_settings(&self, org: &OrgId, settings: Settings) -> Result<Connection, HostError> {
+        let connect = self.stored_with(org, settings).await?;
+        self.connect(org, connect).await
+    }
+
+    /// The connection that is stored, with other settings.
+    async fn stored_with(&self, org: &OrgId, settings: Settings) -> Result<Connect, HostError> {
         let known = self.connected(org).await?;
         let mut credentials = Vec::new();
         for injected in &self.plugin.descriptor().injected {
@@ -505,8 +512,36 @@ impl Host {
                 credentials.push((injected.name.clone(), value));
             }
         }
-        let origin_map = known.origin_map;
-        self.connect(org, Connect { credentials, secrets: Vec::new(), settings, origin_map }).await
+        Ok(Connect { credentials, secrets: Vec::new(), settings, origin_map: known.origin_map })
+    }
+
+    /// Has the plugin take settings into these records instead of the stored ones.
+    pub(crate) async fn rehearse_settings(
+        &self,
+        org: &OrgId,
+        settings: Settings,
+        records: Arc<dyn Records>,
+    ) -> Result<(), HostError> {
+        let connect = self.stored_with(org, settings).await?;
+        let origins = allowed(&self.plugin, &connect.origin_map).map_err(MappingError::Invalid)?;
+        let known = self.organisation(org).await?.connection;
+        let account = known.as_ref().map(|known| known.account.as_str());
+        self.try_connect(org, &connect, origins, account, records).await?;
+        Ok(())
+    }
+
+    /// Has the plugin derive its stored incidents anew into these records, a part at a time.
+    pub(crate) async fn rehearse_rederiving(
+        &self,
+        org: &OrgId,
+        after: Option<&str>,
+        records: Arc<dyn Records>,
+    ) -> Result<Rederived, HostError> {
+        let plugin = &self.plugin;
+        let (scope, _) = self.live(plugin, org, plugin.exports.rederive, Access::Write, None).await?;
+        let scope = Scope { records, ..scope };
+        let done: Result<Rederived, GuestError> = self.call(plugin, scope, Vec::new(), (after,)).await?;
+        done.map_err(refused)
     }
 
     /// Checks the credential with the provider; once accepted, keeps it and schedules the import of history and
@@ -570,13 +605,15 @@ impl Host {
     async fn establish(
         &self,
         org: &OrgId,
-        connect: Connect,
+        mut connect: Connect,
         origins: Vec<Allowed>,
         existing: Option<&Organisation>,
         account: Option<&str>,
     ) -> Result<Connection, HostError> {
         self.check_secrets(org, &connect.secrets).await?;
-        let connection = self.try_connect(org, &connect, origins, account).await?;
+        let records = Arc::clone(&self.store) as Arc<dyn Records>;
+        let connection = self.try_connect(org, &connect, origins, account, records).await?;
+        connect.settings.timestamps.clone_from(&connection.chosen);
         let former = existing.and_then(|known| known.connection.as_ref());
         let moved = former.is_some_and(|former| former.account != connection.account);
         for (name, value) in &connect.credentials {
@@ -694,19 +731,24 @@ impl Host {
         connect: &Connect,
         origins: Vec<Allowed>,
         account: Option<&str>,
+        records: Arc<dyn Records>,
     ) -> Result<Connection, HostError> {
         let allowed = with_credentials(&self.plugin, origins, &connect.credentials)?;
         let scope =
             self.scope(&self.plugin, org, self.plugin.exports.connect, Access::Write, Vec::new(), None);
+        let scope = Scope { records, ..scope };
         let answer: Result<Connection, GuestError> =
             self.call(&self.plugin, scope, allowed, (&connect.settings, account)).await?;
         let connection = answer.map_err(refused)?;
+        let timestamp = |one: AccountTimestamp| AccountTimestamp { id: cut(&one.id), name: cut(&one.name) };
         let texts = |texts: Vec<String>| texts.iter().take(100).map(|text| cut(text)).collect();
         Ok(Connection {
             account: cut(&connection.account),
             account_url: connection.account_url.as_deref().map(cut),
             key_name: cut(&connection.key_name),
             roles: texts(connection.roles),
+            timestamps: connection.timestamps.into_iter().take(100).map(timestamp).collect(),
+            chosen: connection.chosen,
             warnings: texts(connection.warnings),
         })
     }

@@ -18,6 +18,7 @@ mod limits;
 pub mod migration;
 mod plugin;
 pub mod port;
+mod preview;
 mod rehearsal;
 pub mod scheduler;
 pub mod sqlite;
@@ -33,3 +34,4 @@ pub use host::{
 };
 pub use limits::Limits;
 pub use plugin::{Dependency, LoadError, Plugin, Surface};
+pub use preview::{Example, Preview};

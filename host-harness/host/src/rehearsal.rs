@@ -1,4 +1,4 @@
-//! A rehearsal: what an importer would write, kept in memory and thrown away.
+//! A rehearsal: what a plugin would write, kept in memory and thrown away.
 //!
 //! It reads what is stored, sees its own writes on top of that, and never writes through. So a plan takes the same
 //! way as the import that it plans.
@@ -21,8 +21,8 @@ const MOST_BYTES: usize = 512 << 20;
 /// Records of one organisation as a rehearsal sees them.
 pub(crate) struct Rehearsal {
     below: Arc<dyn Records>,
-    /// The importer begins anew: of its own state, whose keys begin with this, it sees only what it writes here.
-    own: String,
+    /// An importer begins anew: of its own state, whose keys begin with this, it sees only what it writes here.
+    own: Option<String>,
     written: Mutex<Written>,
 }
 
@@ -42,7 +42,19 @@ struct Draft {
 
 impl Rehearsal {
     pub(crate) fn new(below: Arc<dyn Records>, importer: &str) -> Rehearsal {
-        Rehearsal { below, own: importer.to_owned(), written: Mutex::default() }
+        Rehearsal { below, own: Some(importer.to_owned()), written: Mutex::default() }
+    }
+
+    /// Of a plugin that goes on with its state.
+    pub(crate) fn going_on(below: Arc<dyn Records>) -> Rehearsal {
+        Rehearsal { below, own: None, written: Mutex::default() }
+    }
+
+    /// Incidents that were written since this was last asked. Nothing is kept of them.
+    pub(crate) fn take(&self) -> Vec<Incident> {
+        let mut written = self.written();
+        written.bytes = 0;
+        std::mem::take(&mut written.incidents).into_values().map(|draft| draft.incident).collect()
     }
 
     /// What would be stored, by creation.
@@ -156,7 +168,7 @@ impl Records for Rehearsal {
         let written = self.written().state.get(key).cloned();
         match written {
             Some(value) => Ok(value),
-            None if key.starts_with(&self.own) => Ok(None),
+            None if self.own.as_ref().is_some_and(|own| key.starts_with(own)) => Ok(None),
             None => self.below.state(org, key).await,
         }
     }

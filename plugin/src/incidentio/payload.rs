@@ -188,14 +188,15 @@ pub struct TimestampValue {
 
 object!(TimestampValue { "incident_timestamp" => Object incident_timestamp, "value" => Object value });
 
-/// The name of a point; the organisation can edit it.
+/// The name of a point; the organisation can edit it, and the identifier stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the provider's own field names")]
 pub struct TimestampName {
+    pub id: String,
     pub name: String,
 }
 
-object!(TimestampName { "name" => Text name });
+object!(TimestampName { "id" => Text id, "name" => Text name });
 
 /// When.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

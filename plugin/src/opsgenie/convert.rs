@@ -67,7 +67,7 @@ impl Reader<'_> {
         let mut times = Vec::new();
         let mut set = |name: &str, value: Option<Timestamp>| {
             if value.is_some() {
-                let incident_timestamp = TimestampName { name: name.into() };
+                let incident_timestamp = TimestampName { id: String::new(), name: name.into() };
                 times.push(TimestampValue { incident_timestamp, value: TimestampAt { value } });
             }
         };
@@ -180,7 +180,7 @@ pub(super) fn times(facts: &Facts, times: Vec<NamedTime<'_>>) -> Times {
     let first = reopenings.first().and_then(|reopening| reopening.passed_over.clone());
     let first_resolved = first.filter(|first| resolved.as_ref().is_some_and(|last| first.at < last.at));
     let started = named(START).or_else(created);
-    Times { started, acknowledged, resolved, first_resolved, reopenings, pauses: Vec::new() }
+    Times { started, acknowledged, resolved, first_resolved, reopenings, ..Times::default() }
 }
 
 fn reopenings(facts: &Facts) -> Vec<Reopening> {

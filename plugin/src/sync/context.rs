@@ -1,4 +1,4 @@
-//! What the account itself looks like: its severities, status categories, service fields and people.
+//! What the account itself looks like: its severities, status categories, timestamps, service fields and people.
 //!
 //! Read at the start of a backfill and again when it is a day old, not with every poll. A list that the key may
 //! not read stays as it was last read, and costs what depends on it, never the sync.
@@ -12,7 +12,9 @@ use super::digest::Digest;
 use super::{decode_state, insert_once, is_within, no_answer, read_page, read_state, write_state};
 use crate::incidentio::client::{self, ApiError, Page};
 use crate::incidentio::payload;
-use crate::model::{Change, DAY, Error, Level, Priority, Settings, SeverityOverride, Timestamp};
+use crate::model::{
+    Change, DAY, Error, Level, Priority, Settings, SeverityOverride, Timestamp, TimestampChoice,
+};
 use crate::port::World;
 use koalr_codec::json::{List, object};
 use koalr_codec::stored::{Fields, Value};
@@ -27,6 +29,8 @@ const ACCOUNT_AGE: Timestamp = DAY;
 const RETRY_AGE: Timestamp = DAY / 24;
 /// Pages of users that are read at most: 50,000 people.
 const USER_PAGES: u32 = 50;
+/// Lists of the account, each asked for once, and users for as many pages as they have.
+const LISTS: u32 = 6;
 /// People in one value of the state: below a megabyte, however long their addresses are.
 const USERS_PER_SHARD: usize = 3_000;
 /// A page holds fewer people than a shard.
@@ -52,6 +56,8 @@ pub struct Account {
     pub severities: Vec<payload::Severity>,
     /// Status categories that are in use, known or not.
     pub categories: Vec<String>,
+    /// The timestamps that incidents can have.
+    pub timestamps: Vec<payload::TimestampName>,
     /// Custom fields whose entries are services, by identifier; empty, too, if the key may not read the catalog.
     pub service_fields: Vec<String>,
     /// People with an e-mail address, by identifier, once they were asked for. Stored beside the account, in shards.
@@ -71,6 +77,7 @@ object!(Account {
     "shards" => Integer shards,
     "due" => Flag due,
     "look" => Integer look,
+    "timestamps" => List timestamps,
 });
 
 /// Some of the people, as stored.
@@ -210,6 +217,11 @@ pub fn settings_change(settings: &Settings) -> Change {
     let stored = StoredSettings {
         severity_overrides,
         service_fields: settings.service_fields.clone(),
+        timestamps: StoredChoice {
+            started: settings.timestamps.started.clone(),
+            acknowledged: settings.timestamps.acknowledged.clone(),
+            resolved: settings.timestamps.resolved.clone(),
+        },
         include_private: settings.include_private,
         history_days: settings.history_days.map(i64::from),
     };
@@ -223,6 +235,7 @@ struct StoredSettings {
     service_fields: Vec<String>,
     include_private: bool,
     history_days: Option<i64>,
+    timestamps: StoredChoice,
 }
 
 object!(StoredSettings {
@@ -230,6 +243,21 @@ object!(StoredSettings {
     "service_fields" => List service_fields,
     "include_private" => Flag include_private,
     "history_days" => Integer history_days,
+    "timestamps" => Object timestamps,
+});
+
+/// Identifiers of timestamps.
+#[derive(Default)]
+struct StoredChoice {
+    started: Option<String>,
+    acknowledged: Option<String>,
+    resolved: Option<String>,
+}
+
+object!(StoredChoice {
+    "started" => MaybeText started,
+    "acknowledged" => MaybeText acknowledged,
+    "resolved" => MaybeText resolved,
 });
 
 #[derive(Default)]
@@ -255,6 +283,11 @@ impl From<StoredSettings> for Settings {
         Settings {
             severity_overrides,
             service_fields: stored.service_fields,
+            timestamps: TimestampChoice {
+                started: stored.timestamps.started,
+                acknowledged: stored.timestamps.acknowledged,
+                resolved: stored.timestamps.resolved,
+            },
             include_private: stored.include_private,
             history_days: stored.history_days.and_then(|days| u32::try_from(days).ok()),
         }
@@ -270,15 +303,16 @@ pub fn refresh(world: &mut dyn World, context: &mut Context) -> Result<u32, Erro
         client::unpaged("/v1/severities"),
         client::unpaged("/v1/incident_statuses"),
         client::unpaged("/v2/custom_fields"),
+        client::unpaged("/v2/incident_timestamps"),
         client::unpaged("/v3/catalog_types"),
         client::users(None),
     ]);
     let mut look = Digest::default();
-    for answer in answers.iter().take(3).flatten().filter(|answer| answer.status == 200) {
+    for answer in answers.iter().take(4).flatten().filter(|answer| answer.status == 200) {
         look.add(&answer.body);
     }
     let mut answers = answers.into_iter();
-    let mut requests = 5;
+    let mut requests = LISTS;
     let mut missing = false;
     let mut next = |world: &mut dyn World, what, key, items: &mut dyn List| {
         let answer = answers.next().unwrap_or_else(no_answer);
@@ -299,6 +333,10 @@ pub fn refresh(world: &mut dyn World, context: &mut Context) -> Result<u32, Erro
     let mut fields: Vec<payload::Field> = Vec::new();
     let mut types: Vec<payload::CatalogType> = Vec::new();
     let custom = next(world, "custom fields", "custom_fields", &mut fields)?;
+    let mut timestamps: Vec<payload::TimestampName> = Vec::new();
+    if next(world, "incident timestamps", "incident_timestamps", &mut timestamps)?.is_some() {
+        account.timestamps = timestamps;
+    }
     if next(world, "catalog types", "catalog_types", &mut types)?.is_some() && custom.is_some() {
         account.service_fields = service_fields(&fields, &types);
     }
@@ -315,7 +353,7 @@ pub fn refresh(world: &mut dyn World, context: &mut Context) -> Result<u32, Erro
             look.add(user.name.as_deref().unwrap_or_default().as_bytes());
             add(&mut people, user);
         }
-        if after.is_none() || requests >= 5 + USER_PAGES {
+        if after.is_none() || requests >= LISTS + USER_PAGES {
             break;
         }
         requests += 1;

@@ -12,9 +12,9 @@ use super::{SOURCE, key};
 use crate::incidentio::payload::{self, Participant};
 use crate::model::{
     AffectedService, DerivedTime, Incident, Interval, Mapping, Mode, Phase, Reopening, Responder,
-    ServiceName, Severity,
+    ServiceName, Severity, TimestampChoice,
 };
-use crate::resolution::{self, NamedTime, Stand};
+use crate::resolution::{self, Moment, NamedTime, Stand};
 use crate::{model, severity};
 
 /// A source of incidents, and what is derived in a way of its own there.
@@ -40,6 +40,8 @@ pub struct Times {
     /// See the fields of the record.
     pub first_resolved: Option<DerivedTime>,
     /// See the fields of the record.
+    pub unknown: Option<String>,
+    /// See the fields of the record.
     pub reopenings: Vec<Reopening>,
     /// See the fields of the record.
     pub pauses: Vec<Interval>,
@@ -63,8 +65,10 @@ pub static INCIDENTIO: Source = Source {
         }
         let resolution::Ends { resolved, first_resolved, reopenings } =
             resolution::ends(phase, &times, &history);
+        let started = resolution::started(&times, created_at);
         Times {
-            started: resolution::started(&times, created_at),
+            unknown: resolution::unknown(&times, started.as_ref(), resolved.as_ref(), &reopenings),
+            started,
             acknowledged: resolution::acknowledged(&times, facts.acknowledged_at),
             resolved,
             first_resolved,
@@ -83,7 +87,8 @@ pub fn incident(source: &Source, facts: &Facts, context: &Context) -> (Incident,
         if let Some(at) = point.value.value {
             let name = point.incident_timestamp.name.as_str();
             let set_at = facts.set.iter().find(|set| set.name == name).and_then(|set| set.at);
-            times.push(NamedTime { name, at, set_at });
+            let means = meaning(&point.incident_timestamp, context);
+            times.push(NamedTime { name, at, set_at, means });
         }
     }
     let severity = seen.severity.as_ref().map(Severity::from);
@@ -112,6 +117,8 @@ pub fn incident(source: &Source, facts: &Facts, context: &Context) -> (Incident,
         acknowledged_at: times.acknowledged,
         resolved_at: times.resolved,
         first_resolved_at: times.first_resolved,
+        // Whoever chose one has said what the end is.
+        unknown_timestamp: times.unknown.filter(|_| context.settings.timestamps.resolved.is_none()),
         reopenings: times.reopenings,
         pauses: times.pauses,
         merged_into: merged_into(facts, phase),
@@ -121,6 +128,19 @@ pub fn incident(source: &Source, facts: &Facts, context: &Context) -> (Incident,
         updated_at: facts.snapshot.updated_at,
     };
     (record, names)
+}
+
+/// What the settings say that a timestamp tells. What was stored before identifiers were kept has only the name.
+fn meaning(of: &payload::TimestampName, context: &Context) -> Option<Moment> {
+    let TimestampChoice { started, acknowledged, resolved } = &context.settings.timestamps;
+    let chosen =
+        [(started, Moment::Started), (acknowledged, Moment::Acknowledged), (resolved, Moment::Resolved)];
+    let known = &context.account.timestamps;
+    let is = |id: &str| match of.id.as_str() {
+        "" => known.iter().any(|known| known.id == id && known.name == of.name),
+        own => own == id,
+    };
+    chosen.into_iter().find(|(id, _)| id.as_deref().is_some_and(is)).map(|(_, moment)| moment)
 }
 
 /// The field that holds the services of a provider whose incidents have such a list. No field of incident.io has this
@@ -350,6 +370,27 @@ mod tests {
         assert_eq!(names(&context), ["by setting"]);
         context.settings.service_fields = vec!["F1".into()];
         assert_eq!(names(&context), ["by name"]);
+    }
+
+    #[test]
+    fn a_timestamp_is_what_the_settings_call_it_by_identifier_and_before_that_was_kept_by_name() {
+        let end = |context: &Context, id: &str, name: &str| {
+            let filled = alloc::format!(
+                r#","incident_status":{{"category":"closed"}},"incident_timestamp_values":[
+                {{"incident_timestamp":{{"id":"{id}","name":"{name}"}},"value":{{"value":9}}}}]"#
+            );
+            incident(&INCIDENTIO, &facts(&filled), context).0.resolved_at.map(|time| (time.at, time.rule))
+        };
+        let mut context = Context::default();
+        context.settings.timestamps.resolved = Some("T1".into());
+        let set = Some((9, "chosen-timestamp".into()));
+        assert_eq!(end(&context, "T1", "Over"), set);
+        assert_eq!(end(&context, "T2", "Over"), None);
+        assert_eq!(end(&context, "", "Over"), None, "nobody knows that name");
+        context.account.timestamps = vec![payload::TimestampName { id: "T1".into(), name: "Over".into() }];
+        assert_eq!(end(&context, "", "Over"), set);
+        assert_eq!(end(&context, "T1", "Over by then"), set, "a name can be edited");
+        assert_eq!(end(&context, "T2", "Over"), None);
     }
 
     #[test]

@@ -244,6 +244,8 @@ impl contract::Guest for Guest {
                 account_url: None,
                 key_name: String::new(),
                 roles: Vec::new(),
+                timestamps: Vec::new(),
+                chosen: settings.timestamps,
                 warnings: Vec::new(),
             }),
             how => Err(contract::Error::Invalid(misbehave(how, with))),

@@ -109,6 +109,7 @@ pub(crate) fn router(host: Host, setup: Setup, refusals: Arc<Refusals>) -> Route
         // A form that is refused is answered at its own address, which an open page and a reload ask for again.
         .route("/o/{org}/settings/key", get(settings::page).post(settings::reconnect))
         .route("/o/{org}/settings/secret", get(settings::page).post(settings::secret))
+        .route("/o/{org}/settings/timestamps", get(settings::page).post(settings::timestamps))
         .route("/o/{org}/settings/severities", get(settings::page).post(settings::severities))
         .route("/o/{org}/settings/private", get(settings::page).post(settings::private))
         .route("/o/{org}/settings/people", get(settings::page).post(settings::people))

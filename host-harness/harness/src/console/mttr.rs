@@ -19,6 +19,7 @@ use crate::filters::FilterError;
 use crate::verbs::mttr::{Question, ask};
 use crate::view;
 use crate::view::report::{self, Before, Report};
+use crate::view::timestamps;
 
 /// Services that are shown, those with the most incidents.
 const SERVICES: usize = 15;
@@ -356,6 +357,9 @@ fn left_out(org: &OrgId, of: &Report<'_>, question: &[(String, String)]) -> Mark
             }
         }
         @for told in report::alternatives(of) { p.quiet { (told) } }
+        @if let Some(told) = timestamps::unknown(&of.unknown_timestamps) {
+            p.quiet { (told) " If one of these timestamps tells when service was restored, say so under " a href={ (address(org, Section::Settings)) "#timestamps" } { "Settings" } "." }
+        }
     }
 }
 

@@ -7,11 +7,11 @@ use axum::extract::{Form, Path, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use koalr_host::Connect;
-use koalr_host::contract::{Priority, Settings, Severity, SeverityOverride, Timestamp};
+use koalr_host::contract::{Priority, Settings, Severity, SeverityOverride, Timestamp, TimestampChoice};
 use koalr_host::id::OrgId;
 use koalr_host::port::{
-    IncidentFilter, Job, JobKind, Organisation, OrganisationState, OriginMapping, SyncReport, Unmatched,
-    normalised,
+    IncidentFilter, Job, JobKind, Organisation, OrganisationState, OriginMapping, SyncReport,
+    UnknownTimestamp, Unmatched, normalised,
 };
 use koalr_host::vault::Secret;
 use maud::{Markup, html};
@@ -156,6 +156,7 @@ async fn shown(console: &Console, org: &OrgId, notice: Markup) -> Answer {
     let secrets = store.secret(org, WEBHOOK_SECRET).await?.len();
     let now = console.host.clock().now();
     let connected = organisation.state != OrganisationState::Disconnected;
+    let unknown = store.unknown_timestamps(org).await?;
     let severities = if connected { severities_of(console, &organisation).await? } else { vec![] };
     Ok(html! {
         (heading("Settings → Integrations → Incident.io", html! {}))
@@ -178,6 +179,7 @@ async fn shown(console: &Console, org: &OrgId, notice: Markup) -> Answer {
             @if connected { (webhook(console, org, &report, secrets, now)) }
         }
         @if connected {
+            section.card #timestamps { h2 { "Timestamps" } (timestamps_form(org, &organisation, &organisation.settings.timestamps, &unknown)) }
             section.card { h2 { "Severity mapping" } (mapping(org, &severities, None)) }
             div.columns {
                 (unmatched_people(org, &report))
@@ -354,6 +356,98 @@ fn webhook(console: &Console, org: &OrgId, report: &SyncReport, secrets: usize, 
             }))
         }
     }
+}
+
+const MOMENTS: [(&str, &str); 3] = [
+    ("started", "Start of the impact"),
+    ("acknowledged", "Acknowledgement"),
+    ("resolved", "Service restored"),
+];
+
+fn timestamps_form(
+    org: &OrgId,
+    organisation: &Organisation,
+    chosen: &TimestampChoice,
+    unknown: &[UnknownTimestamp],
+) -> Markup {
+    let known = organisation.connection.as_ref().map(|known| known.timestamps.as_slice()).unwrap_or_default();
+    let chosen = [&chosen.started, &chosen.acknowledged, &chosen.resolved];
+    html! {
+        p.quiet { "Which of the account's timestamps tells each time. Without a choice of yours, timestamps with usual names do." }
+        @if let Some(told) = view::timestamps::unknown(unknown) { p.alert { (told) " If it tells when service was restored, choose it here." } }
+        form method="post" action={ (address(org, Section::Settings)) "/timestamps" } data-once {
+            @for ((name, label), chosen) in MOMENTS.into_iter().zip(chosen) {
+                label { span { (label) } select name=(name) {
+                    option value="" { "by the usual names" }
+                    @for one in known { option value=(one.id) selected[chosen.as_ref() == Some(&one.id)] { (one.name) } }
+                    // What is set stays set, also once the account has it no more.
+                    @if let Some(gone) = chosen.as_ref().filter(|id| known.iter().all(|one| one.id != **id)) {
+                        option value=(gone) selected { (gone) " (not in the account)" }
+                    }
+                } }
+            }
+            div.buttons {
+                button.plain name="do" value="preview" { "Preview" }
+                button name="do" value="save" { "Save" }
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct ChosenTimestamps {
+    started: String,
+    acknowledged: String,
+    resolved: String,
+    r#do: String,
+}
+
+pub(super) async fn timestamps(
+    State(console): State<Console>,
+    Path(org): Path<String>,
+    Form(form): Form<ChosenTimestamps>,
+) -> Response {
+    match change_timestamps(&console, &org, form).await {
+        Ok(None) => Redirect::to(&format!("/o/{org}/settings")).into_response(),
+        Ok(Some(preview)) => told(&console, &org, Ok(preview)).await,
+        Err(trouble) => told(&console, &org, Err(trouble)).await,
+    }
+}
+
+/// The preview, if that is what was asked for.
+async fn change_timestamps(console: &Console, org: &str, form: ChosenTimestamps) -> Answer<Option<Markup>> {
+    let org = named(org)?;
+    let organisation = console.host.organisation(&org).await?;
+    let chosen = |id: String| (!id.is_empty()).then_some(id);
+    let timestamps = TimestampChoice {
+        started: chosen(form.started),
+        acknowledged: chosen(form.acknowledged),
+        resolved: chosen(form.resolved),
+    };
+    let settings = Settings { timestamps: timestamps.clone(), ..organisation.settings.clone() };
+    if form.r#do != "preview" {
+        if settings != organisation.settings {
+            console.host.put_settings(&org, settings).await?;
+        }
+        return Ok(None);
+    }
+    let preview = console.host.preview_settings(&org, settings).await?;
+    Ok(Some(html! {
+        section.card.preview {
+            h2 { "Preview: nothing is saved yet" }
+            p { (view::preview::summary(&preview)) }
+            @if !preview.examples.is_empty() {
+                table.rows.small {
+                    thead { tr { @for column in view::preview::COLUMNS { th scope="col" { (column) } } } }
+                    tbody { @for [incident, what, before, after] in view::preview::rows(&preview) { tr {
+                        th scope="row" { (incident) } td { (what) } td { (before) } td { (after) }
+                    } } }
+                }
+                @if preview.incidents > preview.examples.len() as u64 { p.quiet { "The newest " (preview.examples.len()) " of " (preview.incidents) "." } }
+            }
+            (timestamps_form(&org, &organisation, &timestamps, &[]))
+        }
+    }))
 }
 
 /// A severity of recent incidents.

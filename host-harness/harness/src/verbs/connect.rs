@@ -10,9 +10,10 @@ use serde::Serialize;
 
 use super::print_json;
 use super::sync::derive_anew;
-use crate::cli::{self, PriorityArg};
-use crate::out::say;
+use crate::cli::{self, Moment, OneOrg, PriorityArg};
+use crate::out::{print, say};
 use crate::shutdown::Shutdown;
+use crate::view::timestamps;
 use crate::{open, secrets, view};
 
 /// The credential and the secret that the incident.io component asks for.
@@ -27,6 +28,7 @@ struct Document<'a> {
     key_name: &'a str,
     roles: &'a [String],
     warnings: &'a [String],
+    timestamps: timestamps::ChoiceView<'a>,
     webhook_path: String,
     webhook_events: &'a [String],
     webhook_secret: bool,
@@ -36,6 +38,9 @@ struct Document<'a> {
 
 pub(crate) async fn run(options: cli::Connect) -> Result<()> {
     let target = &options.target;
+    if options.preview {
+        return preview(&options).await;
+    }
     let api_key = secrets::required(options.api_key_env.as_deref(), "API key (input is hidden)")?;
     let webhook_secrets = webhook_secrets(&options)?;
     let has_secret = !webhook_secrets.is_empty();
@@ -73,6 +78,7 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
             key_name: &connection.key_name,
             roles: &connection.roles,
             warnings: &connection.warnings,
+            timestamps: timestamps::choice(&connection.chosen, &connection.timestamps),
             webhook_path,
             webhook_events: &descriptor.webhook_events,
             webhook_secret: has_secret,
@@ -91,6 +97,20 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
     let org = &target.org;
     let typed = target.database.as_typed();
     say!("Next: koalr-harness backfill {typed} --org {org}, or koalr-harness serve {typed}")?;
+    Ok(())
+}
+
+/// What the settings would change.
+async fn preview(options: &cli::Connect) -> Result<()> {
+    let OneOrg { database, org, json } = &options.target;
+    let host = open::host(database).await?;
+    let known = host.organisation(org).await?;
+    let kept = (!options.reset).then_some(&known.settings);
+    let preview = host.preview_settings(org, settings(options, kept)).await?;
+    if json.json {
+        return print_json(&view::preview::document(org.as_str(), &preview));
+    }
+    print(&view::preview::text(&preview))?;
     Ok(())
 }
 
@@ -115,9 +135,18 @@ fn settings(options: &cli::Connect, known: Option<&Settings>) -> Settings {
     let mut settings = Settings {
         severity_overrides: options.severity.iter().map(severity_override).collect(),
         service_fields: options.service_field.clone(),
+        timestamps: known.map(|known| known.timestamps.clone()).unwrap_or_default(),
         include_private: options.private || !options.no_private,
         history_days: options.history_days,
     };
+    for (moment, name) in &options.timestamp {
+        let chosen = match moment {
+            Moment::Started => &mut settings.timestamps.started,
+            Moment::Acknowledged => &mut settings.timestamps.acknowledged,
+            Moment::Resolved => &mut settings.timestamps.resolved,
+        };
+        chosen.clone_from(name);
+    }
     if let Some(known) = known {
         if settings.severity_overrides.is_empty() {
             settings.severity_overrides.clone_from(&known.severity_overrides);
@@ -141,6 +170,9 @@ pub(crate) fn describe(org: &str, connection: &Connection) -> String {
     }
     text.push_str(&format!("\n  key       {}", view::printable(&connection.key_name)));
     text.push_str(&format!("\n  roles     {}", view::printable(&connection.roles.join(", "))));
+    for line in timestamps::choice(&connection.chosen, &connection.timestamps).lines() {
+        text.push_str(&format!("\n  timestamp {line}"));
+    }
     for warning in &connection.warnings {
         text.push_str(&format!("\n  warning   {}", view::printable(warning)));
     }

@@ -101,6 +101,7 @@ pub(crate) async fn ask<'a>(host: &Host, org: &'a OrgId, question: &Question) ->
             }
         },
         before: before(host, org, &query, since, until, question.zone).await?,
+        unknown_timestamps: host.store().unknown_timestamps(org).await?,
         asked: Asked {
             organisation: org.as_str(),
             zone: question.zone,

@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use koalr_host::HostError;
+use koalr_host::contract::AccountTimestamp;
 use koalr_host::id::OrgId;
 use koalr_host::port::{
-    Ended, JobKind, Organisation, Organisations, Records, Reports, SyncReport, Unmatched,
+    Ended, JobKind, Organisation, Organisations, Records, Reports, SyncReport, UnknownTimestamp, Unmatched,
 };
 use koalr_host::sqlite::SqliteStore;
 use koalr_host::vault::{Keyring, VaultError};
@@ -15,6 +16,7 @@ use super::show::{JobDocument, job, state};
 use crate::cli::{Database, OneOrg};
 use crate::open;
 use crate::out::print;
+use crate::view::timestamps::{self, ChoiceView};
 use crate::view::{self, printable};
 
 /// Unmatched people and services that are named.
@@ -34,6 +36,10 @@ struct Document<'a> {
     sealing_key_fits: Option<bool>,
     connected_at: Option<String>,
     settings: SettingsDocument<'a>,
+    /// What `settings.timestamps` can name.
+    account_timestamps: &'a [AccountTimestamp],
+    /// Those that may be the end of incidents.
+    unknown_timestamps: &'a [UnknownTimestamp],
     incidents: u64,
     withheld_private_incidents: u64,
     timelines_waiting: u64,
@@ -47,6 +53,7 @@ struct Document<'a> {
 struct SettingsDocument<'a> {
     severity_overrides: Vec<(&'a str, &'static str)>,
     service_fields: &'a [String],
+    timestamps: ChoiceView<'a>,
     include_private: bool,
     history_days: Option<u32>,
 }
@@ -80,7 +87,8 @@ pub(crate) async fn show(options: OneOrg) -> Result<()> {
     let report = store.sync_report(org, NAMED).await?;
     let ended = store.endings(org).await?;
     let sealing_key_fits = sealing_key_fits(&store, org, database).await?;
-    let document = document(&store, &organisation, &report, &ended, sealing_key_fits).await?;
+    let unknown = store.unknown_timestamps(org).await?;
+    let document = document(&store, &organisation, &report, &ended, &unknown, sealing_key_fits).await?;
     if json.json {
         return print_json(&document);
     }
@@ -100,12 +108,14 @@ async fn document<'a>(
     organisation: &'a Organisation,
     report: &'a SyncReport,
     ended: &'a [Ended],
+    unknown_timestamps: &'a [UnknownTimestamp],
     sealing_key_fits: Option<bool>,
 ) -> Result<Document<'a>> {
     let org = &organisation.id;
     let connection = organisation.connection.as_ref();
     let settings = &organisation.settings;
     let overrides = settings.severity_overrides.iter();
+    let account_timestamps = connection.map(|c| c.timestamps.as_slice()).unwrap_or_default();
     Ok(Document {
         organisation: org.as_str(),
         state: state(organisation.state),
@@ -121,9 +131,12 @@ async fn document<'a>(
                 .map(|o| (o.severity.as_str(), view::priority(o.priority)))
                 .collect(),
             service_fields: &settings.service_fields,
+            timestamps: timestamps::choice(&settings.timestamps, account_timestamps),
             include_private: settings.include_private,
             history_days: settings.history_days,
         },
+        account_timestamps,
+        unknown_timestamps,
         incidents: report.incidents,
         withheld_private_incidents: report.withheld,
         timelines_waiting: store.to_revisit(org, &organisation.plugin, 0).await?.total,
@@ -155,6 +168,10 @@ fn text(org: &OrgId, of: &Document<'_>) -> String {
     lines.extend(of.warnings.iter().map(|warning| format!("  warning   {}", printable(warning))));
     if of.sealing_key_fits == Some(false) {
         lines.push(format!("  warning   {}", VaultError::WrongKey(org.clone())));
+    }
+    lines.extend(of.settings.timestamps.lines().iter().map(|line| format!("  timestamp {line}")));
+    if let Some(advice) = timestamps::advice(of.unknown_timestamps, of.organisation) {
+        lines.push(format!("  warning   {advice}"));
     }
     lines.push(format!("  incidents {}, {} timelines still to be read", of.incidents, of.timelines_waiting));
     match (of.settings.include_private, of.withheld_private_incidents) {

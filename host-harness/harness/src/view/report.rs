@@ -7,8 +7,10 @@ use chrono_tz::Tz;
 use comfy_table::Table;
 use koalr_host::calendar::{self, BucketSize};
 use koalr_host::contract::{Durations, MttrReport, Slice, Statistics, Timestamp};
+use koalr_host::port::UnknownTimestamp;
 use serde::Serialize;
 
+use super::timestamps::advice;
 use super::{clock_start, csv_cell, duration, instant, printable, short_instant, table, tier};
 
 #[derive(Debug, Serialize)]
@@ -113,6 +115,8 @@ pub(crate) struct ReportView<'a> {
     reopened: u64,
     /// Clocks that would measure more incidents.
     other_clocks: Vec<OtherClockView>,
+    /// Timestamps that may be the end of stored incidents, of this time or of another.
+    unknown_timestamps: &'a [UnknownTimestamp],
 }
 
 #[derive(Debug, Serialize)]
@@ -192,11 +196,13 @@ pub(crate) struct Report<'a> {
     /// Time to acknowledge over the same incidents; none if that is where the clock starts.
     pub(crate) acknowledge: Option<Statistics>,
     pub(crate) before: Before,
+    /// Timestamps that may be the end of stored incidents, of this time or of another.
+    pub(crate) unknown_timestamps: Vec<UnknownTimestamp>,
     pub(crate) asked: Asked<'a>,
 }
 
 pub(crate) fn document<'a>(of: &'a Report<'a>) -> ReportView<'a> {
-    let Report { report, acknowledge, before: previous, asked } = of;
+    let Report { report, acknowledge, before: previous, unknown_timestamps, asked } = of;
     let sources: Vec<&str> = report.by_source.iter().map(|slice| slice.label.as_str()).collect();
     let trend = report.trend.iter().map(|bucket| BucketView {
         label: calendar::label(bucket.since, asked.bucket, asked.zone),
@@ -234,6 +240,7 @@ pub(crate) fn document<'a>(of: &'a Report<'a>) -> ReportView<'a> {
             .iter()
             .map(|other| OtherClockView { clock: clock_start(other.start), more: other.more })
             .collect(),
+        unknown_timestamps,
     }
 }
 
@@ -434,7 +441,7 @@ fn before_text(of: &Before, now: &Statistics) -> String {
 
 /// A report for people: the figure, what it is made of, and what was left out.
 pub(crate) fn text(of: &Report<'_>) -> String {
-    let Report { report, acknowledge, before: previous, asked } = of;
+    let Report { report, acknowledge, before: previous, unknown_timestamps, asked } = of;
     let mut text = String::new();
     let overall = &report.overall;
     let (from, to) = (report.trend.first().map(|b| b.since), report.trend.last().map(|b| b.until));
@@ -524,7 +531,7 @@ pub(crate) fn text(of: &Report<'_>) -> String {
         "\nOf {} incidents {} were measured; left out: {reasons}.\n",
         report.population, overall.statistics.count
     ));
-    for told in alternatives(of) {
+    for told in alternatives(of).into_iter().chain(advice(unknown_timestamps, asked.organisation)) {
         text.push_str(&format!("{told}\n"));
     }
     if let Some(oldest) = report.oldest_open {
@@ -581,7 +588,7 @@ mod tests {
             now: 2,
             cut_over: None,
         };
-        Report { report, acknowledge: None, before: Before::Nothing, asked }
+        Report { report, acknowledge: None, before: Before::Nothing, unknown_timestamps: vec![], asked }
     }
 
     #[test]
@@ -604,6 +611,20 @@ mod tests {
             !text.contains("Provisional") && !csv.contains("provisional") && !svg.contains("Provisional")
         );
         assert!(json.contains("\"provisional\":0"));
+    }
+
+    #[test]
+    fn a_report_says_once_which_timestamp_may_be_the_end_and_what_mends_it() {
+        let unknown_timestamps = vec![UnknownTimestamp { name: "Customer impact over".into(), incidents: 3 }];
+        let told = Report { unknown_timestamps, ..report(0) };
+        let text = text(&told);
+        assert_eq!(text.matches("Customer impact over` lies before it").count(), 1, "{text}");
+        assert!(text.contains("3 incidents end with a change of status"), "{text}");
+        assert!(text.contains("connect --org acme --timestamp \"resolved=Customer impact over\""), "{text}");
+        let json = serde_json::to_string(&document(&told)).unwrap();
+        let listed = r#""unknown_timestamps":[{"name":"Customer impact over","incidents":3}]"#;
+        assert!(json.contains(listed), "{json}");
+        assert!(!super::text(&report(0)).contains("change of status"));
     }
 
     #[test]

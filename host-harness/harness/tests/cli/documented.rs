@@ -73,6 +73,7 @@ async fn every_field_that_a_verb_prints_as_json_is_documented() {
     let mut printed: Vec<(&str, Value)> = Vec::new();
     let lines = [
         ("connect", format!("{of_it} --api-key-env API_KEY --webhook-secret-env HOOK_SECRET {map}")),
+        ("connect", format!("{of_it} --preview --timestamp resolved=")),
         ("backfill", of_it.into()),
         ("poll", of_it.into()),
         ("users import", format!("{of_it} users.csv")),

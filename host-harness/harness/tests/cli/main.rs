@@ -11,6 +11,7 @@ mod door;
 mod files;
 mod lifecycle;
 mod output;
+mod timestamps;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;

@@ -287,6 +287,7 @@ mod tests {
             acknowledged_at: None,
             resolved_at: None,
             first_resolved_at: None,
+            unknown_timestamp: None,
             reopenings: Vec::new(),
             pauses: Vec::new(),
             merged_into: None,

@@ -25,7 +25,7 @@ pub use organisations::{Organisation, OrganisationState, Organisations, OriginMa
 pub use records::{
     IncidentFilter, IncidentOrder, IncidentPage, Population, Records, Unmeasurable, Unmeasured,
 };
-pub use report::{Ended, Reports, SyncReport, Unmatched};
+pub use report::{Ended, Reports, SyncReport, UnknownTimestamp, Unmatched};
 
 use crate::contract::Timestamp;
 

@@ -24,6 +24,15 @@ pub struct Ended {
     pub incidents: u64,
 }
 
+/// A timestamp of the provider's that may be the end of incidents.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct UnknownTimestamp {
+    /// As the organisation calls it.
+    pub name: String,
+    /// Incidents whose end is nothing but a change of status, although this timestamp lies before it.
+    pub incidents: u64,
+}
+
 /// How an organisation's sync stands, as far as its records and deliveries tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SyncReport {
@@ -53,6 +62,9 @@ pub trait Reports: Send + Sync {
     async fn sync_report(&self, org: &OrgId, most: u32) -> Result<SyncReport, StoreError>;
     /// Deliveries that ended, the most frequent outcome first.
     async fn endings(&self, org: &OrgId) -> Result<Vec<Ended>, StoreError>;
+    /// Timestamps of which nobody told what they mean and that may be the end of incidents, those of the most incidents
+    /// first. [`Settings::timestamps`](crate::contract::Settings) says what one means.
+    async fn unknown_timestamps(&self, org: &OrgId) -> Result<Vec<UnknownTimestamp>, StoreError>;
     /// Services that incidents affect, by the catalog entry's name, else by the provider's; of spellings of one name (see
     /// [`normalised`](super::normalised)) the first in the order of bytes. In the order of the alphabet; at most so many.
     async fn service_names(&self, org: &OrgId, most: u32) -> Result<Vec<String>, StoreError>;

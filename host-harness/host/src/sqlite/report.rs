@@ -8,7 +8,7 @@ use super::coding::unsigned;
 use super::fault::{Outcome, Result};
 use super::{SqliteStore, readers};
 use crate::id::OrgId;
-use crate::port::{Ended, Reports, SyncReport, Unmatched, normalised};
+use crate::port::{Ended, Reports, SyncReport, UnknownTimestamp, Unmatched, normalised};
 
 #[async_trait::async_trait]
 impl Reports for SqliteStore {
@@ -20,6 +20,17 @@ impl Reports for SqliteStore {
     async fn endings(&self, org: &OrgId) -> Result<Vec<Ended>> {
         let org = org.clone();
         self.read(move |connection| endings(connection, org.as_str())).await
+    }
+
+    async fn unknown_timestamps(&self, org: &OrgId) -> Result<Vec<UnknownTimestamp>> {
+        let org = org.clone();
+        self.read(move |connection| {
+            let row =
+                |row: &Row<'_>| Ok(UnknownTimestamp { name: row.get(0)?, incidents: unsigned(row.get(1)?) });
+            let mut statement = connection.prepare_cached(UNKNOWN_TIMESTAMPS)?;
+            Ok(statement.query_map([org.as_str()], row)?.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
     }
 
     async fn service_names(&self, org: &OrgId, most: u32) -> Result<Vec<String>> {
@@ -83,6 +94,10 @@ const ENDED: &str =
     "SELECT coalesce(outcome, error, 'done') AS ending, count(*) AS deliveries, count(DISTINCT incident)
     FROM delivery WHERE org = ?1 AND state IN (3, 4)
     GROUP BY ending ORDER BY deliveries DESC, ending";
+
+const UNKNOWN_TIMESTAMPS: &str = "SELECT unknown_timestamp, count(*) AS incidents FROM incident
+    WHERE org = ?1 AND unknown_timestamp IS NOT NULL AND withheld = 0
+    GROUP BY unknown_timestamp ORDER BY incidents DESC, unknown_timestamp";
 
 const PENDING: &str = "SELECT (SELECT count(*) FROM delivery WHERE org = ?1 AND state = 0)
     + (SELECT count(*) FROM delivery INDEXED BY delivery_due WHERE due_at IS NOT NULL AND org = ?1)";

@@ -91,6 +91,7 @@ fn incident(id: &str) -> Incident {
         acknowledged_at: None,
         resolved_at: None,
         first_resolved_at: None,
+        unknown_timestamp: None,
         reopenings: Vec::new(),
         pauses: Vec::new(),
         merged_into: None,

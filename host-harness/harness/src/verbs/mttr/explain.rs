@@ -261,6 +261,7 @@ mod tests {
             acknowledged_at: by(0, "accepted-at"),
             resolved_at: by(60, "status-transition"),
             first_resolved_at: None,
+            unknown_timestamp: None,
             reopenings: vec![],
             pauses: vec![],
             merged_into: None,

@@ -130,8 +130,8 @@ impl<'a> Commit<'a> {
     fn stored(&self, write: &IncidentWrite, row: &Row) -> Outcome<Option<Stored>> {
         let select = "SELECT n, revision, updated_at, labels, record = ?4 AND facts = ?5 AND revisit = ?6,
                 (created_at, started_at, acknowledged_at, resolved_at, priority, phase, mode, private, reference,
-                    branch, scan_at, revisit, withheld, search, undated, first_resolved_at, not_visible)
-                    IS (?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?6, ?18, ?19, ?20, ?21, ?22)
+                    branch, scan_at, revisit, withheld, search, undated, first_resolved_at, not_visible, unknown_timestamp)
+                    IS (?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?6, ?18, ?19, ?20, ?21, ?22, ?23)
             FROM incident WHERE org = ?1 AND id = ?2 AND source = ?3";
         let incident = &write.incident;
         let values = params![
@@ -157,6 +157,7 @@ impl<'a> Commit<'a> {
             incident.created_at.is_none(),
             incident.first_resolved_at.as_ref().map(|time| time.at),
             incident.not_visible,
+            incident.unknown_timestamp,
         ];
         let stored = self.connection.prepare_cached(select)?.query_row(values, |row| {
             Ok(Stored {
@@ -189,15 +190,16 @@ impl<'a> Commit<'a> {
         let incident = &write.incident;
         let insert = "INSERT INTO incident (revision, updated_at, created_at, started_at, acknowledged_at,
                 resolved_at, priority, phase, mode, private, reference, search, labels, branch, scan_at, revisit,
-                record, facts, org, id, source, withheld, undated, first_resolved_at, not_visible)
+                record, facts, org, id, source, withheld, undated, first_resolved_at, not_visible,
+                unknown_timestamp)
             VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-                ?21, ?22, ?23, ?24)";
+                ?21, ?22, ?23, ?24, ?25)";
         let update =
             "UPDATE incident SET revision = revision + 1, updated_at = ?1, created_at = ?2, started_at = ?3,
                 acknowledged_at = ?4, resolved_at = ?5, priority = ?6, phase = ?7, mode = ?8, private = ?9,
                 reference = ?10, search = ?11, labels = ?12, branch = ?13, scan_at = ?14, revisit = ?15,
                 record = ?16, facts = ?17, withheld = ?21, undated = ?22, first_resolved_at = ?23,
-                not_visible = ?24
+                not_visible = ?24, unknown_timestamp = ?25
             WHERE org = ?18 AND id = ?19 AND source = ?20";
         let statement = if stored.is_some() { update } else { insert };
         self.connection.prepare_cached(statement)?.execute(params![
@@ -225,6 +227,7 @@ impl<'a> Commit<'a> {
             incident.created_at.is_none(),
             incident.first_resolved_at.as_ref().map(|time| time.at),
             incident.not_visible,
+            incident.unknown_timestamp,
         ])?;
         if let Some(stored) = stored {
             self.applied.updated += 1;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::contract::{Connection, ServiceName};
+use crate::contract::{AccountTimestamp, Connection, ServiceName, TimestampChoice};
 use crate::port::{Directory, HostService, HostUser, JobKind, Jobs, OriginMapping, Sealed, StoreError};
 
 #[tokio::test]
@@ -11,6 +11,8 @@ async fn an_organisation_comes_back_as_it_was_put() {
         account_url: Some("https://app.example".into()),
         key_name: "koalr".into(),
         roles: vec!["viewer".into()],
+        timestamps: vec![AccountTimestamp { id: "01T".into(), name: "Resolved at".into() }],
+        chosen: TimestampChoice { resolved: Some("01T".into()), ..TimestampChoice::default() },
         warnings: Vec::new(),
     });
     acme.origin_map = vec![OriginMapping { from: "https://a".into(), to: "http://b".into() }];

@@ -21,7 +21,8 @@ async fn a_database_of_the_first_version_keeps_its_records() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("old.db");
     let mut record = serde_json::to_value(incident("1")).unwrap();
-    for later in ["withheld", "not_visible", "first_resolved_at", "reopenings", "pauses"] {
+    for later in ["withheld", "not_visible", "first_resolved_at", "unknown_timestamp", "reopenings", "pauses"]
+    {
         record.as_object_mut().unwrap().remove(later);
     }
     let old = rusqlite::Connection::open(&path).unwrap();
