@@ -123,7 +123,7 @@ fn warnings(roles: &[String], settings: &Settings) -> Vec<String> {
     let reads = |role: &str| {
         role == "viewer" || role == "global_access" || role.ends_with("_viewer") || role.ends_with("_reader")
     };
-    let more = list(roles.iter().map(String::as_str).filter(|role| !reads(*role)));
+    let more = list(roles.iter().map(String::as_str).filter(|role| !reads(role)));
     if !more.is_empty() {
         warnings.push(format!(
             "The key can do more than reading ({more}); a key with read-only roles is enough."

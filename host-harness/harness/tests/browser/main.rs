@@ -165,6 +165,33 @@ async fn the_documented_steps_from_a_key_to_the_first_delivery() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_timestamp_is_previewed_in_the_settings_and_saved() {
+    let desk = Desk::ready(60).await;
+    let Some(mut browser) = Browser::launch() else { return };
+    let chosen = || desk.json("org show acme --db k.db --json")["settings"]["timestamps"]["resolved"].clone();
+    browser.go(&desk.page("settings"));
+    let id = "[...document.querySelectorAll('#timestamps [name=resolved] option')].find((one) => one.innerText === 'Closed at').value";
+    let id = browser.eval(id).as_str().unwrap().to_owned();
+    browser.choose("#timestamps [name=resolved]", &id);
+    browser.click("#timestamps [value=preview]");
+    browser.until("document.querySelector('.preview')");
+    let previewed =
+        desk.json(&format!("connect --db k.db --org acme --preview --timestamp resolved={id} --json"));
+    let changing = previewed["resolved"].as_u64().unwrap();
+    let summary = browser.text(".preview p");
+    assert!(summary.ends_with(&format!(": {changing} another end.")), "{summary}");
+    let rows = browser.eval("document.querySelectorAll('.preview tbody tr').length");
+    assert_eq!(rows, changing.min(10));
+    assert_eq!(chosen(), Value::Null, "nothing is saved yet");
+
+    browser.click(".preview [value=save]");
+    browser.until(&format!("document.querySelector('#timestamps [name=resolved]').value === '{id}'"));
+    browser.until("!document.querySelector('.preview')");
+    assert_eq!(chosen()["name"], "Closed at");
+    calm(&mut browser);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_open_list_follows_what_happens_and_its_address_keeps_the_filter() {
     let desk = Desk::ready(60).await;
     let Some(mut browser) = Browser::launch() else { return };
