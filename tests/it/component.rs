@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use wasmparser::{Operator, Parser, Payload};
-use wit_parser::{Resolve, WorldItem};
+use wit_parser::{Docs, Resolve, Stability, TypeDefKind, WorldItem};
 
 use crate::support::{Bench, component, importer, root};
 
@@ -34,6 +34,48 @@ async fn the_component_imports_exactly_the_worlds_interfaces() {
         }
         assert_eq!(surface.exports, ["koalr:integration/connector@0.1.0"]);
     }
+}
+
+#[test]
+fn each_item_of_the_contract_has_a_version_and_says_what_it_is() {
+    let mut resolve = Resolve::new();
+    let (package, _) = resolve.push_dir(root().join("wit")).unwrap();
+    let mut silent = Vec::new();
+    let mut hold = |name: String, docs: &Docs, stability: Option<&Stability>| {
+        let told = docs.contents.as_ref().is_some_and(|text| !text.trim().is_empty());
+        let dated = stability.is_none_or(|stability| matches!(stability, Stability::Stable { .. }));
+        if !(told && dated) {
+            silent.push(name);
+        }
+    };
+    for (_, interface) in &resolve.packages[package].interfaces {
+        let interface = &resolve.interfaces[*interface];
+        let of = interface.name.clone().unwrap();
+        hold(of.clone(), &interface.docs, Some(&interface.stability));
+        for (name, function) in &interface.functions {
+            hold(format!("{of}.{name}"), &function.docs, Some(&function.stability));
+        }
+        for (name, definition) in &interface.types {
+            let of = format!("{of}.{name}");
+            let definition = &resolve.types[*definition];
+            let parts: Vec<(&str, &Docs)> = match &definition.kind {
+                // Of another interface, which documents it.
+                TypeDefKind::Type(wit_parser::Type::Id(_)) => continue,
+                TypeDefKind::Record(record) => record.fields.iter().map(|f| (&*f.name, &f.docs)).collect(),
+                TypeDefKind::Variant(variant) => variant.cases.iter().map(|c| (&*c.name, &c.docs)).collect(),
+                // The enum's own words may say what all of its cases are.
+                TypeDefKind::Enum(words) if words.cases.iter().any(|c| c.docs.contents.is_some()) => {
+                    words.cases.iter().map(|c| (&*c.name, &c.docs)).collect()
+                }
+                _ => Vec::new(),
+            };
+            hold(of.clone(), &definition.docs, Some(&definition.stability));
+            for (part, docs) in parts {
+                hold(format!("{of}.{part}"), docs, None);
+            }
+        }
+    }
+    assert!(silent.is_empty(), "without a version or without words: {silent:#?}");
 }
 
 /// Bytes that the component may be.
