@@ -91,6 +91,10 @@ pub(crate) async fn run(options: Demo) -> Result<()> {
     heading("5. One incident, followed by signed webhooks")?;
     follow(&host, &org, &simulator).await?;
 
+    // Its figures are provisional until its timeline is read.
+    let totals = run_job(&host, &org, JobKind::Poll, &shutdown).await?;
+    say!("{}", sync::describe(JobKind::Poll, &totals))?;
+
     heading("6. Incidents")?;
     let newest = IncidentFilter { limit: Some(12), ..IncidentFilter::default() };
     let page = host.store().incidents(&org, &newest).await?;
