@@ -196,7 +196,8 @@ pub struct TimestampName {
     pub name: String,
 }
 
-object!(TimestampName { "id" => Text id, "name" => Text name });
+// Kept by place: what was stored before has no identifier.
+object!(TimestampName { "name" => Text name, "id" => Text id });
 
 /// When.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -98,17 +98,18 @@ object!(Position {
 
 #[derive(Debug, Clone, Default)]
 struct Updates {
+    newest_first: bool,
     after: Option<String>,
     pages: Option<i64>,
     oldest: Option<Timestamp>,
-    newest_first: bool,
 }
 
+// The first place once held an instant; what was stored then goes on with the order of the list unknown.
 object!(Updates {
+    "newest_first" => Flag newest_first,
     "after" => MaybeText after,
     "pages" => Integer pages,
     "oldest" => Instant oldest,
-    "newest_first" => Flag newest_first,
 });
 
 /// From when on incidents were imported; none if none were.

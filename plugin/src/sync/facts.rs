@@ -762,6 +762,26 @@ mod tests {
     }
 
     #[test]
+    fn what_an_earlier_version_stored_is_read_place_for_place() {
+        let stored = include_bytes!("../../../tests/fixtures/notes/facts-aa5d6d7.bin");
+        let facts = Facts::from_bytes(stored).unwrap();
+        let seen = &facts.snapshot.incident;
+        assert_eq!((seen.reference.as_str(), seen.visibility.as_str()), ("INC-1", "private"));
+        assert_eq!(seen.incident_status.category, "live");
+        let point = &seen.incident_timestamp_values[0];
+        assert_eq!(
+            (point.incident_timestamp.name.as_str(), point.incident_timestamp.id.as_str()),
+            ("Fixed at", "")
+        );
+        assert_eq!(point.value.value, Some(1_767_225_600_500_000));
+        let update = &facts.updates[0];
+        assert_eq!((update.id.as_str(), update.new_incident_status.category.as_str()), ("u", "live"));
+        assert_eq!(facts.told, [Told { at: 9, category: "closed".into() }]);
+        assert_eq!(facts.timeline_as_of, Some(4));
+        assert!(facts.is_hidden());
+    }
+
+    #[test]
     fn what_an_earlier_version_noted_as_hidden_stays_hidden() {
         let incident = (*snapshot("x", 5).incident).clone();
         assert!(Facts::from_bytes(&stored::write(&Old(incident))).unwrap().is_hidden());
