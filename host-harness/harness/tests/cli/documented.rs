@@ -20,7 +20,7 @@ fn chapters() -> Vec<(Vec<&'static str>, &'static str)> {
 /// The text about a verb: chapters that name it, or the first word of it, in their heading.
 fn about(verb: &str) -> String {
     let names = |named: &&str| verb == *named || verb.starts_with(&format!("{named} "));
-    chapters().into_iter().filter(|(verbs, _)| verbs.iter().any(|v| names(v))).map(|(_, text)| text).collect()
+    chapters().into_iter().filter(|(verbs, _)| verbs.iter().any(&names)).map(|(_, text)| text).collect()
 }
 
 /// Names of all fields in a document, but not in what the contract documents, nor what are names of sources.
