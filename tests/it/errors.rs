@@ -293,7 +293,7 @@ async fn a_key_of_another_account_does_not_mix_its_records_in() {
     } });
     simulator.inject(Fault::new("/v1/identity", 1, Effect::Body(other)));
     let error = bench.connect(&simulator.base_url()).await.unwrap_err();
-    assert!(matches!(&error, HostError::Plugin(GuestError::Invalid(_))), "{error}");
+    assert!(matches!(&error, HostError::Plugin(GuestError::AnotherAccount(_))), "{error}");
     assert!(error.to_string().contains("account `other`"), "{error}");
     assert!(error.to_string().contains("as another organisation"), "{error}");
     bench.connect(&simulator.base_url()).await.unwrap();

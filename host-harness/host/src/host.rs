@@ -386,6 +386,7 @@ fn refused(error: GuestError) -> HostError {
     HostError::Plugin(match error {
         GuestError::Unauthorized(text) => GuestError::Unauthorized(cut(&text)),
         GuestError::Forbidden(text) => GuestError::Forbidden(cut(&text)),
+        GuestError::AnotherAccount(text) => GuestError::AnotherAccount(cut(&text)),
         GuestError::RateLimited(wait) => GuestError::RateLimited(wait),
         GuestError::Unavailable(text) => GuestError::Unavailable(cut(&text)),
         GuestError::Unreachable(text) => GuestError::Unreachable(cut(&text)),
@@ -1307,14 +1308,16 @@ pub fn passes(error: &GuestError) -> bool {
 /// What the plugin said. A good one says what a person can do about it; what it cannot know is added here.
 pub fn explain(error: &GuestError) -> String {
     match error {
-        GuestError::Unauthorized(text) | GuestError::Forbidden(text) => text.clone(),
+        GuestError::Unauthorized(text)
+        | GuestError::Forbidden(text)
+        | GuestError::AnotherAccount(text)
+        | GuestError::Invalid(text) => text.clone(),
         GuestError::RateLimited(ms) => {
             format!("the provider limits the rate of requests; try again in {} s", ms.div_ceil(1_000))
         }
         GuestError::Unavailable(text) => format!("{text}; this passes, try again later"),
         GuestError::Unreachable(text) => format!("{text}; this does not pass by itself"),
         GuestError::Malformed(text) => format!("{text}; the provider answered what it does not document"),
-        GuestError::Invalid(text) => text.clone(),
         GuestError::Storage(error) => match error {
             StorageError::Unavailable(text) => {
                 format!("the plugin could not store its records: {text}; this passes, try again later")

@@ -42,7 +42,7 @@ pub fn connect(
         return Err(client::unreadable(&INCIDENTIO, what, "it names no account").into());
     };
     if let Some(known) = expected.filter(|known| *known != account) {
-        return Err(Error::Invalid(format!(
+        return Err(Error::AnotherAccount(format!(
             "the key belongs to the account `{account}`, this organisation's incidents to `{known}`; connect it as \
              another organisation, or move this one to that account"
         )));

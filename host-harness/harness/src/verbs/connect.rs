@@ -92,7 +92,7 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
         say!("            no signing secret yet: deliveries are refused until one is given to `connect`")?;
     }
     if let Some(updated) = rederived {
-        say!("Settings changed: {updated} stored incidents are other ones now.")?;
+        say!("Settings changed: {updated} of the stored incidents changed with them.")?;
     }
     let org = &target.org;
     let typed = target.database.as_typed();
@@ -116,7 +116,7 @@ async fn preview(options: &cli::Connect) -> Result<()> {
 
 /// An organisation that is connected is not moved to another account by accident.
 fn or_move(org: &OrgId, error: HostError) -> anyhow::Error {
-    let refused = matches!(error, HostError::Plugin(GuestError::Invalid(_)));
+    let refused = matches!(error, HostError::Plugin(GuestError::AnotherAccount(_)));
     let error = anyhow::Error::from(error);
     if !refused {
         return error;
