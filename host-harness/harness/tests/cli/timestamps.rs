@@ -81,6 +81,7 @@ async fn a_timestamp_that_nobody_has_is_an_error_that_lists_those_that_there_are
     let told = text(&refused.stderr);
     assert!(!refused.status.success());
     assert!(told.contains("no timestamp `Restored for good`; it has Reported at, "), "{told}");
+    assert!(!told.contains("--move-to"), "it is no other account: {told}");
     let refused = connect(&desk, "restored=Resolved at", "--api-key-env API_KEY").await;
     assert!(text(&refused.stderr).contains("resolved=NAME"), "{}", text(&refused.stderr));
     assert_eq!(refused.status.code(), Some(2));
