@@ -295,7 +295,11 @@ fn part(job: &Job, now: Timestamp) -> Markup {
                 (false, None) => span.state.over { "done" },
             } }
             td { @match job.succeeded_at { Some(at) => (ago(at, now)), None => span.quiet { "never" } } }
-            td { @match job.run_at { Some(at) => (ago(at, now)), None => span.quiet { "–" } } }
+            td { @match job.run_at {
+                Some(at) if at <= now => "now",
+                Some(at) => (ago(at, now)),
+                None => span.quiet { "–" },
+            } }
             td.number { (job.progress.requests) }
         }
         @if let Some(error) = &job.error { tr { td colspan="5" { span.warn { (error) } } } }

@@ -216,9 +216,9 @@ async fn document(store: &SqliteStore, organisation: Organisation) -> Result<Org
 }
 
 pub(crate) async fn job(store: &SqliteStore, org: &OrgId, kind: JobKind) -> Result<Option<JobDocument>> {
-    let job = store.job(org, kind).await?;
+    let (job, now) = (store.job(org, kind).await?, SystemClock.now());
     Ok(job.map(|job| JobDocument {
-        state: match (job.is_running(SystemClock.now()), job.run_at) {
+        state: match (job.is_running(now), job.run_at) {
             (true, _) => "running",
             (false, Some(_)) => "scheduled",
             (false, None) => "done",
@@ -227,7 +227,8 @@ pub(crate) async fn job(store: &SqliteStore, org: &OrgId, kind: JobKind) -> Resu
         total: job.progress.total,
         requests: job.progress.requests,
         succeeded_at: job.succeeded_at.map(view::instant),
-        next_run_at: job.run_at.map(view::instant),
+        // What is due has not run yet: its next run is now.
+        next_run_at: job.run_at.map(|at| view::instant(at.max(now))),
         error: job.error,
     }))
 }
