@@ -7,14 +7,18 @@
 //! The header holds a random identifier, made once for each database, and numbers that only grow: one of them is raised
 //! before each copy of the log into the file (see [`advance`]), so that an older copy of the same database is told from
 //! what the file held a moment ago.
+//!
+//! The log is looked at as well: SQLite also writes on into a log that somebody deleted, and what is in that log alone
+//! ends with the process. The writer still has it open, and copies it into the database before it ends.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
@@ -25,11 +29,18 @@ use crate::port::StoreError;
 /// What SQLite calls a page's header: the first bytes of the file.
 const HEADER: usize = 100;
 const MAGIC: &[u8] = b"SQLite format 3\0";
+/// How long a copy of the first page into the file takes at most, by far: a read during it shows half of it.
+const COPYING: Duration = Duration::from_millis(5);
+/// Reads of a header that is written all the time.
+const READS: u32 = 20;
 
 /// The database that a store was opened on.
 pub(super) struct Identity {
     path: Arc<Path>,
     descriptor: Descriptor,
+    /// Where SQLite has its log: beside the file that links lead to.
+    log: PathBuf,
+    log_place: Place,
     /// As SQLite shows it. The file shows the same once the log was copied into it.
     opened: Header,
     /// As the file showed it last.
@@ -58,6 +69,10 @@ enum Loss {
     Overwritten,
     /// The database is whole, and has other tables than this program knows.
     Altered,
+    /// The log, which this process still has open. Nobody else has written another.
+    LogDeleted,
+    /// There is another log, which somebody may be writing, or this one was deleted and could not be saved.
+    LogLost,
 }
 
 impl Identity {
@@ -89,9 +104,14 @@ impl Identity {
         let found = found.ok_or_else(|| {
             StoreError::Corrupt(format!("{} is not a SQLite database; name another file", path.display()))
         })?;
+        // SQLite keeps the log for as long as the connection lives, which has read from it.
+        let log = PathBuf::from(format!("{}-wal", connection.path().unwrap_or_default()));
+        let log_place = std::fs::metadata(&log).map(|metadata| place(&metadata)).map_err(unreadable)?;
         let identity = Identity {
             path: Arc::clone(path),
             descriptor,
+            log,
+            log_place,
             opened,
             seen: Mutex::new(found),
             gone: watch::Sender::new(None),
@@ -115,12 +135,37 @@ impl Identity {
 
     /// Looks whether it is. Once it is not, it never is again: what was written meanwhile is nowhere.
     pub(super) fn check(&self) -> Result<()> {
+        match self.examine()? {
+            None => Ok(()),
+            // Whoever hears of the loss ends the process, so the writer tells it, which saves the log before.
+            Some(loss @ Loss::LogDeleted) => Err(StoreError::Gone(loss.explain(&self.path))),
+            Some(loss) => Err(self.lose(loss)),
+        }
+    }
+
+    /// The same, for the writer, between its transactions: it saves a log that was deleted.
+    pub(super) fn check_and_save(&self, writer: &Connection) -> Result<()> {
+        match self.examine()? {
+            None => Ok(()),
+            Some(Loss::LogDeleted) => {
+                let saved = writer.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get::<_, bool>(0));
+                if let Err(error) = &saved {
+                    tracing::error!("the log of {} was not copied: {error}", self.path.display());
+                }
+                let is_saved = matches!(saved, Ok(false));
+                Err(self.lose(if is_saved { Loss::LogDeleted } else { Loss::LogLost }))
+            }
+            Some(loss) => Err(self.lose(loss)),
+        }
+    }
+
+    fn examine(&self) -> Result<Option<Loss>> {
         self.known()?;
-        let looked = self.look().map_err(|error| {
+        let looked = assured(|| self.look(), || std::thread::sleep(COPYING));
+        looked.map_err(|error| {
             let file = self.path.display();
             StoreError::Unavailable(format!("cannot look at {file}: {error}; check its directory and disk"))
-        })?;
-        looked.map_err(|loss| self.lose(loss))
+        })
     }
 
     /// A newer program has migrated the database: what this one writes would break its rules.
@@ -145,25 +190,61 @@ impl Identity {
         }
     }
 
-    fn look(&self) -> io::Result<std::result::Result<(), Loss>> {
+    fn look(&self) -> io::Result<Option<Loss>> {
         let place = match std::fs::metadata(&self.path) {
             Ok(metadata) => place(&metadata),
-            Err(error) if is_missing(&error) => return Ok(Err(Loss::Deleted)),
+            Err(error) if is_missing(&error) => return Ok(Some(Loss::Deleted)),
             Err(error) => return Err(error),
         };
         if place != self.descriptor.place {
-            return Ok(Err(Loss::Replaced));
+            return Ok(Some(Loss::Replaced));
         }
-        let found = self.descriptor.header()?;
+        let found = steady(|| self.descriptor.header())?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(match found {
-            Some(found) if found.follows(&seen, &self.opened) => {
-                *seen = found;
-                Ok(())
-            }
-            Some(found) if found.is_altered(&seen, &self.opened) => Err(Loss::Altered),
-            _ => Err(Loss::Overwritten),
-        })
+        match found {
+            Some(found) if found.follows(&seen, &self.opened) => *seen = found,
+            Some(found) if found.is_altered(&seen, &self.opened) => return Ok(Some(Loss::Altered)),
+            _ => return Ok(Some(Loss::Overwritten)),
+        }
+        self.look_at_log()
+    }
+
+    fn look_at_log(&self) -> io::Result<Option<Loss>> {
+        match std::fs::metadata(&self.log) {
+            Ok(metadata) if place(&metadata) == self.log_place => Ok(None),
+            // Whoever opens the database makes an empty log, also to read only.
+            Ok(metadata) if metadata.len() == 0 => Ok(Some(Loss::LogDeleted)),
+            Ok(_) => Ok(Some(Loss::LogLost)),
+            Err(error) if is_missing(&error) => Ok(Some(Loss::LogDeleted)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What two reads in a row show alike: one that meets a write shows half of it.
+fn steady<T: PartialEq>(mut read: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut before = read()?;
+    for _ in 0..READS {
+        let now = read()?;
+        if now == before {
+            return Ok(now);
+        }
+        before = now;
+    }
+    Err(io::Error::other("its header changes all the time"))
+}
+
+/// What the look finds, and finds again after a wait where it read what may have been half written.
+fn assured(
+    mut look: impl FnMut() -> io::Result<Option<Loss>>,
+    wait: impl FnOnce(),
+) -> io::Result<Option<Loss>> {
+    match look()? {
+        Some(Loss::Overwritten | Loss::Altered) => {
+            wait();
+            look()
+        }
+        found => Ok(found),
     }
 }
 
@@ -253,6 +334,16 @@ impl Loss {
                 "another program changed the tables of {file} while this process used it: a newer version of this \
                  program, or a database tool. Nothing is lost. Start the newest version that you use"
             ),
+            Loss::LogDeleted => format!(
+                "{file}-wal was deleted while this process used it. What it held was copied into {file}: the database \
+                 is whole, and nothing that was acknowledged is lost. Stop every other process that uses it with \
+                 SIGTERM, leave {file}-wal and {file}-shm alone, and start again"
+            ),
+            Loss::LogLost => format!(
+                "{file}-wal was deleted or replaced while this process used it, and what it held could not be copied \
+                 into {file}: what was acknowledged last is lost. Stop every process that uses it, delete {file}-wal \
+                 and {file}-shm, and put your newest backup at {file}. Then start again"
+            ),
         }
     }
 }
@@ -322,6 +413,30 @@ impl Drop for Descriptor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_that_was_read_half_written_is_no_loss() {
+        let (former, half) = (Header { id: 7, schema: 40, generation: 5, changes: 9 }, None);
+        let later = Header { generation: 6, changes: 10, ..former };
+        let mut reads = [Some(former), half, Some(later), Some(later)].into_iter();
+        assert_eq!(steady(|| Ok(reads.next().unwrap())).unwrap(), Some(later));
+        let mut number = 0;
+        let changing = || {
+            number += 1;
+            Ok(number)
+        };
+        steady(changing).unwrap_err();
+        for (found, again, lost) in [
+            (Some(Loss::Overwritten), None, None),
+            (Some(Loss::Altered), None, None),
+            (Some(Loss::Overwritten), Some(Loss::Overwritten), Some(Loss::Overwritten)),
+            (Some(Loss::Deleted), None, Some(Loss::Deleted)),
+            (Some(Loss::Replaced), None, Some(Loss::Replaced)),
+        ] {
+            let mut looks = [found, again].into_iter();
+            assert_eq!(assured(|| Ok(looks.next().unwrap()), || ()).unwrap(), lost, "{found:?} {again:?}");
+        }
+    }
 
     #[test]
     fn a_header_follows_its_own_past_and_no_other() {

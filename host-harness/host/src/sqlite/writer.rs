@@ -136,7 +136,7 @@ fn write_all(
         }
         // What was committed into a file that nobody finds again is not durable. A file that was overwritten fails in
         // many ways, of which this is the cause.
-        if let Err(error) = identity.check() {
+        if let Err(error) = identity.check_and_save(&connection) {
             ended = Err(error);
         }
         for task in group.drain(..) {

@@ -92,6 +92,93 @@ async fn a_database_file_that_is_overwritten_in_place_is_not_acknowledged_into()
     }
 }
 
+fn beside(store: &SqliteStore, end: &str) -> std::path::PathBuf {
+    std::path::PathBuf::from(format!("{}{end}", store.path().display()))
+}
+
+/// The numbers of the deliveries that a program finds which starts after this one was killed.
+async fn found_after_a_kill(store: &SqliteStore) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("koalr.db");
+    std::fs::copy(store.path(), &path).unwrap();
+    if let Ok(log) = std::fs::read(beside(store, "-wal")) {
+        std::fs::write(directory.path().join("koalr.db-wal"), log).unwrap();
+    }
+    let later = SqliteStore::open(&path).unwrap();
+    let rows = later.deliveries(&org("acme"), &DeliveryFilter::default()).await.unwrap();
+    let mut found: Vec<String> = rows.into_iter().map(|row| row.id.to_string()).collect();
+    found.sort();
+    found
+}
+
+/// What it held reaches the database before anybody hears of the loss, whatever else happens to the process then.
+#[tokio::test]
+async fn a_deleted_log_is_not_acknowledged_into_and_what_it_held_is_saved() {
+    for (deleted, opened) in
+        [(vec!["-wal"], false), (vec!["-wal", "-shm"], false), (vec!["-wal", "-shm"], true)]
+    {
+        let store = fixture().await;
+        for number in 1..=3 {
+            offer(&store, number).await.unwrap();
+        }
+        // A reader that is open holds no lock that keeps the log from being copied.
+        store.deliveries(&org("acme"), &DeliveryFilter::default()).await.unwrap();
+        for end in &deleted {
+            std::fs::remove_file(beside(&store, end)).unwrap();
+        }
+        if opened {
+            // As another program does that looks into it.
+            std::fs::write(beside(&store, "-wal"), "").unwrap();
+        }
+        let answer = offer(&store, 4).await;
+        assert!(matches!(answer, Err(StoreError::Gone(_))), "{deleted:?}: {answer:?}");
+        is_gone(&store, "koalr.db-wal was deleted").await;
+        let StoreError::Gone(text) = store.gone().await else { panic!("another kind of end") };
+        assert!(text.contains("the database is whole") && !text.contains("backup"), "{text}");
+        let found = found_after_a_kill(&store).await;
+        assert_eq!(found, ["msg_1", "msg_2", "msg_3", "msg_4"], "{deleted:?}");
+    }
+}
+
+/// Somebody may be writing the other one, and a copy would mix the two.
+#[tokio::test]
+async fn a_replaced_log_is_not_acknowledged_into_nor_mixed_with_the_other() {
+    let store = fixture().await;
+    offer(&store, 1).await.unwrap();
+    let other = beside(&store, "-other");
+    std::fs::copy(beside(&store, "-wal"), &other).unwrap();
+    offer(&store, 2).await.unwrap();
+    std::fs::rename(&other, beside(&store, "-wal")).unwrap();
+    let before = std::fs::read(store.path()).unwrap();
+    assert!(matches!(offer(&store, 3).await, Err(StoreError::Gone(_))));
+    is_gone(&store, "koalr.db-wal was deleted or replaced").await;
+    assert_eq!(std::fs::read(store.path()).unwrap(), before);
+    assert_eq!(found_after_a_kill(&store).await, ["msg_1"]);
+}
+
+/// Only the writer has the log open for sure, so nobody else ends the process before it has saved the log.
+#[tokio::test]
+async fn a_read_that_finds_the_log_deleted_leaves_it_to_the_writer_to_save_it() {
+    let store = fixture().await;
+    offer(&store, 1).await.unwrap();
+    std::fs::remove_file(beside(&store, "-wal")).unwrap();
+    let read = store.deliveries(&org("acme"), &DeliveryFilter::default()).await;
+    assert!(read.is_err(), "{read:?}");
+    assert!(matches!(store.try_write().await, Err(StoreError::Gone(_))));
+    assert_eq!(found_after_a_kill(&store).await, ["msg_1"]);
+}
+
+#[tokio::test]
+async fn a_database_behind_a_link_has_its_log_beside_the_file() {
+    let store = fixture().await;
+    let link = store.path().with_file_name("link.db");
+    std::os::unix::fs::symlink(store.path(), &link).unwrap();
+    let linked = SqliteStore::open(&link).unwrap();
+    offer(&linked, 1).await.unwrap();
+    std::fs::remove_file(beside(&store, "-wal")).unwrap();
+    assert!(matches!(offer(&linked, 2).await, Err(StoreError::Gone(_))));
+}
+
 /// Its log holds what was acknowledged: whoever deleted it, as after an overwritten file, would lose that.
 #[tokio::test]
 async fn a_database_that_a_newer_program_migrated_is_told_so_and_not_given_up() {
