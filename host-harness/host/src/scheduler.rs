@@ -2,6 +2,11 @@
 //!
 //! Jobs are rows that a runner leases, so that several processes can share the work and a killed one is
 //! replaced when its lease runs out. The lease is renewed while a runner works, and a runner that lost it stops.
+//!
+//! Leases are kept by the clock. If somebody sets it back by more than five seconds, the store takes a running job's lease for
+//! one of a wrong clock, and another runner may lease the job as well. The lease's token fences the former runner: the
+//! store refuses its progress and its release, so it stops after the step in hand. What both store meanwhile does no
+//! harm: a write is refused that does not build on the newest revision of its record.
 
 use std::pin::Pin;
 use std::sync::Arc;
