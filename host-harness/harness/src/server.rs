@@ -523,8 +523,8 @@ async fn counted(app: &Watched) -> Answered {
         app.metrics.pending.set(i64::try_from(depth.pending).unwrap_or(i64::MAX));
         app.metrics.dead.set(i64::try_from(depth.dead).unwrap_or(i64::MAX));
     }
-    if let Ok(organisations) = app.host.store().organisations().await {
-        app.metrics.organisations.set(i64::try_from(organisations.len()).unwrap_or(i64::MAX));
+    if let Ok(connected) = app.host.store().count_connected().await {
+        app.metrics.organisations.set(i64::try_from(connected).unwrap_or(i64::MAX));
     }
     let mut text = String::new();
     match encode(&mut text, &app.metrics.registry) {

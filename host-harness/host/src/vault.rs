@@ -24,6 +24,9 @@ const NONCE: usize = 12;
 /// Names the data key where a secret's name would stand; no secret can be called so.
 const DATA_KEY: &str = "\0data-key";
 
+/// Data keys that are read together where one that opens is enough.
+const KEYS_AT_A_TIME: u32 = 256;
+
 /// A secret in the clear. Wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Secret(String);
@@ -159,7 +162,7 @@ impl Keyring {
         if keyring.find()? {
             return Ok(keyring);
         }
-        let sealed = store.data_keys().await?;
+        let sealed = store.data_keys(None, u32::MAX).await?;
         if !sealed.is_empty() {
             let organisations = names(sealed.iter().map(|(org, _)| org));
             return Err(KeyError::Missing { path: path.display().to_string(), organisations }.into());
@@ -375,7 +378,7 @@ impl Vault {
     }
 
     async fn reseal(&self, keys: &[SealingKey]) -> Result<u64, VaultError> {
-        let stored = self.store.data_keys().await?;
+        let stored = self.store.data_keys(None, u32::MAX).await?;
         let mut resealed = Vec::with_capacity(stored.len());
         let newest = keys.first().ok_or(VaultError::Sealing)?;
         for (org, former) in stored {
@@ -391,7 +394,7 @@ impl Vault {
     /// disconnect, and connect again.
     pub async fn unopenable(&self) -> Result<Vec<OrgId>, VaultError> {
         let keys = self.newest_keys();
-        let sealed = self.store.data_keys().await?;
+        let sealed = self.store.data_keys(None, u32::MAX).await?;
         Ok(sealed
             .into_iter()
             .filter(|(org, sealed)| !opens(&keys, org, sealed))
@@ -399,11 +402,21 @@ impl Vault {
             .collect())
     }
 
-    /// Whether secrets are stored and the sealing keys open none of them.
+    /// Whether secrets are stored and the sealing keys open none of them. Reads until one opens, which usually is the
+    /// first.
     pub async fn opens_nothing(&self) -> Result<bool, VaultError> {
         let keys = self.newest_keys();
-        let sealed = self.store.data_keys().await?;
-        Ok(!sealed.is_empty() && !sealed.iter().any(|(org, sealed)| opens(&keys, org, sealed)))
+        let mut last = None;
+        loop {
+            let sealed = self.store.data_keys(last.as_ref(), KEYS_AT_A_TIME).await?;
+            if sealed.iter().any(|(org, sealed)| opens(&keys, org, sealed)) {
+                return Ok(false);
+            }
+            match sealed.last() {
+                Some((org, _)) => last = Some(org.clone()),
+                None => return Ok(last.is_some()),
+            }
+        }
     }
 
     /// Another process may have rotated them.
@@ -596,6 +609,36 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), other, "a failed rotation adds no key");
         let error = vault.open(&acme, "api-key").await.unwrap_err().to_string();
         assert!(error.contains("org disconnect") && error.contains("connect"), "{error}");
+    }
+
+    /// Asked every second, of a database of many organisations.
+    #[tokio::test]
+    async fn whether_any_secret_opens_is_found_without_reading_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("koalr.db");
+        let store: Arc<dyn Store> = Arc::new(crate::sqlite::SqliteStore::open(&path).unwrap());
+        let vault = Vault::new(SealingKey([7; 32]), Arc::clone(&store));
+        assert!(!vault.opens_nothing().await.unwrap(), "nothing is stored");
+        let (first, last): (OrgId, OrgId) = ("a".parse().unwrap(), "z".parse().unwrap());
+        for org in [&first, &last] {
+            store.put_organisation(&live(org)).await.unwrap();
+        }
+        vault.put(&first, "api-key", &[Secret::new("key-1".into())]).await.unwrap();
+        let raw = rusqlite::Connection::open(&path).unwrap();
+        // More than are read together that do not open, and behind them a row that nobody can read.
+        raw.execute_batch(
+            "PRAGMA foreign_keys = FALSE;
+            WITH RECURSIVE many (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < 600)
+                INSERT INTO data_key SELECT 'b' || n, x'00' FROM many;
+            INSERT INTO data_key VALUES ('c no id', x'00');",
+        )
+        .unwrap();
+        assert!(!vault.opens_nothing().await.unwrap(), "the first one opens");
+        vault.unopenable().await.unwrap_err();
+        raw.execute_batch("DELETE FROM data_key WHERE org IN ('a', 'c no id')").unwrap();
+        assert!(vault.opens_nothing().await.unwrap(), "none opens");
+        vault.put(&last, "api-key", &[Secret::new("key-1".into())]).await.unwrap();
+        assert!(!vault.opens_nothing().await.unwrap(), "the last one opens");
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub trait Organisations: Send + Sync {
     async fn organisation(&self, org: &OrgId) -> Result<Option<Organisation>, StoreError>;
     /// All of them, by id.
     async fn organisations(&self) -> Result<Vec<Organisation>, StoreError>;
+    /// How many there are that nobody disconnected.
+    async fn count_connected(&self) -> Result<u64, StoreError>;
     /// At most `limit` of those whose id holds this text, without regard to case, by id; and how many those are in all.
     async fn find_organisations(
         &self,
@@ -90,8 +92,8 @@ pub trait Organisations: Send + Sync {
     /// deliveries that wait are set aside. False if there is no such organisation.
     async fn disconnect_organisation(&self, org: &OrgId, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// Every data key, by organisation.
-    async fn data_keys(&self) -> Result<Vec<(OrgId, Sealed)>, StoreError>;
+    /// At most `limit` data keys of the organisations after this one, by organisation.
+    async fn data_keys(&self, after: Option<&OrgId>, limit: u32) -> Result<Vec<(OrgId, Sealed)>, StoreError>;
     /// Replaces data keys, each by the second unless it is not the first any more; answers how many were replaced.
     async fn replace_data_keys(&self, keys: Vec<(OrgId, Sealed, Sealed)>) -> Result<u64, StoreError>;
     /// The organisation's data key, sealed by the host's sealing key.

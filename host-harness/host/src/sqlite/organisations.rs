@@ -32,6 +32,14 @@ impl Organisations for SqliteStore {
         Ok(self.find_organisations("", u32::MAX).await?.0)
     }
 
+    async fn count_connected(&self) -> Result<u64> {
+        self.read(|connection| {
+            let count = "SELECT count(*) FROM organisation WHERE state <> 3";
+            Ok(unsigned(connection.prepare_cached(count)?.query_row([], |row| row.get(0))?))
+        })
+        .await
+    }
+
     async fn find_organisations(&self, text: &str, limit: u32) -> Result<(Vec<Organisation>, u64)> {
         // Ids are ASCII.
         let text = text.to_ascii_lowercase();
@@ -102,10 +110,14 @@ impl Organisations for SqliteStore {
         Ok(found)
     }
 
-    async fn data_keys(&self) -> Result<Vec<(OrgId, Sealed)>> {
-        self.read(|connection| {
-            let mut select = connection.prepare_cached("SELECT org, sealed FROM data_key ORDER BY org")?;
-            let rows = select.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1).map(Sealed)?)))?;
+    async fn data_keys(&self, after: Option<&OrgId>, limit: u32) -> Result<Vec<(OrgId, Sealed)>> {
+        // No id is empty.
+        let after = after.map_or_else(String::new, ToString::to_string);
+        self.read(move |connection| {
+            let select = "SELECT org, sealed FROM data_key WHERE org > ?1 ORDER BY org LIMIT ?2";
+            let mut select = connection.prepare_cached(select)?;
+            let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get(1).map(Sealed)?));
+            let rows = select.query_map(params![after, limit], read)?;
             let parse = |row: rusqlite::Result<(String, Sealed)>| {
                 let (org, sealed) = row?;
                 Ok((org.parse().map_err(|_| Fault::damaged("an organisation"))?, sealed))

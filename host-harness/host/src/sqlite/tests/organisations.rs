@@ -37,6 +37,16 @@ async fn an_organisation_comes_back_as_it_was_put() {
 }
 
 #[tokio::test]
+async fn those_that_were_disconnected_are_not_counted_as_connected() {
+    let store = fixture().await;
+    store.put_organisation(&organisation("gamma", OrganisationState::Refused)).await.unwrap();
+    assert_eq!(store.count_connected().await.unwrap(), 3);
+    store.disconnect_organisation(&org("acme"), 1).await.unwrap();
+    assert_eq!(store.count_connected().await.unwrap(), 2);
+    assert_eq!(store.organisations().await.unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn secrets_are_replaced_as_a_whole_and_kept_apart() {
     let store = fixture().await;
     let (acme, beta) = (org("acme"), org("beta"));
