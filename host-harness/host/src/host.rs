@@ -628,7 +628,10 @@ impl Host {
             |settings: &Settings| settings.history_days.unwrap_or(self.plugin.descriptor().history_days);
         let history_days = history(&connect.settings);
         let reaches_back = existing.is_some_and(|known| history_days > history(&known.settings));
-        let anew = existing.is_some_and(|known| known.settings != connect.settings);
+        // Disconnecting removed the job that was due, and a program that came since may derive otherwise.
+        let anew = existing.is_some_and(|known| {
+            known.state == OrganisationState::Disconnected || known.settings != connect.settings
+        });
         let live = Organisation {
             id: org.clone(),
             state: OrganisationState::Live,

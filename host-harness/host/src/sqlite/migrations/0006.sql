@@ -26,8 +26,9 @@ CREATE INDEX incident_scan ON incident (
     duplicate, revisit, not_visible, source, labels
 );
 
--- The rules of times are other ones, so every record is derived anew from its facts.
+-- The rules of times are other ones, so every record is derived anew from its facts: at once where the organisation is
+-- live, else when it is live again. Who connects after disconnecting has it scheduled then.
 INSERT INTO job (org, kind, run_at, attempts, done, requests, token)
-    SELECT id, 2, 0, 0, 0, 0, 0 FROM organisation WHERE state = 1
+    SELECT id, 2, 0, 0, 0, 0, 0 FROM organisation WHERE state <> 3
     ON CONFLICT (org, kind) DO UPDATE SET run_at = 0, attempts = 0, done = 0, total = NULL, requests = 0,
         succeeded_at = NULL, error = NULL, token = token + 1, leased_until = NULL;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::port::{Accepted, Population, Reports, StoreError};
+use crate::port::{Accepted, JobKind, Jobs, Population, Reports, StoreError};
 use crate::sqlite::fault::Fault;
 
 #[tokio::test]
@@ -32,6 +32,9 @@ async fn a_database_of_the_first_version_keeps_its_records() {
     old.execute_batch(versions).unwrap();
     old.execute_batch(include_str!("../migrations/0001.sql")).unwrap();
     old.execute("INSERT INTO organisation VALUES ('acme', 1, NULL, '{}', '[]', 0, 0)", []).unwrap();
+    let others = "INSERT INTO organisation VALUES
+        ('refused', 2, NULL, '{}', '[]', 0, 0), ('disconnected', 3, NULL, '{}', '[]', 0, NULL)";
+    old.execute(others, []).unwrap();
     let insert = "INSERT INTO incident (org, source, id, revision, updated_at, created_at, phase, mode, private, search,
             labels, branch, scan_at, revisit, record, facts)
         VALUES ('acme', 'incidentio', '1', 1, 0, 0, 1, 0, 0, '', x'', 0, 0, 0, ?1, x'')";
@@ -46,8 +49,22 @@ async fn a_database_of_the_first_version_keeps_its_records() {
     let store = SqliteStore::open(&path).unwrap();
     let acme = org("acme");
     assert_eq!(store.find_incident(&acme, "1").await.unwrap().unwrap(), incident("1"));
-    let rederive = crate::port::Jobs::job(&store, &acme, crate::port::JobKind::Rederive).await.unwrap();
-    assert_eq!(rederive.unwrap().run_at, Some(0), "the rules of its times are other ones now");
+    let rederive = async |id: &str| store.job(&org(id), JobKind::Rederive).await.unwrap();
+    let due = async || {
+        let due = store.claim_due(9, LEASE, 1_000).await.unwrap();
+        due.into_iter().map(|(lease, _)| lease.org.to_string()).collect::<Vec<_>>()
+    };
+    for id in ["acme", "refused"] {
+        assert_eq!(
+            rederive(id).await.unwrap().run_at,
+            Some(0),
+            "{id}: the rules of its times are other ones now"
+        );
+    }
+    assert_eq!(rederive("disconnected").await, None, "whoever connects it schedules it");
+    assert_eq!(due().await, ["acme"]);
+    store.put_organisation(&organisation("refused", OrganisationState::Live)).await.unwrap();
+    assert_eq!(due().await, ["refused"], "it waits until the provider takes its key again");
     let now = Population { since: 10, until: 20, now: 15 };
     let page = store.scan_samples(&acme, now, None).await.unwrap();
     assert_eq!(page.samples.len(), 1, "what has no time that can be believed is in no other population");
