@@ -132,6 +132,8 @@ pub(crate) async fn serve(
         }
     };
     if let Some(error) = lost {
+        // What they say of it comes before the last line, which says what to do.
+        parts.shutdown().await;
         return Err(HostError::from(error).into());
     }
     served?;

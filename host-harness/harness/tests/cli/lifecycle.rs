@@ -39,7 +39,7 @@ async fn a_signal_at_any_moment_of_the_first_second_ends_it() {
     let other = rusqlite::Connection::open(desk.path("k.db")).unwrap();
     for (number, after) in (0..=1_000).step_by(50).enumerate() {
         let name = if number % 2 == 0 { "-TERM" } else { "-INT" };
-        // Every third time another process is in the middle of a write, and goes on.
+        // Every third time another process is in the middle of a write until this one has ended.
         let writes = number % 3 == 0;
         if writes {
             other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -47,10 +47,10 @@ async fn a_signal_at_any_moment_of_the_first_second_ends_it() {
         let child = desk.command("serve --db k.db --listen 127.0.0.1:0").spawn().unwrap();
         tokio::time::sleep(Duration::from_millis(after)).await;
         signal(&child, name);
+        let output = tokio::task::spawn_blocking(move || ended(child)).await.unwrap();
         if writes {
             other.execute_batch("COMMIT").unwrap();
         }
-        let output = tokio::task::spawn_blocking(move || ended(child)).await.unwrap();
         // Before it listens for signals, the system ends it.
         let by_signal = output.status.signal();
         let said = text(&output.stderr);
@@ -119,6 +119,7 @@ async fn a_server_whose_database_is_taken_away_acknowledges_nothing_and_ends_wit
         ("deleted", "was moved or deleted"),
         ("replaced", "was replaced"),
         ("overwritten in place", "was overwritten"),
+        ("without its log", "-wal was deleted"),
     ] {
         let simulator = account(5).await;
         let desk = Desk::new();
@@ -133,6 +134,11 @@ async fn a_server_whose_database_is_taken_away_acknowledges_nothing_and_ends_wit
         assert_eq!(sent(&url, "msg_before").await, Some(204));
         match what {
             "deleted" => std::fs::remove_file(desk.path("k.db")).unwrap(),
+            "without its log" => {
+                for log in ["k.db-wal", "k.db-shm"] {
+                    std::fs::remove_file(desk.path(log)).unwrap();
+                }
+            }
             "replaced" => std::fs::rename(desk.path("backup.db"), desk.path("k.db")).unwrap(),
             _ => drop(std::fs::copy(desk.path("backup.db"), desk.path("k.db")).unwrap()),
         }
@@ -154,6 +160,12 @@ async fn a_server_whose_database_is_taken_away_acknowledges_nothing_and_ends_wit
         assert_eq!(status.code(), Some(5), "{what}: {rest}");
         let last = rest.lines().last().unwrap();
         assert!(last.starts_with("error: ") && last.contains(said) && last.contains("start again"), "{rest}");
+        if what == "without its log" {
+            let database = rusqlite::Connection::open(desk.path("k.db")).unwrap();
+            let select = "SELECT count(*) FROM delivery WHERE id = 'msg_before'";
+            let kept: i64 = database.query_row(select, [], |row| row.get(0)).unwrap();
+            assert_eq!(kept, 1, "what was acknowledged is in the database");
+        }
     }
 }
 
