@@ -132,6 +132,25 @@ async fn disconnecting_frees_the_account_and_a_move_has_to_be_asked_for_by_name(
     assert_eq!(account().await, "third");
 }
 
+/// Disconnecting removes the job that a newer program scheduled.
+#[tokio::test]
+async fn who_connects_again_after_disconnecting_has_its_records_derived_anew() {
+    let simulator = account(5, 67).await;
+    let bench = Bench::connected(&simulator).await;
+    bench.sync().await;
+    let due = async || {
+        let job = bench.store.job(&bench.org, JobKind::Rederive).await.unwrap();
+        job.is_some_and(|job| job.run_at.is_some())
+    };
+    bench.connect(&simulator.base_url()).await.unwrap();
+    assert!(!due().await, "nothing changed");
+    bench.host.schedule_rederive(&bench.org).await.unwrap();
+    bench.host.disconnect(&bench.org).await.unwrap();
+    assert!(!due().await);
+    bench.connect(&simulator.base_url()).await.unwrap();
+    assert!(due().await);
+}
+
 #[tokio::test]
 async fn an_incident_that_is_open_since_before_the_import_counts_with_its_true_age() {
     let simulator = account(0, 65).await;
