@@ -26,10 +26,10 @@ pub(crate) struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the provider refuses the credential;
-4 a passing fault or a rate limit, try again later; 5 the database was moved, deleted, replaced,
-overwritten or migrated while in use: do what the message says before you start again; 6 nothing that
-was given could be imported; 130 or 143 stopped by Ctrl-C or SIGTERM; 141 nobody reads the output any
-more.";
+4 a passing fault or a rate limit, try again later; 5 the database or its log was moved, deleted,
+replaced or overwritten, or the database was migrated, while in use: do what the message says before
+you start again; 6 nothing that was given could be imported; 130 or 143 stopped by Ctrl-C or SIGTERM;
+141 nobody reads the output any more.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
