@@ -196,7 +196,9 @@ fn look(
 ) -> Result<Step, Error> {
     let batch = position.open.step(world, context, &mut step)?;
     apply(world, context, &batch, Vec::from([write_state(STATE, &position)]))?.count(&mut step);
-    step.more = is_left(world, &position)?;
+    // The pass before this left timelines to an import that was under way. Once it is through, another pass follows.
+    let is_due = position.revisited.is_none() && !backfill::is_under_way(world)?;
+    step.more = is_due || is_left(world, &position)?;
     Ok(step)
 }
 

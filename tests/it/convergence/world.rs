@@ -58,6 +58,8 @@ pub(super) struct Shared {
     pub(super) now: Timestamp,
     /// How far the host's clock is ahead of the provider's, which is right.
     pub(super) skew: Timestamp,
+    /// What the host's clock showed while it was wrong.
+    pub(super) shown: Vec<Timestamp>,
     pub(super) access: Access,
     /// Requests that were answered.
     pub(super) requests: u32,
@@ -107,8 +109,12 @@ impl Native {
 
 impl World for Native {
     fn now(&self) -> Timestamp {
-        let shared = self.shared.borrow();
-        shared.now + shared.skew
+        let shared = &mut *self.shared.borrow_mut();
+        let shown = shared.now + shared.skew;
+        if shared.skew != 0 {
+            shared.shown.push(shown);
+        }
+        shown
     }
 
     fn begin(&mut self, _: &Request) {}
