@@ -75,6 +75,26 @@ pub enum KeyError {
         /// Whose secrets.
         organisations: String,
     },
+    /// The file holds something else, and what it held sealed secrets.
+    #[error(
+        "the sealing key file {path} is damaged, and it sealed the secrets of {organisations}: restore it from a backup; \
+         if it is lost, run `org disconnect` for each of them, remove the file, then `connect`"
+    )]
+    Damaged {
+        /// Which file.
+        path: String,
+        /// Whose secrets.
+        organisations: String,
+    },
+    /// The file holds something else.
+    #[error(
+        "the sealing key file {path} is damaged: each of its lines must be 32 bytes in base64; restore it from a \
+         backup, or remove it if nothing is sealed with it"
+    )]
+    MalformedFile {
+        /// Which file.
+        path: String,
+    },
     /// It is not what it should be.
     #[error("a sealing key is 32 bytes in base64 (make one with: openssl rand -base64 32)")]
     Malformed,
@@ -154,17 +174,15 @@ impl Keyring {
     /// a fresh key would open nothing, so none is made.
     pub async fn load_or_create(path: &Path, store: &dyn Organisations) -> Result<Keyring, VaultError> {
         let keyring = Keyring { keys: Arc::default(), file: Some(path.into()) };
-        if keyring.find()? {
+        if keyring.find_for(store).await? {
             return Ok(keyring);
         }
         // Another process may be making it.
         let _alone = keyring.lock(Lock::Alone).await?;
-        if keyring.find()? {
+        if keyring.find_for(store).await? {
             return Ok(keyring);
         }
-        let sealed = store.data_keys(None, u32::MAX).await?;
-        if !sealed.is_empty() {
-            let organisations = names(sealed.iter().map(|(org, _)| org));
+        if let Some(organisations) = sealed_for(store).await? {
             return Err(KeyError::Missing { path: path.display().to_string(), organisations }.into());
         }
         keyring.replace(vec![SealingKey::generate()?])?;
@@ -176,16 +194,31 @@ impl Keyring {
         self.unseal(org, data_key).is_ok()
     }
 
+    /// Reads the file, and says whose secrets are at stake if it is damaged.
+    async fn find_for(&self, store: &dyn Organisations) -> Result<bool, VaultError> {
+        match self.find() {
+            Err(KeyError::MalformedFile { path }) => match sealed_for(store).await? {
+                Some(organisations) => Err(KeyError::Damaged { path, organisations }.into()),
+                None => Err(KeyError::MalformedFile { path }.into()),
+            },
+            found => Ok(found?),
+        }
+    }
+
     /// Reads the file. False if there is none, or an empty one.
     fn find(&self) -> Result<bool, KeyError> {
         let Some(path) = &self.file else { return Ok(true) };
+        let malformed = || KeyError::MalformedFile { path: path.display().to_string() };
         let text = match std::fs::read_to_string(path) {
             Ok(text) => Zeroizing::new(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            // What is no text is no key.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(malformed()),
             Err(error) => return Err(file_error(path, error)),
         };
         let lines = text.lines().filter(|line| !line.trim().is_empty());
-        let keys = lines.map(SealingKey::from_base64).collect::<Result<Vec<_>, _>>()?;
+        let keys = lines.map(|line| SealingKey::from_base64(line).map_err(|_| malformed()));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
         let found = !keys.is_empty();
         if found {
             self.set(keys);
@@ -267,6 +300,12 @@ fn opens(keys: &[SealingKey], org: &OrgId, data_key: &Sealed) -> bool {
 
 fn file_error(path: &Path, source: io::Error) -> KeyError {
     KeyError::File { path: path.display().to_string(), source }
+}
+
+/// Whose secrets are sealed; none if nobody's are.
+async fn sealed_for(store: &dyn Organisations) -> Result<Option<String>, StoreError> {
+    let sealed = store.data_keys(None, u32::MAX).await?;
+    Ok((!sealed.is_empty()).then(|| names(sealed.iter().map(|(org, _)| org))))
 }
 
 /// The first few of these organisations.
@@ -548,10 +587,44 @@ mod tests {
         }
         std::fs::write(&path, "too short").unwrap();
         let refused = Keyring::load_or_create(&path, &store).await;
-        assert!(matches!(refused, Err(VaultError::Key(KeyError::Malformed))));
+        let told = refused.unwrap_err().to_string();
+        assert!(told.contains("koalr.key is damaged") && told.contains("remove it"), "{told}");
         // What a killed process of an earlier version left.
         std::fs::write(&path, "").unwrap();
         assert_eq!(Keyring::load_or_create(&path, &store).await.unwrap().all().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_key_file_is_named_with_what_saves_the_secrets() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("koalr.key");
+        let store: Arc<dyn Store> =
+            Arc::new(crate::sqlite::SqliteStore::open(directory.path().join("koalr.db")).unwrap());
+        let acme: OrgId = "acme".parse().unwrap();
+        let vault = Vault::new(Keyring::load_or_create(&path, &*store).await.unwrap(), Arc::clone(&store));
+        store.put_organisation(&live(&acme)).await.unwrap();
+        vault.put(&acme, "api-key", &[Secret::new("key-1".into())]).await.unwrap();
+        for damage in [&b"too short"[..], &[0xff, 0xfe, 0x00]] {
+            std::fs::write(&path, damage).unwrap();
+            let told = Keyring::load_or_create(&path, &*store).await.unwrap_err().to_string();
+            for part in [
+                "koalr.key is damaged",
+                "secrets of acme",
+                "restore it from a backup",
+                "org disconnect",
+                "connect`",
+            ] {
+                assert!(told.contains(part), "{part}: {told}");
+            }
+            let loaded = Keyring::load(&path).unwrap_err().to_string();
+            for told in [told, loaded] {
+                assert!(!told.contains("openssl"), "a fresh key opens nothing: {told}");
+            }
+        }
+        // The way out that it names.
+        store.disconnect_organisation(&acme, 1).await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        Keyring::load_or_create(&path, &*store).await.unwrap();
     }
 
     #[tokio::test]
