@@ -5,6 +5,11 @@
 //! the component stores goes through the traits in [`port`]; [`sqlite`] implements them. [`scheduler`] and
 //! [`worker`] keep organisations current. There is no terminal, no environment and no global state in here.
 
+/// Compiles what the README tells embedders to write.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 pub mod cache;
 pub mod calendar;
 mod call;
