@@ -69,8 +69,8 @@ pub(crate) fn svg(of: &Report<'_>) -> String {
         "Time to restore of {} by {name}, clock from {} to {}",
         asked.organisation, asked.clock, asked.clock_end
     );
-    let provisional = provisional(report);
-    let height = if provisional.is_some() { HEIGHT + 18.0 } else { HEIGHT };
+    let provisional = provisional(of);
+    let height = HEIGHT + 18.0 * provisional.len() as f64;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
          height=\"{height}\" role=\"img\" font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
@@ -157,8 +157,8 @@ pub(crate) fn svg(of: &Report<'_>) -> String {
     draw.text(LEFT - 8.0, STRIP_TOP + 10.0, "end", FAINT, &format!("{most}"));
     draw.text(LEFT - 8.0, STRIP_BOTTOM, "end", FAINT, "n 0");
     draw.text(LEFT, HEIGHT - 12.0, "start", FAINT, &footer(of));
-    if let Some(provisional) = provisional {
-        draw.text(LEFT, height - 12.0, "start", INK, &provisional);
+    for (line, reason) in provisional.iter().rev().enumerate() {
+        draw.text(LEFT, height - 12.0 - 18.0 * line as f64, "start", INK, reason);
     }
     out.push_str("</svg>\n");
     out
@@ -380,6 +380,7 @@ mod tests {
             clock_end: "resolved",
             now: DAY * 2,
             cut_over: Some(DAY),
+            recalculating: false,
         };
         svg(&Report { report, acknowledge: None, before: Before::Nothing, unknown_timestamps: vec![], asked })
     }

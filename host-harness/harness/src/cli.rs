@@ -78,6 +78,42 @@ pub(crate) enum Verb {
     Db(Db),
 }
 
+impl Verb {
+    /// The database in which the verb looks for the organisation that it names.
+    pub(crate) fn looks_in(&self) -> Option<&Database> {
+        let target = match self {
+            Verb::Connect(options) => &options.target,
+            Verb::Backfill(options) => &options.target,
+            Verb::Poll(target) => target,
+            Verb::Incidents(options) => &options.target,
+            Verb::Incident(options) => &options.target,
+            Verb::Mttr(options) => &options.target,
+            Verb::Migrate(Migrate::Opsgenie(verb)) => match verb {
+                Opsgenie::Plan(options) => &options.history.target,
+                Opsgenie::Run(options) => &options.history.target,
+                Opsgenie::Status(target) => target,
+                Opsgenie::Undo(options) => &options.target,
+            },
+            Verb::Webhook(Webhook::Verify(options)) => &options.target,
+            Verb::Webhook(Webhook::Replay(options)) => &options.target,
+            Verb::Deliveries(options) => &options.target,
+            Verb::Users(Users::Import(options)) | Verb::Services(Services::Import(options)) => {
+                &options.target
+            }
+            Verb::Org(Org::Show(named) | Org::Disconnect(named)) => return Some(&named.database),
+            Verb::Demo(_)
+            | Verb::Serve(_)
+            | Verb::Webhook(Webhook::Send(_))
+            | Verb::Simulate(_)
+            | Verb::Inspect(_)
+            | Verb::Org(Org::List { .. })
+            | Verb::Keys(_)
+            | Verb::Db(_) => return None,
+        };
+        Some(&target.database)
+    }
+}
+
 /// Which database, and how to open its secrets.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Database {

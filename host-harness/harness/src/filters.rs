@@ -4,7 +4,7 @@
 use koalr_host::Host;
 use koalr_host::id::OrgId;
 use koalr_host::migration::SOURCES;
-use koalr_host::port::{Reports, StoreError, normalised};
+use koalr_host::port::{Organisations, Reports, StoreError, normalised};
 
 /// Names among which the nearest are looked for.
 const LOOKED_THROUGH: u32 = 10_000;
@@ -25,7 +25,7 @@ pub(crate) struct NoSuch {
 
 fn advice(nearest: &[String], what: &str) -> String {
     match nearest {
-        [] => format!("nothing that is stored has a {what} of a similar name"),
+        [] => format!("no stored {what} has a similar name"),
         [one] => format!("did you mean `{one}`?"),
         several => format!("did you mean one of `{}`?", several.join("`, `")),
     }
@@ -77,6 +77,18 @@ pub(crate) async fn sources(host: &Host, org: &OrgId, names: &[String]) -> Resul
     Ok(names.iter().map(find).collect::<Result<_, NoSuch>>()?)
 }
 
+/// What to say of an organisation that is not there; none if no other has a similar name.
+pub(crate) async fn nearest_organisations(
+    store: &(impl Organisations + ?Sized),
+    org: &OrgId,
+) -> Result<Option<NoSuch>, StoreError> {
+    let known: Vec<String> =
+        store.organisations().await?.into_iter().map(|organisation| organisation.id.to_string()).collect();
+    let nearest = nearest(org.as_str(), &known);
+    let named = || NoSuch { what: "organisation", name: org.to_string(), nearest: nearest.clone() };
+    Ok((!nearest.is_empty()).then(named))
+}
+
 /// The known names that are most like this one.
 fn nearest(name: &str, known: &[String]) -> Vec<String> {
     let wanted = normalised(name);
@@ -113,7 +125,7 @@ mod tests {
         };
         assert_eq!(told(&["a"]), "there is no service `nosuch`; did you mean `a`?");
         assert_eq!(told(&["a", "b"]), "there is no service `nosuch`; did you mean one of `a`, `b`?");
-        let none = "there is no service `nosuch`; nothing that is stored has a service of a similar name";
+        let none = "there is no service `nosuch`; no stored service has a similar name";
         assert_eq!(told(&[]), none);
     }
 }

@@ -38,7 +38,7 @@ use koalr_host::vault::VaultError;
 use koalr_host::{CallError, HostError, passes};
 use tracing_subscriber::EnvFilter;
 
-use cli::{Cli, Db, Keys, Migrate, Opsgenie, Org, Services, Users, Verb, Webhook};
+use cli::{Cli, Database, Db, Keys, Migrate, Opsgenie, Org, Services, Users, Verb, Webhook};
 use filters::FilterError;
 use out::{Unprinted, note};
 use shutdown::Stopped;
@@ -103,6 +103,31 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 const UNREAD: u8 = 141;
 
 async fn run(verb: Verb) -> anyhow::Result<()> {
+    let database = verb.looks_in().cloned();
+    match (perform(verb).await, database) {
+        (Err(error), Some(database)) => Err(or_nearest(error, &database).await),
+        (done, _) => done,
+    }
+}
+
+/// An organisation that is not there is told with those that have a similar name.
+async fn or_nearest(error: anyhow::Error, database: &Database) -> anyhow::Error {
+    let unknown = error.chain().find_map(|error| match host_error(error) {
+        Some(HostError::UnknownOrganisation(org)) => Some(org.clone()),
+        _ => None,
+    });
+    let Some(org) = unknown else { return error };
+    match open::store(database) {
+        Ok(store) => match filters::nearest_organisations(&store, &org).await {
+            Ok(Some(nearest)) => FilterError::from(nearest).into(),
+            Ok(None) => error,
+            Err(why) => error.context(why),
+        },
+        Err(why) => error.context(why),
+    }
+}
+
+async fn perform(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Demo(options) => demo::run(options).await,
         Verb::Connect(options) => verbs::connect::run(options).await,
@@ -157,18 +182,24 @@ fn own_code(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if matches!(error.downcast_ref(), Some(FilterError::NoSuch(_))) || error.is::<secrets::WeakToken>() {
         return Some(2);
     }
-    let host = match error.downcast_ref::<RunError>() {
-        Some(RunError::Failed(host)) => host,
-        Some(RunError::Busy) => return Some(4),
-        _ => error.downcast_ref::<HostError>()?,
-    };
-    match host {
+    if matches!(error.downcast_ref(), Some(RunError::Busy)) {
+        return Some(4);
+    }
+    match host_error(error)? {
+        HostError::UnknownOrganisation(_) => Some(2),
         HostError::Plugin(GuestError::Unauthorized(_) | GuestError::Forbidden(_)) => Some(3),
         HostError::Plugin(error) if passes(error) => Some(4),
         HostError::MigrationBusy => Some(4),
         HostError::Call(CallError::Saturated(_) | CallError::TimedOut(_)) => Some(4),
         HostError::Store(error) | HostError::Vault(VaultError::Store(error)) => store_code(error),
         _ => None,
+    }
+}
+
+fn host_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a HostError> {
+    match error.downcast_ref::<RunError>() {
+        Some(RunError::Failed(host)) => Some(host),
+        _ => error.downcast_ref(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Always on standard error, so that standard output holds results only.
 
 use crate::out::note;
+use crate::view::counted;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -41,8 +42,10 @@ impl Progress {
         match event {
             Event::Step { progress, totals } => {
                 let message = format!(
-                    "{} requests, {} created, {} updated",
-                    totals.requests, totals.created, totals.updated
+                    "{}, {} created, {} updated",
+                    counted(totals.requests, "request", "requests"),
+                    totals.created,
+                    totals.updated
                 );
                 self.moved(progress.done, progress.total, message);
             }

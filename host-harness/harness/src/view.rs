@@ -20,6 +20,11 @@ pub(crate) mod preview;
 pub(crate) mod report;
 pub(crate) mod timestamps;
 
+/// So many of them, in words.
+pub(crate) fn counted(count: u64, one: &str, more: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {more}") }
+}
+
 /// RFC 3339 in UTC, with as many digits as the instant has.
 pub(crate) fn instant(at: Timestamp) -> String {
     let time = DateTime::<Utc>::from_timestamp_micros(at);

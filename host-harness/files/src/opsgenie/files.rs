@@ -167,7 +167,8 @@ pub fn read_all<'a>(
             return Err(FileError::Alerts { files, count });
         }
         saved.alerts.clear();
-        saved.notes.push(format!("{files}: {count} alerts are left out; alerts are no incidents"));
+        let alerts = if count == 1 { "1 alert is".to_owned() } else { format!("{count} alerts are") };
+        saved.notes.push(format!("{files}: {alerts} left out; alerts are no incidents"));
     }
     let (incidents, alerts) = (newest(&mut saved.incidents), newest(&mut saved.alerts));
     for differing in [incidents, alerts] {

@@ -7,6 +7,7 @@ use axum::extract::{OriginalUri, Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use chrono::{Days, NaiveDate, NaiveTime};
+use koalr_host::HostError;
 use koalr_host::contract::{
     ClockEnd, ClockStart, Incident, Mode, MttrQuery, Phase, Priority, TimelineEvent, Timestamp,
 };
@@ -20,6 +21,7 @@ use super::page::{
 };
 use super::{Answer, Console, named};
 use crate::verbs::mttr::explain;
+use crate::verbs::sync::is_rederiving;
 use crate::{filters, view};
 
 const ROWS: u32 = 50;
@@ -680,9 +682,13 @@ fn entries(timeline: &[TimelineEvent]) -> Markup {
 /// Whether it counts, by the component's word, whenever it was.
 async fn counted(console: &Console, org: &OrgId, incident: &Incident) -> Markup {
     let query = MttrQuery::new(vec![Timestamp::MIN, Timestamp::MAX]);
-    match console.host.explain(org, &query, &incident.key).await {
-        Ok(report) => {
-            let told = explain::explain(incident, &report, &query);
+    let asked = async {
+        let recalculating = is_rederiving(&console.host, org).await?;
+        let report = console.host.explain(org, &query, &incident.key).await?;
+        Ok::<_, HostError>(explain::explain(incident, &report, &query, recalculating))
+    };
+    match asked.await {
+        Ok(told) => {
             html! { p { (told.verdict()) } @for note in told.notes() { p.quiet { (note) } } }
         }
         Err(error) => html! { p { "It cannot be said now: " (error.to_string()) "." } },

@@ -135,7 +135,7 @@ async fn shown(console: &Console, org: &OrgId, query: &[(String, String)]) -> An
         (heading("DORA MTTR", html! {}))
         (choices(query))
         (live_slowly("report", html! {
-            @if let Some(provisional) = report::provisional(&report.report) { p.alert role="status" { (provisional) } }
+            @for provisional in report::provisional(&report) { p.alert role="status" { (provisional) } }
             (figure(&report))
             section.card { h2 { "Trend" } (svg("Trend", chart::svg(&report))) (numbers(&report)) }
             div.columns {
@@ -167,7 +167,7 @@ async fn shown(console: &Console, org: &OrgId, query: &[(String, String)]) -> An
                 h2 { "Open incidents, the oldest first" }
                 @if open.total == 0 { p.quiet { "None is open that this question is about." } }
                 @else {
-                    p { strong { (open.total) } " open. They have no duration yet, which flatters the figure." }
+                    p { (report::excluded_as_open(open.total)) }
                     table.rows.small {
                         thead { tr { th scope="col" { "Incident" } th.wide-only scope="col" { "Created" } th.number scope="col" { "Open for" } } }
                         tbody { @for incident in &open.incidents { tr {
@@ -298,7 +298,7 @@ fn figure(of: &Report<'_>) -> Markup {
 
 fn change(before: &Before, now: &Statistics) -> Markup {
     let told = match before {
-        Before::NotImported => "no comparison: the import does not reach back as far again".to_owned(),
+        Before::NotImported { since } => report::no_comparison(*since),
         Before::Nothing => "nothing was restored in as many days before".to_owned(),
         Before::Known { durations, count, .. } => {
             let median = view::duration(durations.median);
@@ -339,7 +339,7 @@ fn left_out(org: &OrgId, of: &Report<'_>, question: &[(String, String)]) -> Mark
     let report = &of.report;
     let span = report.trend.first().zip(report.trend.last()).map(|(first, last)| (first.since, last.until));
     html! {
-        p { strong { (report.overall.statistics.count) } " of " strong { (report.population) } " incidents were measured." }
+        p { "Measured " strong { (report.overall.statistics.count) } " of " strong { (report.population) } (if report.population == 1 { " incident." } else { " incidents." }) }
         @if report.excluded.is_empty() { p.quiet { "None was left out." } }
         @else {
             table.rows.small {

@@ -13,7 +13,7 @@ use super::sync::derive_anew;
 use crate::cli::{self, Moment, OneOrg, PriorityArg};
 use crate::out::{print, say};
 use crate::shutdown::Shutdown;
-use crate::view::timestamps;
+use crate::view::{counted, timestamps};
 use crate::{open, secrets, view};
 
 /// The credential and the secret that the incident.io component asks for.
@@ -32,7 +32,7 @@ struct Document<'a> {
     webhook_path: String,
     webhook_events: &'a [String],
     webhook_secret: bool,
-    /// Stored incidents that the new settings changed; none if the settings are those of before.
+    /// Incidents that were recalculated and changed; none if the settings are those of before.
     incidents_updated: Option<u64>,
 }
 
@@ -92,7 +92,7 @@ pub(crate) async fn run(options: cli::Connect) -> Result<()> {
         say!("            no signing secret yet: deliveries are refused until one is given to `connect`")?;
     }
     if let Some(updated) = rederived {
-        say!("Settings changed: {updated} of the stored incidents changed with them.")?;
+        say!("{} recalculated.", counted(updated, "incident was", "incidents were"))?;
     }
     let org = &target.org;
     let typed = target.database.as_typed();
@@ -217,7 +217,8 @@ pub(crate) async fn rotate(database: &cli::Database, json: cli::Json) -> Result<
     if json.json {
         return print_json(&serde_json::json!({ "resealed": resealed }));
     }
-    say!("The keys of {resealed} organisations are sealed with a fresh sealing key.")?;
+    let organisations = counted(resealed, "organisation", "organisations");
+    say!("The keys of {organisations} are sealed with a fresh sealing key.")?;
     say!("The former one opens nothing any more: backups of the database from before need a backup of it.")?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::cli::{Import, OneOrg};
 use crate::open;
 use crate::out::{note, say};
 use crate::shutdown::Shutdown;
-use crate::view::printable;
+use crate::view::{counted, printable};
 
 /// Names that are shown; `--json` has all.
 const SHOWN: usize = 15;
@@ -23,7 +23,7 @@ struct Document<'a> {
     kind: &'static str,
     #[serde(flatten)]
     imported: Imported,
-    /// Stored incidents whose people or services are linked otherwise now.
+    /// Stored incidents whose links to people or services changed.
     incidents_updated: u64,
     /// What of the file could not be read.
     left_out: &'a [LeftOut],
@@ -90,7 +90,10 @@ async fn report(
     let Imported { added, updated, unchanged } = imported;
     let left_out = left_out.len();
     say!("{kind}: {added} added, {updated} updated, {unchanged} unchanged, {left_out} left out")?;
-    say!("{incidents_updated} stored incidents are linked otherwise now.")?;
+    match incidents_updated {
+        0 => say!("No incident links changed.")?,
+        changed => say!("Links of {} changed.", counted(changed, "incident", "incidents"))?,
+    }
     let what = match kind {
         "users" => "These addresses belong to several users; responders are linked to the first of them:",
         _ => "These names belong to several services, and lead to none of them; give each a name of its own:",

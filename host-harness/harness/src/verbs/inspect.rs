@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::print_json;
 use crate::cli::Inspect;
 use crate::out::say;
+use crate::view::counted;
 use crate::{open, view};
 
 #[derive(Serialize)]
@@ -35,7 +36,7 @@ pub(crate) async fn run(options: Inspect) -> Result<()> {
     line("size", &format!("{} bytes", plugin.size()))?;
     line("sha256", plugin.digest())?;
     line("polls every", &format!("{} s", descriptor.poll_interval_seconds))?;
-    line("history", &format!("{} days", descriptor.history_days))?;
+    line("history", &counted(descriptor.history_days.into(), "day", "days"))?;
     for origin in &descriptor.origins {
         line("calls", origin)?;
     }

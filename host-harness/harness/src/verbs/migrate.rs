@@ -19,7 +19,7 @@ use crate::cli::{self, OneOrg, RegionArg};
 use crate::out::{note, print, say, tell};
 use crate::progress::Progress;
 use crate::shutdown::Shutdown;
-use crate::view::{migration as view, printable};
+use crate::view::{counted, migration as view, printable};
 use crate::{aliases, open, secrets};
 
 /// Bytes of a piece of saved records: small next to what a component may hold, and large enough that few are needed.
@@ -94,7 +94,7 @@ pub(crate) async fn plan(options: cli::MigratePlan) -> Result<()> {
     let days_left = days_left(host.clock().now());
     if target.json.json {
         use koalr_host::migration::State;
-        return print_json(&PlanDocument {
+        print_json(&PlanDocument {
             organisation: target.org.as_str(),
             days_left,
             ready: plan.count(State::Ready),
@@ -102,9 +102,14 @@ pub(crate) async fn plan(options: cli::MigratePlan) -> Result<()> {
             blocked: plan.count(State::Blocked) + bad.len(),
             plan: &plan,
             bad_rows: &bad,
-        });
+        })?;
+    } else {
+        print(&view::plan(&target.org, &plan, &bad, days_left, options.rows))?;
     }
-    print(&view::plan(&target.org, &plan, &bad, days_left, options.rows))?;
+    let blocked = plan.rows.len() + bad.len();
+    if view::importable(&plan) == 0 && blocked > 0 {
+        return Err(NothingImported(format!("a run would leave out all of it ({blocked})")).into());
+    }
     Ok(())
 }
 
@@ -175,10 +180,10 @@ pub(crate) async fn undo(options: cli::MigrateUndo) -> Result<()> {
         return print_json(&UndoDocument { organisation: org.as_str(), removed: true, what });
     }
     say!(
-        "Removed {} with {} timeline entries, and {} names of the mapping.",
+        "Removed {} with {}, and {} of the mapping.",
         view::imported(what.incidents),
-        what.events,
-        what.aliases
+        counted(what.events, "timeline entry", "timeline entries"),
+        counted(what.aliases, "name", "names")
     )?;
     Ok(())
 }

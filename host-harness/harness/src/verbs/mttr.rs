@@ -13,6 +13,7 @@ use koalr_host::migration::SOURCES;
 use koalr_host::port::JobKind;
 
 use super::connect::priority;
+use super::sync::is_rederiving;
 use crate::chart;
 use crate::cli::{self, BucketArg, ClockArg, ClockEndArg};
 use crate::out::print;
@@ -91,6 +92,8 @@ pub(crate) async fn ask<'a>(host: &Host, org: &'a OrgId, question: &Question) ->
     let now = host.clock().now();
     let query = question.query(now)?;
     let (since, until) = question.days(now)?;
+    // Asked before the figures: what ends meanwhile is told of once too often, not too seldom.
+    let recalculating = is_rederiving(host, org).await?;
     Ok(Report {
         report: host.mttr(org, &query).await?,
         acknowledge: match query.start {
@@ -110,6 +113,7 @@ pub(crate) async fn ask<'a>(host: &Host, org: &'a OrgId, question: &Question) ->
             clock_end: view::clock_end(query.end),
             now,
             cut_over: host.cut_over(org).await?,
+            recalculating,
         },
     })
 }
@@ -140,8 +144,9 @@ pub(crate) async fn answer(host: &Host, options: &cli::Mttr) -> Result<String> {
         let query = question.query(host.clock().now())?;
         let record = forms::find_incident(&**host.store(), org, name).await?;
         let record = record.with_context(|| format!("{org} has no incident {name}"))?;
+        let recalculating = is_rederiving(host, org).await?;
         let report = host.explain(org, &query, &record.key).await?;
-        let explained = explain::explain(&record, &report, &query);
+        let explained = explain::explain(&record, &report, &query, recalculating);
         if options.target.json.json {
             let document = serde_json::to_string_pretty(&explained);
             return Ok(format!("{}\n", document.context("the answer cannot be written as JSON")?));
@@ -173,21 +178,23 @@ async fn before(
     zone: Tz,
 ) -> Result<Before> {
     let days = u64::try_from((until - since).num_days()).unwrap_or_default();
-    let Some(first) = since.checked_sub_days(Days::new(days)) else {
-        return Ok(Before::NotImported);
-    };
-    let edges = match calendar::edges(first, since, BucketSize::Month, zone) {
-        Err(CalendarError::Skipped { .. }) => return Ok(Before::Nothing),
-        edges => edges?,
-    };
     let import = host.store().job(org, JobKind::Backfill).await?;
     let imported = import.and_then(|job| job.window).map(|window| window.since);
     // Another tool's history may reach further back.
     let history = host.store().first_creation(org, &SOURCES).await?;
     let imported = imported.into_iter().chain(history).min();
+    let not_imported =
+        || Before::NotImported { since: imported.and_then(|first| calendar::day_of(first, zone)) };
+    let Some(first) = since.checked_sub_days(Days::new(days)) else {
+        return Ok(not_imported());
+    };
+    let edges = match calendar::edges(first, since, BucketSize::Month, zone) {
+        Err(CalendarError::Skipped { .. }) => return Ok(Before::Nothing),
+        edges => edges?,
+    };
     match (edges.first(), imported) {
         (Some(first), Some(imported)) if imported <= *first => {}
-        _ => return Ok(Before::NotImported),
+        _ => return Ok(not_imported()),
     }
     let report = host.mttr(org, &MttrQuery { edges, ..query.clone() }).await?;
     Ok(match report.overall.statistics.durations {

@@ -17,7 +17,7 @@ use crate::cli::{Database, OneOrg};
 use crate::open;
 use crate::out::print;
 use crate::view::timestamps::{self, ChoiceView};
-use crate::view::{self, printable};
+use crate::view::{self, counted, printable};
 
 /// Unmatched people and services that are named.
 const NAMED: u32 = 20;
@@ -173,14 +173,15 @@ fn text(org: &OrgId, of: &Document<'_>) -> String {
     if let Some(advice) = timestamps::advice(of.unknown_timestamps, of.organisation) {
         lines.push(format!("  warning   {advice}"));
     }
-    lines.push(format!("  incidents {}, {} timelines still to be read", of.incidents, of.timelines_waiting));
+    let timelines = counted(of.timelines_waiting, "timeline", "timelines");
+    lines.push(format!("  incidents {}, {timelines} still to be read", of.incidents));
     match (of.settings.include_private, of.withheld_private_incidents) {
         (true, 0) => lines.push("  private   included as far as the key can see them".to_string()),
         (true, withheld) => lines.push(format!(
-            "  private   included as far as the key can see them; {withheld} are still to be read"
+            "  private   included as far as the key can see them; {withheld} still to be read"
         )),
         (false, withheld) => lines.push(format!(
-            "  private   left out by the settings; {withheld} are known to exist and only counted"
+            "  private   left out by the settings; {withheld} known to exist and only counted"
         )),
     }
     lines.push(String::new());
@@ -200,11 +201,17 @@ fn text(org: &OrgId, of: &Document<'_>) -> String {
         ["Part", "State", "Last success (UTC)", "Requests of its run", "Next run (UTC)", "Last error"];
     lines.push(view::table(&headers, &[3], rows.collect()).to_string());
     let unmatched = [
-        ("people without a user of the host", "users import", &of.unmatched_people),
-        ("services without an entry in the host's catalog", "services import", &of.unmatched_services),
+        (["person", "people"], "without a user of the host", "users import", &of.unmatched_people),
+        (
+            ["service", "services"],
+            "without an entry in the host's catalog",
+            "services import",
+            &of.unmatched_services,
+        ),
     ];
-    for (what, verb, unmatched) in unmatched {
-        lines.push(format!("\n{} {what}{}", unmatched.total, if unmatched.total == 0 { "." } else { ":" }));
+    for ([one, several], without, verb, unmatched) in unmatched {
+        let end = if unmatched.total == 0 { "." } else { ":" };
+        lines.push(format!("\n{} {without}{end}", counted(unmatched.total, one, several)));
         if unmatched.total > 0 {
             let named = unmatched.first.iter().map(|u| format!("{} ({})", printable(&u.name), u.incidents));
             let mut named = named.collect::<Vec<_>>().join(", ");

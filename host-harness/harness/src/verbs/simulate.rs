@@ -11,6 +11,7 @@ use crate::cli::Simulate;
 use crate::out::say;
 use crate::secrets;
 use crate::shutdown::Shutdown;
+use crate::view::counted;
 
 pub(crate) async fn run(options: Simulate) -> Result<()> {
     let shutdown = Shutdown::listen()?;
@@ -28,7 +29,8 @@ pub(crate) async fn run(options: Simulate) -> Result<()> {
     }
     let moves = simulated.webhook.is_some();
     let simulator = Simulator::start(simulated).await?;
-    say!("Simulated incident.io with {} incidents on {}", options.incidents, simulator.base_url())?;
+    let incidents = counted(options.incidents as u64, "incident", "incidents");
+    say!("Simulated incident.io with {incidents} on {}", simulator.base_url())?;
     if options.api_key_env.is_none() {
         say!("  any API key is accepted")?;
     }
@@ -39,7 +41,7 @@ pub(crate) async fn run(options: Simulate) -> Result<()> {
             let end = Utc::now() - TimeDelta::days(76);
             let before = OpsgenieOptions::new(options.incidents, options.seed, end);
             let opsgenie = Opsgenie::start(OpsgenieOptions { listen, ..before }).await?;
-            say!("Simulated Opsgenie with {} incidents on {}", options.incidents, opsgenie.base_url())?;
+            say!("Simulated Opsgenie with {incidents} on {}", opsgenie.base_url())?;
             say!("  migrate with --region us --map-origin https://api.opsgenie.com={}", opsgenie.base_url())?;
             Some(opsgenie)
         }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use koalr_host::Host;
 use koalr_host::id::OrgId;
-use koalr_host::port::JobKind;
+use koalr_host::port::{JobKind, StoreError};
 use koalr_host::scheduler::{Observer, RunError, Scheduler, Totals};
 use serde::Serialize;
 
@@ -13,6 +13,7 @@ use crate::open;
 use crate::out::say;
 use crate::progress::Progress;
 use crate::shutdown::{Shutdown, Stopped};
+use crate::view::counted;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -53,7 +54,8 @@ async fn run(host: &Host, options: &OneOrg, kind: JobKind, shutdown: &Shutdown) 
         say!("The import was complete already; `--days N` imports the last N days again.")?;
     }
     if waiting > 0 {
-        say!("{waiting} timelines are still to be read; `poll` and `serve` read them.")?;
+        let waiting = counted(waiting, "timeline is", "timelines are");
+        say!("{waiting} still to be read; `poll` and `serve` do that.")?;
     }
     Ok(())
 }
@@ -88,10 +90,15 @@ async fn run_now(
     }
 }
 
-/// Derives stored incidents anew if that is due; answers how many are other ones now.
-pub(crate) async fn derive_anew(host: &Host, org: &OrgId, shutdown: &Shutdown) -> Result<Option<u64>> {
+/// Whether stored incidents are still to be derived anew, be it that this has begun.
+pub(crate) async fn is_rederiving(host: &Host, org: &OrgId) -> Result<bool, StoreError> {
     let job = host.store().job(org, JobKind::Rederive).await?;
-    if job.is_none_or(|job| job.run_at.is_none()) {
+    Ok(job.is_some_and(|job| job.run_at.is_some()))
+}
+
+/// Derives stored incidents anew if that is due; answers how many of them that changed.
+pub(crate) async fn derive_anew(host: &Host, org: &OrgId, shutdown: &Shutdown) -> Result<Option<u64>> {
+    if !is_rederiving(host, org).await? {
         return Ok(None);
     }
     match run_now(host, org, JobKind::Rederive, &|_| {}, shutdown).await {
@@ -114,7 +121,9 @@ fn name(kind: JobKind) -> &'static str {
 pub(crate) fn describe(kind: JobKind, totals: &Totals) -> String {
     let Totals { fetched, created, updated, stale, requests, .. } = totals;
     format!(
-        "{} done: {fetched} records fetched in {requests} requests; {created} created, {updated} updated, {stale} stale",
-        name(kind)
+        "{} done: fetched {} in {}; {created} created, {updated} updated, {stale} stale",
+        name(kind),
+        counted(*fetched, "record", "records"),
+        counted(*requests, "request", "requests")
     )
 }

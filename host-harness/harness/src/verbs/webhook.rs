@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use chrono::Utc;
-use koalr_host::ReceiveError;
 use koalr_host::contract::{Delivery, Header};
+use koalr_host::{HostError, ReceiveError};
 use serde::Serialize;
 
 use super::{print_json, read};
@@ -102,6 +102,7 @@ pub(crate) async fn verify(options: WebhookVerify) -> Result<()> {
             }
             bail!("refused: {reason}")
         }
+        Err(ReceiveError::UnknownOrganisation(org)) => Err(HostError::UnknownOrganisation(org).into()),
         Err(error) => Err(error.into()),
     }
 }

@@ -10,7 +10,7 @@ use koalr_host::port::Unmatched;
 
 use serde::Serialize;
 
-use super::{duration, instant, printable, short_instant, table};
+use super::{counted, duration, instant, printable, short_instant, table};
 use crate::verbs::migrate::Figure;
 
 /// Rows, lines and names that are shown unless all are asked for.
@@ -18,18 +18,19 @@ const SHOWN: usize = 15;
 
 /// So many incidents.
 pub(crate) fn imported(count: u64) -> String {
-    if count == 1 { "1 imported incident".into() } else { format!("{count} imported incidents") }
+    counted(count, "imported incident", "imported incidents")
 }
 
 /// So many places in files.
 pub(crate) fn places(count: usize) -> String {
-    if count == 1 { "1 place".into() } else { format!("{count} places") }
+    counted(count as u64, "place", "places")
 }
 
 fn deadline(days_left: Option<u32>) -> String {
     match days_left {
         Some(days) => {
-            format!("Opsgenie ends on 5 April 2027, in {days} days; what was not taken out by then is lost.")
+            let days = counted(days.into(), "day", "days");
+            format!("Opsgenie ends on 5 April 2027, in {days}; what was not taken out by then is lost.")
         }
         None => "Opsgenie ended on 5 April 2027; saved records can still be imported.".to_owned(),
     }
@@ -58,7 +59,7 @@ pub(crate) fn plan(org: &OrgId, plan: &Plan, bad: &[BadRow], days_left: Option<u
     let mut text =
         format!("Plan of {org}'s move from Opsgenie. No record was written.\n{}\n\n", deadline(days_left));
     text.push_str(&format!(
-        "  {} ready, {} with a warning, {} blocked\n  {} are new, {} change, {} are stored as they are\n",
+        "  {} ready, {} with a warning, {} blocked\n  {} new, {} changed, {} unchanged\n",
         plan.count(State::Ready),
         plan.count(State::Warning),
         plan.count(State::Blocked) + bad.len(),
@@ -116,8 +117,20 @@ pub(crate) fn plan(org: &OrgId, plan: &Plan, bad: &[BadRow], days_left: Option<u
             text.push_str(&more(rows.len()));
         }
     }
-    text.push_str("\nNext: `migrate opsgenie run` with the same options; --rows lists every record.\n");
+    text.push_str(match (importable(plan), plan.rows.len() + bad.len()) {
+        (0, 0) => "\nThere is nothing to import.\n",
+        (0, _) => {
+            "\nNothing can be imported yet. Correct what blocks the records above, in the files, with the options that \
+             say how to read them, or in the mapping file; then repeat `migrate opsgenie plan`.\n"
+        }
+        _ => "\nNext: `migrate opsgenie run` with the same options; --rows lists every record.\n",
+    });
     text
+}
+
+/// How many records of the plan an import would not leave out.
+pub(crate) fn importable(plan: &Plan) -> usize {
+    plan.count(State::Ready) + plan.count(State::Warning)
 }
 
 fn name(row: &Row) -> String {
@@ -197,9 +210,13 @@ pub(crate) fn summary(
 ) -> String {
     let Summary { fetched, created, updated, unchanged, left_out, requests, .. } = summary;
     let left_out = left_out + bad.len() as u64;
-    let of = if *requests > 0 { format!(" in {requests} requests") } else { String::new() };
+    let records = counted(*fetched, "record", "records");
+    let of = match requests {
+        0 => String::new(),
+        requests => format!(" in {}", counted(*requests, "request", "requests")),
+    };
     let mut text = format!(
-        "Opsgenie's history of {org}: {fetched} records read{of}; {created} new, {updated} changed, {unchanged} \
+        "Opsgenie's history of {org}: read {records}{of}; {created} new, {updated} changed, {unchanged} \
          unchanged, {left_out} left out.\n"
     );
     let mut problems: BTreeMap<&str, (usize, &str)> = BTreeMap::new();

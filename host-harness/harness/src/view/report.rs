@@ -11,7 +11,7 @@ use koalr_host::port::UnknownTimestamp;
 use serde::Serialize;
 
 use super::timestamps::advice;
-use super::{clock_start, csv_cell, duration, instant, printable, short_instant, table, tier};
+use super::{clock_start, counted, csv_cell, duration, instant, printable, short_instant, table, tier};
 
 #[derive(Debug, Serialize)]
 struct FiguresView {
@@ -97,7 +97,7 @@ pub(crate) struct ReportView<'a> {
     /// Of the measured ones whose acknowledgement is known: from the start of the clock until then. Null if the clock
     /// starts there.
     acknowledge: Option<FiguresView>,
-    /// As many days before; null if nothing was restored then, or the import does not reach back so far.
+    /// As many days before; null if nothing was restored then, or history starts later.
     before: Option<BeforeView>,
     trend: Vec<BucketView<'a>>,
     by_priority: Vec<SliceView<'a>>,
@@ -111,6 +111,8 @@ pub(crate) struct ReportView<'a> {
     oldest_open: Option<String>,
     /// Timelines that are still to be read; until then the figures are provisional.
     provisional: u64,
+    /// Whether stored incidents are still being recalculated; until they are, the figures are provisional.
+    recalculating: bool,
     /// Incidents that the other end of the clock would change.
     reopened: u64,
     /// Clocks that would measure more incidents.
@@ -136,6 +138,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) now: Timestamp,
     /// From when on incident.io is the record, where history of another tool was imported.
     pub(crate) cut_over: Option<Timestamp>,
+    /// Whether stored incidents are still to be derived anew.
+    pub(crate) recalculating: bool,
 }
 
 impl Asked<'_> {
@@ -155,8 +159,8 @@ pub(crate) enum Before {
     Known { first: NaiveDate, count: u64, durations: Durations },
     /// Nothing was restored then.
     Nothing,
-    /// The import does not reach back so far.
-    NotImported,
+    /// The history that was imported starts later: on this day, if that is known.
+    NotImported { since: Option<NaiveDate> },
 }
 
 /// The figure before, and how the present one compares.
@@ -234,6 +238,7 @@ pub(crate) fn document<'a>(of: &'a Report<'a>) -> ReportView<'a> {
         open: report.open,
         oldest_open: report.oldest_open.map(instant),
         provisional: report.provisional,
+        recalculating: asked.recalculating,
         reopened: report.reopened,
         other_clocks: report
             .other_clocks
@@ -244,16 +249,16 @@ pub(crate) fn document<'a>(of: &'a Report<'a>) -> ReportView<'a> {
     }
 }
 
-/// So many of them, in words.
-fn counted(count: u64, one: &str, more: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {more}") }
-}
-
-/// Says that the figures can still change, if they can.
-pub(crate) fn provisional(report: &MttrReport) -> Option<String> {
-    let waiting = counted(report.provisional, "timeline is", "timelines are");
-    (report.provisional > 0)
-        .then(|| format!("Provisional: {waiting} still to be read, so figures may change."))
+/// Says why the figures can still change, if they can.
+pub(crate) fn provisional(of: &Report<'_>) -> Vec<String> {
+    let waiting = counted(of.report.provisional, "timeline is", "timelines are");
+    let waiting = (of.report.provisional > 0)
+        .then(|| format!("Provisional: {waiting} still to be read, so figures may change."));
+    let recalculating = of
+        .asked
+        .recalculating
+        .then(|| "Provisional: incidents are still being recalculated, so figures may change.".to_owned());
+    waiting.into_iter().chain(recalculating).collect()
 }
 
 /// What another clock would make of the incidents, in sentences.
@@ -261,9 +266,9 @@ pub(crate) fn alternatives(of: &Report<'_>) -> Vec<String> {
     let Report { report, asked, .. } = of;
     let mut told = Vec::new();
     if report.reopened > 0 {
-        let reopened = counted(report.reopened, "incident was", "incidents were");
+        let reopened = counted(report.reopened, "incident", "incidents");
         let other = if asked.clock_end == "resolved" { "first-resolution" } else { "resolved" };
-        told.push(format!("{reopened} reopened: ending the clock at `{other}` changes the time of each."));
+        told.push(format!("Ending the clock at `{other}` would change {reopened}."));
     }
     for other in &report.other_clocks {
         let more = counted(other.more, "more incident", "more incidents");
@@ -408,6 +413,15 @@ pub(crate) fn csv(of: &Report<'_>) -> anyhow::Result<String> {
     if report.provisional > 0 {
         row("provisional", "timelines still to be read", nothing(), &told(report.provisional), false)?;
     }
+    if asked.recalculating {
+        row(
+            "recalculating",
+            "incidents still being recalculated",
+            nothing(),
+            &told(report.population),
+            false,
+        )?;
+    }
     if report.reopened > 0 {
         row("reopened", "changed by the other end of the clock", nothing(), &told(report.reopened), false)?;
     }
@@ -433,10 +447,23 @@ fn before_text(of: &Before, now: &Statistics) -> String {
             )
         }
         Before::Nothing => "  nothing was restored in as many days before\n".to_string(),
-        Before::NotImported => {
-            "  no comparison with as many days before: the import does not reach back so far\n".to_string()
-        }
+        Before::NotImported { since } => format!("  {}\n", no_comparison(*since)),
     }
+}
+
+/// Why there is nothing to compare with.
+pub(crate) fn no_comparison(since: Option<NaiveDate>) -> String {
+    match since {
+        Some(day) => format!("No comparison: history starts on {day}."),
+        None => "No comparison: history does not reach back that far.".to_owned(),
+    }
+}
+
+/// Says that what is open is not in the figure.
+pub(crate) fn excluded_as_open(open: u64) -> String {
+    let (incidents, looks) =
+        (counted(open, "open incident is", "open incidents are"), "MTTR looks better than it is");
+    format!("{incidents} excluded, so {looks}.")
 }
 
 /// A report for people: the figure, what it is made of, and what was left out.
@@ -453,8 +480,12 @@ pub(crate) fn text(of: &Report<'_>) -> String {
         "Time to restore of {}, {from} to {to} ({}), clock from {} to {}\n\n",
         asked.organisation, asked.zone, asked.clock, asked.clock_end
     ));
-    if let Some(provisional) = provisional(report) {
-        text.push_str(&format!("  {provisional} `koalr-harness poll` reads them.\n"));
+    let provisional = provisional(of);
+    for reason in &provisional {
+        text.push_str(&format!("  {reason}\n"));
+    }
+    if !provisional.is_empty() {
+        text.push_str("  `koalr-harness poll` does what is left.\n");
     }
     match &overall.statistics.durations {
         Some(d) => text.push_str(&format!(
@@ -519,7 +550,8 @@ pub(crate) fn text(of: &Report<'_>) -> String {
         text.push_str(&format!("\n{}\n", figure_table("Service", slice_rows(shown))));
         let more = busiest.len().saturating_sub(BUSIEST);
         if more > 0 {
-            text.push_str(&format!("... and {more} more services; --json lists all of them.\n"));
+            let more = counted(more as u64, "more service", "more services");
+            text.push_str(&format!("... and {more}; --json lists all of them.\n"));
         }
         text.push_str(
             "An incident with two services counts under each, so these may add up to more than n.\n",
@@ -528,17 +560,17 @@ pub(crate) fn text(of: &Report<'_>) -> String {
     let reasons: Vec<String> = report.excluded.iter().map(|e| format!("{} {}", e.count, e.reason)).collect();
     let reasons = if reasons.is_empty() { "nothing".into() } else { reasons.join(", ") };
     text.push_str(&format!(
-        "\nOf {} incidents {} were measured; left out: {reasons}.\n",
-        report.population, overall.statistics.count
+        "\nMeasured {} of {}; left out: {reasons}.\n",
+        overall.statistics.count,
+        counted(report.population, "incident", "incidents")
     ));
     for told in alternatives(of).into_iter().chain(advice(unknown_timestamps, asked.organisation)) {
         text.push_str(&format!("{told}\n"));
     }
     if let Some(oldest) = report.oldest_open {
         text.push_str(&format!(
-            "{} not over and without a duration yet, which flatters the figure; the oldest has been open for {}, since {} \
-             UTC.\n",
-            if report.open == 1 { "1 is".to_string() } else { format!("{} are", report.open) },
+            "{} The oldest has been open for {}, since {} UTC.\n",
+            excluded_as_open(report.open),
             duration(asked.now.saturating_sub(oldest) as f64 / 1e6),
             short_instant(oldest)
         ));
@@ -559,7 +591,7 @@ mod tests {
         assert_eq!(bars(&[]), "");
     }
 
-    fn report(provisional: u64) -> Report<'static> {
+    fn report(provisional: u64, recalculating: bool) -> Report<'static> {
         let nothing = Statistics { count: 0, durations: None };
         let slice = Slice { label: "all".into(), statistics: nothing };
         let bucket =
@@ -587,13 +619,14 @@ mod tests {
             clock_end: "resolved",
             now: 2,
             cut_over: None,
+            recalculating,
         };
         Report { report, acknowledge: None, before: Before::Nothing, unknown_timestamps: vec![], asked }
     }
 
     #[test]
     fn every_form_of_a_report_says_that_it_is_provisional_and_how_many_timelines_wait() {
-        let (waits, complete) = (report(12), report(0));
+        let (waits, complete) = (report(12, false), report(0, false));
         let forms = |of: &Report<'_>| {
             [text(of), csv(of).unwrap(), serde_json::to_string(&document(of)).unwrap(), crate::chart::svg(of)]
         };
@@ -616,7 +649,7 @@ mod tests {
     #[test]
     fn a_report_says_once_which_timestamp_may_be_the_end_and_what_mends_it() {
         let unknown_timestamps = vec![UnknownTimestamp { name: "Customer impact over".into(), incidents: 3 }];
-        let told = Report { unknown_timestamps, ..report(0) };
+        let told = Report { unknown_timestamps, ..report(0, false) };
         let text = text(&told);
         assert_eq!(text.matches("Customer impact over` lies before it").count(), 1, "{text}");
         assert!(text.contains("3 incidents end with a change of status"), "{text}");
@@ -624,15 +657,70 @@ mod tests {
         let json = serde_json::to_string(&document(&told)).unwrap();
         let listed = r#""unknown_timestamps":[{"name":"Customer impact over","incidents":3}]"#;
         assert!(json.contains(listed), "{json}");
-        assert!(!super::text(&report(0)).contains("change of status"));
+        assert!(!super::text(&report(0, false)).contains("change of status"));
+    }
+
+    #[test]
+    fn every_form_of_a_report_says_that_incidents_are_being_recalculated() {
+        let mut of = report(0, true);
+        of.report.population = 7;
+        let told = "Provisional: incidents are still being recalculated, so figures may change.";
+        let text = text(&of);
+        assert!(text.contains(&format!("  {told}\n  `koalr-harness poll` does what is left.\n")), "{text}");
+        assert!(crate::chart::svg(&of).contains(told));
+        let csv = csv(&of).unwrap();
+        assert!(csv.contains("\nrecalculating,incidents still being recalculated,,,,7,"), "{csv}");
+        assert!(serde_json::to_string(&document(&of)).unwrap().contains("\"recalculating\":true"));
+
+        let both = crate::chart::svg(&report(12, true));
+        let lines: Vec<&str> = both.lines().filter(|line| line.contains("Provisional: ")).collect();
+        assert_eq!(lines.len(), 2, "each reason has its line: {both}");
+        let height = |line: &str| line.split("y=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        assert_ne!(height(lines[0]), height(lines[1]));
+
+        of.asked.recalculating = false;
+        assert!(
+            !self::text(&of).contains("recalculated") && !self::csv(&of).unwrap().contains("recalculating")
+        );
+        assert!(serde_json::to_string(&document(&of)).unwrap().contains("\"recalculating\":false"));
+    }
+
+    #[test]
+    fn one_is_told_as_one_and_several_as_several() {
+        let told = |count: u64| {
+            let mut of = report(0, false);
+            (of.report.population, of.report.reopened) = (count, count);
+            (of.report.open, of.report.oldest_open) = (count, Some(0));
+            text(&of)
+        };
+        for (count, incident) in [(1, "incident"), (2, "incidents")] {
+            let text = told(count);
+            let measured = format!("Measured 0 of {count} {incident}; left out: nothing.");
+            let reopened = format!("Ending the clock at `first-resolution` would change {count} {incident}.");
+            assert!(text.contains(&measured) && text.contains(&reopened), "{text}");
+        }
+        let open = "1 open incident is excluded, so MTTR looks better than it is. The oldest has been open for 0 s, since \
+            1970-01-01 00:00 UTC.";
+        assert!(told(1).contains(open), "{}", told(1));
+        assert!(told(2).contains("2 open incidents are excluded, so MTTR"), "{}", told(2));
+    }
+
+    #[test]
+    fn a_report_without_a_comparison_says_when_history_starts() {
+        let told = |since: Option<&str>| {
+            let since = since.map(|day| day.parse().unwrap());
+            text(&Report { before: Before::NotImported { since }, ..report(0, false) })
+        };
+        assert!(told(Some("2026-08-30")).contains("  No comparison: history starts on 2026-08-30.\n"));
+        assert!(told(None).contains("  No comparison: history does not reach back that far.\n"));
     }
 
     #[test]
     fn a_report_says_what_another_clock_would_change() {
-        let text = text(&report(0));
-        assert!(text.contains("2 incidents were reopened: ending the clock at `first-resolution`"), "{text}");
+        let text = text(&report(0, false));
+        assert!(text.contains("Ending the clock at `first-resolution` would change 2 incidents."), "{text}");
         assert!(text.contains("Starting the clock at `started` would measure 14 more incidents."), "{text}");
-        let csv = csv(&report(0)).unwrap();
+        let csv = csv(&report(0, false)).unwrap();
         assert!(csv.contains("\nother-clock,started,,,,14,") && csv.contains("\nreopened,"), "{csv}");
     }
 }

@@ -62,7 +62,7 @@ async fn every_field_that_a_verb_prints_as_json_is_documented() {
     std::fs::write(desk.path("body.json"), r#"{"event_type": "public_team.created_v1"}"#).unwrap();
     std::fs::write(
         desk.path("bad.csv"),
-        "id,title,status,created\n1,One,closed,2025-03-05 10:00\n2,Two,closed,first of May\n",
+        "id,title,status,created\n1,One,closed,2025-03-05T10:00:00Z\n2,Two,closed,first of May\n",
     )
     .unwrap();
     let of_it = "--db k.db --org acme";

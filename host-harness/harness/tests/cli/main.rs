@@ -118,7 +118,7 @@ async fn the_main_job_by_hand() {
     );
 
     // Ninety days were imported: sixty before these sixty are not all known, twenty before the last twenty are.
-    assert!(report["before"].is_null() && table.contains("no comparison"), "{table}");
+    assert!(report["before"].is_null() && table.contains("No comparison: history starts on "), "{table}");
     let recent = format!("mttr --db k.db --org acme --since {} --until {}", day(20), day(0));
     let earlier = format!("mttr --db k.db --org acme --since {} --until {} --json", day(40), day(20));
     let (now, earlier) = (desk.json(&format!("{recent} --json")).await, desk.json(&earlier).await);
@@ -741,7 +741,159 @@ async fn a_service_or_source_that_there_is_not_is_wrong_usage() {
     assert_eq!((&asked["by_service"][0]["label"], &asked["by_service"][0]["count"]), (&name.into(), &count));
     let listed = desk.json(&format!("incidents --db k.db --org acme --json --service {spelled}")).await;
     assert!(listed["total"].as_u64() >= count.as_u64());
-    assert_eq!(desk.run("mttr --db k.db --org nobody --service x").await.status.code(), Some(1));
+    assert_eq!(desk.run("mttr --db k.db --org nobody --service x").await.status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organisation_that_there_is_not_is_wrong_usage_for_every_verb() {
+    let simulator = account(2).await;
+    let desk = Desk::new();
+    desk.connect(&simulator).await;
+    std::fs::write(desk.path("body.json"), "{}").unwrap();
+    std::fs::write(desk.path("users.csv"), "id,email,name\nu1,a@example.com,A\n").unwrap();
+    std::fs::write(desk.path("services.csv"), "id,name,external_ids,aliases\ns1,Checkout,,\n").unwrap();
+    for verb in [
+        "backfill",
+        "backfill --days 7",
+        "poll",
+        "incidents",
+        "incident INC-1",
+        "mttr",
+        "mttr --explain INC-1",
+        "deliveries",
+        "webhook replay --dead",
+        "webhook replay msg_1",
+        "webhook verify --header webhook-id:m body.json",
+        "users import users.csv",
+        "services import services.csv",
+        "migrate opsgenie plan --region eu --api-key-env API_KEY",
+        "migrate opsgenie run --region eu --api-key-env API_KEY",
+        "migrate opsgenie status",
+        "migrate opsgenie undo",
+        "migrate opsgenie undo --yes",
+        "org show",
+        "org disconnect",
+    ] {
+        for (org, advice) in [("acmee", "did you mean `acme`?"), ("zzz", "no organisation zzz is connected")]
+        {
+            let refused = desk.run(&format!("{verb} --db k.db --org {org}")).await;
+            let said = text(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(2), "{verb}: {said}");
+            assert!(said.contains(advice), "{verb}: {said}");
+            assert!(refused.stdout.is_empty(), "{verb}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_of_which_nothing_can_be_imported_ends_with_what_to_mend() {
+    let simulator = account(2).await;
+    let desk = Desk::new();
+    desk.connect(&simulator).await;
+    let plan = async |rows: &str, options: &str| {
+        std::fs::write(desk.path("a.csv"), format!("id,title,status,created\n{rows}")).unwrap();
+        let planned = desk.run(&format!("migrate opsgenie plan --db k.db --org acme a.csv {options}")).await;
+        (planned.status.code(), text(&planned.stdout), text(&planned.stderr))
+    };
+    let blocked = "1,One,closed,first of May\n2,Two,closed,second of May\n";
+    let (code, told, why) = plan(blocked, "").await;
+    assert_eq!(code, Some(6), "{told}{why}");
+    assert!(told.contains("Nothing can be imported yet.") && !told.contains("Next:"), "{told}");
+    assert!(why.contains("a run would leave out all of it (2)"), "{why}");
+    let (code, told, _) = plan(blocked, "--json").await;
+    assert_eq!((code, serde_json::from_str::<Value>(&told).unwrap()["blocked"].as_u64()), (Some(6), Some(2)));
+
+    let (code, told, _) = plan("1,One,closed,2025-03-05T10:00:00Z\n2,Two,closed,first of May\n", "").await;
+    assert!(code == Some(0) && told.contains("Next: `migrate opsgenie run`"), "{told}");
+}
+
+/// What the README says of backups.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_backup_is_restored_one_poll_brings_what_changed_since() {
+    let simulator = account(40).await;
+    let desk = Desk::new();
+    desk.connect(&simulator).await;
+    desk.json("backfill --db k.db --org acme --json").await;
+    desk.json("poll --db k.db --org acme --json").await;
+    let listed = async || desk.json("incidents --db k.db --org acme --json").await;
+    let severity = simulator.severities().last().cloned();
+    let declared = |name: &str| {
+        let new = NewIncident { name: name.into(), severity: severity.clone(), ..NewIncident::default() };
+        simulator.declare(new, Utc::now()).unwrap()
+    };
+    let old = declared("Known to the backup");
+    desk.json("poll --db k.db --org acme --json").await;
+    let kept = listed().await;
+    desk.json("db backup k.bak --db k.db --json").await;
+
+    let serving = desk.serve();
+    let url = format!("{}/webhooks/incidentio/acme", serving.url);
+    simulator.set_webhook(Some(WebhookTarget::new(&url, SECRET))).unwrap();
+    simulator
+        .update(&old, Change { status: Some("closed".into()), ..Change::default() }, Utc::now())
+        .unwrap();
+    let new = declared("Declared after the backup");
+    simulator.settle().await;
+    assert!(simulator.deliveries().iter().all(|delivery| delivery.last_status == Some(204)));
+    serving.end();
+    desk.json("poll --db k.db --org acme --json").await;
+    let current = listed().await;
+    assert_ne!(current, kept);
+
+    for gone in ["k.db", "k.db-wal", "k.db-shm"] {
+        let path = desk.path(gone);
+        if path.exists() {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    std::fs::rename(desk.path("k.bak"), desk.path("k.db")).unwrap();
+    assert_eq!(listed().await, kept, "the backup holds what was");
+    desk.json("poll --db k.db --org acme --json").await;
+    assert_eq!(listed().await, current);
+    for (id, phase) in [(old, "closed"), (new, "active")] {
+        let one = desk.json(&format!("incident --db k.db --org acme {id} --json")).await;
+        assert_eq!((&one["incident"]["id"], &one["incident"]["phase"]), (&id.into(), &phase.into()), "{one}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_is_provisional_until_incidents_are_recalculated() {
+    use koalr_host::port::{JobKind, Jobs};
+    let simulator = account(20).await;
+    let desk = Desk::new();
+    desk.connect(&simulator).await;
+    desk.json("backfill --db k.db --org acme --json").await;
+    desk.json("poll --db k.db --org acme --json").await;
+    let incidents = desk.json("incidents --db k.db --org acme --json").await;
+    let one = incidents["incidents"][0]["reference"].as_str().unwrap().to_owned();
+    let said = async || {
+        let report = desk.json("mttr --db k.db --org acme --json --svg trend.svg").await;
+        let explained = desk.json(&format!("mttr --db k.db --org acme --json --explain {one}")).await;
+        let (text, csv) =
+            (desk.run("mttr --db k.db --org acme").await, desk.run("mttr --db k.db --org acme --csv").await);
+        let serving = desk.serve();
+        let page = reqwest::get(format!("{}/o/acme/mttr", serving.url)).await.unwrap().text().await.unwrap();
+        serving.end();
+        let told = "incidents are still being recalculated";
+        [
+            report["recalculating"] == true,
+            explained["recalculating"] == true,
+            std::fs::read_to_string(desk.path("trend.svg")).unwrap().contains(told),
+            self::text(&text.stdout).contains(told),
+            self::text(&csv.stdout).contains("\nrecalculating,"),
+            page.contains(told),
+        ]
+    };
+    assert_eq!(said().await, [false; 6]);
+    // Due so late that `serve` leaves it.
+    let now = Utc::now().timestamp_micros();
+    let store = koalr_host::sqlite::SqliteStore::open(desk.path("k.db")).unwrap();
+    let org = "acme".parse().unwrap();
+    store.put_job(&org, JobKind::Rederive, now + 3_600_000_000, None, now).await.unwrap();
+    drop(store);
+    assert_eq!(said().await, [true; 6]);
+    desk.json("poll --db k.db --org acme --json").await;
+    assert_eq!(said().await, [false; 6]);
 }
 
 /// What a plan was told of a stand-in, a run does not forget; and an import that brought nothing draws nothing.

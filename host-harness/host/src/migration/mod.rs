@@ -142,7 +142,7 @@ pub struct Summary {
     pub fetched: u64,
     /// New incidents.
     pub created: u64,
-    /// Incidents that were stored and are other ones now.
+    /// Stored incidents that changed.
     pub updated: u64,
     /// Records of incidents that are stored just so.
     pub unchanged: u64,

@@ -236,8 +236,8 @@ fn lost(incident: &Incident, people: &mut BTreeMap<String, u64>, services: &mut 
     let severity = incident.severity.as_ref().map(|severity| severity.name.as_str()).unwrap_or_default();
     if incident.priority.is_none() && !severity.is_empty() {
         let text = format!(
-            "its priority `{severity}` is none that is known, so it has none here; a mapping line \
-             `priority,{severity},P3` says which it is"
+            "Unknown priority `{severity}`: imported without one. To set it, add `priority,{severity},P3` to the \
+             mapping file."
         );
         reasons.push(Reason::new("unknown-priority", text));
     }
@@ -249,7 +249,7 @@ fn never_measured(incident: &Incident, now: Timestamp) -> Option<Reason> {
     match incident.phase {
         Phase::Resolved | Phase::Closed => {}
         Phase::Unknown => {
-            let text = format!("its status `{}` is none that is known; it is not measured", incident.status);
+            let text = format!("Unknown status `{}`: imported, but not measured.", incident.status);
             return Some(Reason::new("unknown-phase", text));
         }
         _ => return None,

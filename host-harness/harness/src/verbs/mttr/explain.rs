@@ -28,6 +28,8 @@ pub(crate) struct Explained {
     paused_seconds: Option<f64>,
     /// Whether its timeline is still to be read: its times may change.
     provisional: bool,
+    /// Whether stored incidents are still being recalculated: its times may change.
+    recalculating: bool,
     /// Where the clock started, if it was measured.
     clock_started: Option<Time>,
     /// Where the clock ended, if it was measured.
@@ -66,7 +68,12 @@ fn time(of: &DerivedTime) -> Time {
 }
 
 /// Puts the component's report of this incident alone beside what is recorded of it.
-pub(crate) fn explain(record: &Incident, report: &MttrReport, query: &MttrQuery) -> Explained {
+pub(crate) fn explain(
+    record: &Incident,
+    report: &MttrReport,
+    query: &MttrQuery,
+    recalculating: bool,
+) -> Explained {
     let seconds = report.overall.statistics.durations.as_ref().map(|durations| durations.mean);
     let reason = report.excluded.first().map(|excluded| excluded.reason.clone());
     let clock_started = view::started_by(record, query.start).filter(|_| seconds.is_some());
@@ -96,6 +103,7 @@ pub(crate) fn explain(record: &Incident, report: &MttrReport, query: &MttrQuery)
         seconds,
         paused_seconds: span.map(|(start, end)| view::paused_between(record, start.at, end.at)),
         provisional: report.provisional > 0,
+        recalculating,
         clock_started: clock_started.as_ref().map(time),
         clock_ended: clock_ended.map(time),
         created: view::created(record).as_ref().map(time),
@@ -183,6 +191,10 @@ impl Explained {
         if self.provisional {
             notes.push("Provisional: its timeline is still to be read, so its times may change.".into());
         }
+        if self.recalculating {
+            notes
+                .push("Provisional: incidents are still being recalculated, so its times may change.".into());
+        }
         notes
     }
 
@@ -197,10 +209,13 @@ impl Explained {
             ("started", self.started.as_ref()),
             ("acknowledged", self.acknowledged.as_ref()),
             ("resolved", self.resolved.as_ref()),
-            ("first resolved", self.first_resolved.as_ref()),
             ("clock starts", self.clock_started.as_ref()),
             ("clock ends", self.clock_ended.as_ref()),
         ];
+        // Only what was reopened was resolved more than once.
+        let first = self.first_resolved.as_ref().map(|first| ("first resolved", Some(first)));
+        let (history, clock) = times.split_at(4);
+        let times = history.iter().copied().chain(first).chain(clock.iter().copied());
         for (what, time) in times {
             let said = time.map_or_else(
                 || "-".to_string(),
@@ -300,7 +315,7 @@ mod tests {
             reopened: 0,
             other_clocks: vec![],
         };
-        explain(incident, &report, query)
+        explain(incident, &report, query, false)
     }
 
     #[test]
@@ -340,6 +355,7 @@ mod tests {
         assert!(text.contains(told), "{text}");
         assert!(text.contains("paused from 2026-11-10 10:10 to 2026-11-10 10:20 UTC"), "{text}");
         assert!(text.contains("Provisional: its timeline is still to be read"), "{text}");
+        assert!(text.contains("\n  first resolved 2026-11-10 10:30 UTC, by the rule resolved-at"), "{text}");
         let query = MttrQuery { end: ClockEnd::FirstResolution, ..query };
         let first = explained(&incident, &query, 1_800.0, 0);
         assert!(
@@ -347,6 +363,22 @@ mod tests {
                 && first.verdict().contains("its first resolution")
         );
         assert_eq!(first.paused_seconds, Some(600.0));
+    }
+
+    #[test]
+    fn what_waits_to_be_recalculated_is_told_as_provisional() {
+        let told = |recalculating| Explained {
+            recalculating,
+            ..explained(&incident(), &MttrQuery::new(vec![]), 1.0, 0)
+        };
+        let note = "Provisional: incidents are still being recalculated, so its times may change.";
+        assert!(told(true).text().contains(note) && !told(false).text().contains("Provisional"));
+    }
+
+    #[test]
+    fn a_first_resolution_is_told_only_where_there_is_one() {
+        let text = explained(&incident(), &MttrQuery::new(vec![]), 1.0, 0).text();
+        assert!(!text.contains("first resolved") && text.contains("\n  resolved       2026"), "{text}");
     }
 
     #[test]
