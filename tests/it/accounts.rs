@@ -1,6 +1,7 @@
 //! Accounts in which something is odd about the times of incidents: what time to restore makes of them.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{OriginalUri, State};
@@ -15,19 +16,35 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-/// Serves an account as incident.io would.
-async fn provider(account: Value) -> String {
+/// An account, served as incident.io would.
+struct Provider {
+    account: Mutex<Value>,
+    /// How many more requests for one incident it answers.
+    allowance: AtomicU32,
+}
+
+async fn serve(provider: Arc<Provider>) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = Router::new().fallback(answer).with_state(Arc::new(account));
+    let router = Router::new().fallback(answer).with_state(provider);
     tokio::spawn(async move { axum::serve(listener, router).await });
     format!("http://{address}")
 }
 
-async fn answer(State(account): State<Arc<Value>>, OriginalUri(uri): OriginalUri) -> (StatusCode, String) {
+async fn provider(account: Value) -> String {
+    serve(Arc::new(Provider { account: Mutex::new(account), allowance: AtomicU32::new(u32::MAX) })).await
+}
+
+async fn answer(
+    State(provider): State<Arc<Provider>>,
+    OriginalUri(uri): OriginalUri,
+) -> (StatusCode, String) {
     let path = uri.path();
-    let of =
-        uri.query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("incident_id=")));
+    let parameter =
+        |name: &str| uri.query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix(name)));
+    let of = parameter("incident_id=");
+    let changed = parameter("updated_at%5Bdate_range%5D=").and_then(|days| days.split_once('~'));
+    let account = provider.account.lock().unwrap().clone();
     let rows = |key: &str| account[key].as_array().cloned().unwrap_or_default();
     let answer = match path {
         "/v1/identity" => json!({ "identity": {
@@ -35,14 +52,26 @@ async fn answer(State(account): State<Arc<Value>>, OriginalUri(uri): OriginalUri
         }}),
         "/v2/incident_participants" => json!({"incident_participants": {"active": [], "passive": []}}),
         _ => match path.strip_prefix("/v2/incidents/") {
-            Some(id) => match rows("incidents").into_iter().find(|incident| incident["id"] == id) {
-                Some(incident) => json!({ "incident": incident }),
-                None => return (StatusCode::NOT_FOUND, json!({"type": "not_found"}).to_string()),
-            },
+            Some(_) if provider.allowance.load(Ordering::SeqCst) == 0 => {
+                return (StatusCode::TOO_MANY_REQUESTS, json!({"type": "too_many_requests"}).to_string());
+            }
+            Some(id) => {
+                provider.allowance.fetch_sub(1, Ordering::SeqCst);
+                match rows("incidents").into_iter().find(|incident| incident["id"] == id) {
+                    Some(incident) => json!({ "incident": incident }),
+                    None => return (StatusCode::NOT_FOUND, json!({"type": "not_found"}).to_string()),
+                }
+            }
             None => {
                 let key = path.rsplit('/').next().unwrap_or_default();
                 let mut rows = rows(key);
                 rows.retain(|row| of.is_none_or(|id| row["incident_id"] == id));
+                if let (Some((from, to)), "incidents") = (changed, key) {
+                    let day = |row: &Value| {
+                        row["updated_at"].as_str().and_then(|at| Some(at.get(..10)?.to_owned()))
+                    };
+                    rows.retain(|row| day(row).is_none_or(|day| (from..=to).contains(&day.as_str())));
+                }
                 json!({ key: rows, "pagination_meta": {"page_size": 250} })
             }
         },
@@ -313,4 +342,47 @@ async fn a_preview_tells_what_a_timestamp_would_change_and_changes_nothing() {
         0,
         "the plugin has not taken the settings"
     );
+}
+
+#[tokio::test]
+async fn an_incident_that_is_open_since_before_the_import_counts_without_any_poll() {
+    let bench = imported("open-since-may").await;
+    let report = asked(&bench, &autumn()).await;
+    let since = at("2026-05-01T10:00:00Z");
+    assert_eq!((report.population, report.open, report.oldest_open), (1, 1, Some(since)));
+}
+
+#[tokio::test]
+async fn a_look_at_what_is_open_ends_under_a_small_allowance() {
+    let open = |n: u32| {
+        json!({"id": format!("01OPEN{n:02}"), "reference": format!("INC-{n}"), "visibility": "public", "mode": "standard",
+            "incident_status": {"name": "Fixing", "category": "live"},
+            "created_at": "2026-11-19T10:00:00Z", "updated_at": "2026-11-19T11:00:00Z"})
+    };
+    let account = json!({"incidents": (1..=50).map(open).collect::<Vec<_>>()});
+    let provider = Arc::new(Provider { account: Mutex::new(account), allowance: AtomicU32::new(u32::MAX) });
+    let bench = Bench::new().await;
+    bench.connect(&serve(provider.clone()).await).await.unwrap();
+    bench.sync().await;
+    *provider.account.lock().unwrap() = json!({});
+    for look in 1..=2 {
+        bench.clock.advance(TimeDelta::hours(25));
+        let mut problems = Vec::new();
+        let mut answered = 0;
+        let mut ended = false;
+        for _ in 0..6 {
+            provider.allowance.store(20, Ordering::SeqCst);
+            let step = bench.host.poll(&bench.org).await.unwrap();
+            answered += 20 - provider.allowance.load(Ordering::SeqCst);
+            problems.extend(step.problems);
+            ended = !step.more;
+            if ended {
+                break;
+            }
+        }
+        assert!(ended, "look {look} does not end");
+        assert_eq!(answered, 50, "each is asked for once");
+        assert_eq!(problems.len(), if look == 1 { 0 } else { 50 });
+    }
+    assert!(bench.incidents().await.iter().all(|incident| incident.not_visible));
 }

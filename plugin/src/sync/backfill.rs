@@ -1,8 +1,9 @@
-//! Importing history: the incidents that changed in a window, then the organisation's updates.
+//! Importing history: the incidents that changed in a window, then those that are open, then the organisation's updates.
 //!
 //! That is enough for time to restore. Timelines are left to the polls that follow, which read those of the
 //! newest incidents first. The window is by change, not by creation, so that an old incident resolved inside
-//! it is part of it. The position is committed with the records of each step.
+//! it is part of it. One that is open is part of every window that ends after it began, and need not have changed in
+//! this one: so all that are open are listed. The position is committed with the records of each step.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,7 +12,7 @@ use super::apply::{Batch, apply};
 use super::context::{self, Context};
 use super::facts::{Facts, Snapshot};
 use super::listing::{Listed, Walk, snapshots};
-use super::{derive, is_within, read_page, read_state, sequence, write_state};
+use super::{derive, is_within, open, read_page, read_state, sequence, write_state};
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload;
 use crate::model::{Change, DAY, Error, Level, SECOND, Step, Timestamp};
@@ -66,16 +67,18 @@ impl UpdatesRead {
     }
 }
 
-/// Reads incidents, then updates, then is finished.
+/// Reads incidents, then those that are open, then updates, then is finished.
 #[derive(Debug, Clone, Default)]
 struct Position {
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     /// The incident list.
     incidents: Walk,
+    /// The list of what is open.
+    open: Walk,
     /// The update list, while it is being read.
     updates: Option<Updates>,
-    /// Incidents listed.
+    /// Incidents listed of the window.
     done: Option<i64>,
     /// Incidents in all, by the provider's first answer.
     total: Option<i64>,
@@ -94,6 +97,7 @@ object!(Position {
     "total" => Integer total,
     "stepped_at" => Instant stepped_at,
     "to" => Instant to,
+    "open" => Object open,
 });
 
 #[derive(Debug, Clone, Default)]
@@ -142,6 +146,7 @@ pub fn backfill(world: &mut dyn World, window: Window, dry_run: bool) -> Result<
             since: Some(since),
             until: Some(until),
             incidents: Walk::begin(),
+            open: Walk::begin(),
             ..Position::default()
         };
     }
@@ -158,10 +163,12 @@ pub fn backfill(world: &mut dyn World, window: Window, dry_run: bool) -> Result<
     let began = run.world.now();
     for round in 1..=ROUNDS {
         let reads_on = round < ROUNDS && run.world.now().saturating_sub(began) < STEP_TIME;
-        match (run.position.incidents.left, &run.position.updates) {
-            (true, _) => run.incidents(reads_on)?,
-            (false, Some(_)) => run.updates(reads_on)?,
-            (false, None) => break,
+        let Position { incidents, open, updates, .. } = &run.position;
+        match (incidents.left, open.left, updates) {
+            (true, _, _) => run.incidents(reads_on)?,
+            (false, true, _) => run.open()?,
+            (false, false, Some(_)) => run.updates(reads_on)?,
+            (false, false, None) => break,
         }
         if !reads_on || run.step.wait_ms > 0 {
             break;
@@ -230,6 +237,14 @@ impl Run<'_> {
         }
         // Of what this import brings in, an earlier reading of the updates knows nothing.
         self.commit(&batch, Some(UpdatesRead::default()))
+    }
+
+    /// Of what is open since before the window, a poll reads the updates.
+    fn open(&mut self) -> Result<(), Error> {
+        let mut batch = Batch::answering(&derive::INCIDENTIO, sequence::next(self.world)?);
+        let walk = &mut self.position.open;
+        open::list(walk, &mut Vec::new(), self.world, self.context, &mut self.step, &mut batch)?;
+        self.commit(&batch, None)
     }
 
     /// Reads the organisation's updates: one request for 250 of them instead of one for each incident, as long
@@ -304,12 +319,12 @@ impl Run<'_> {
     }
 
     fn report(self) -> Step {
-        let Position { incidents, updates, done, total, .. } = self.position;
+        let Position { incidents, open, updates, done, total, .. } = self.position;
         let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
         let done = unsigned(done.unwrap_or(0));
         // Incidents come and go while they are counted; the end is the end.
         let total = if incidents.left { total.map(|t| unsigned(t).max(done)) } else { Some(done) };
-        let more = incidents.left || updates.is_some();
+        let more = incidents.left || open.left || updates.is_some();
         Step { done, total, more, ..self.step }
     }
 }

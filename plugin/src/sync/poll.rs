@@ -12,7 +12,7 @@ use super::backfill::{self, UpdatesRead};
 use super::context::{self, Context};
 use super::facts::{self, Facts, Snapshot};
 use super::listing::{Listed, Walk, snapshots};
-use super::open::Look;
+use super::open::{self, Look};
 use super::{
     SOURCE, derive, incidents, is_within, no_answer, read_state, reread, sequence, timeline, write_state,
 };
@@ -60,7 +60,7 @@ struct Position {
     doubled: Option<i64>,
     /// The look at what is open.
     open: Look,
-    /// The reading of the account that `open` came with.
+    /// When the last one ended.
     looked_at: Option<Timestamp>,
 }
 
@@ -107,8 +107,8 @@ pub fn poll(world: &mut dyn World) -> Result<Step, Error> {
         step.requests = context::refresh(world, &mut context)?;
     }
     step.rederive = context.account.due;
-    if position.looked_at != context.account.read_at {
-        (position.open, position.looked_at) = (Look::begin(world)?, context.account.read_at);
+    if !position.open.is_under_way() && !is_within(open::INTERVAL, position.looked_at, now) {
+        position.open = Look::begin(world)?;
     }
     // Reading many timelines can take longer than an interval; changes go first.
     let left = position.revisited.is_some() || position.open.is_under_way();
@@ -195,6 +195,13 @@ fn look(
     mut step: Step,
 ) -> Result<Step, Error> {
     let batch = position.open.step(world, context, &mut step)?;
+    if !position.open.is_under_way() {
+        position.looked_at = Some(world.now());
+    }
+    // Timelines that waited for an import do not wait for another pass.
+    if position.revisited.is_none() && !backfill::is_under_way(world)? {
+        position.revisited = Some(0);
+    }
     apply(world, context, &batch, Vec::from([write_state(STATE, &position)]))?.count(&mut step);
     // The pass before this left timelines to an import that was under way. Once it is through, another pass follows.
     let is_due = position.revisited.is_none() && !backfill::is_under_way(world)?;
