@@ -77,7 +77,11 @@ async fn a_genuine_delivery_that_can_never_be_applied_is_taken_and_ended_at_its_
     assert_eq!(rows.len(), 4);
     for row in rows {
         assert_eq!((row.state, row.attempts), (DeliveryState::Dead, 1), "{row:#?}");
-        assert!(row.error.is_some());
+        let why = row.error.unwrap_or_default();
+        if row.id.as_str() == "msg_long" {
+            assert!(why.contains("has 300000 bytes; one of the provider has 200 at most"), "{why}");
+        }
+        assert!(!why.is_empty());
     }
     assert_eq!(bench.incidents().await.len(), 0);
 }
@@ -92,6 +96,9 @@ async fn an_answer_without_an_identity_connects_nobody_and_the_real_key_connects
         json!({"identity": {}}),
         json!({"identity": {"name": "k"}}),
         json!({"identity": {"name": "k", "dashboard_url": "https://app.incident.io/"}}),
+        json!({"identity": {"dashboard_url": "https://portal/login"}}),
+        json!({"identity": {"dashboard_url": "https://app.incident.io.portal.example/login"}}),
+        json!({"identity": {"dashboard_url": "https://portal.example/app.incident.io/login"}}),
     ] {
         simulator.inject(Fault::new("/v1/identity", 1, Effect::Body(body.clone())));
         let error = bench.connect(&simulator.base_url()).await.unwrap_err();
@@ -199,6 +206,37 @@ async fn what_the_provider_does_not_know_in_two_daily_looks_is_left_out_until_it
     look().await;
     assert!(!lost().await, "it was seen again");
     assert_eq!(told, [(Some(id.clone()), "not-visible".to_owned())], "told once");
+}
+
+#[tokio::test]
+async fn two_looks_in_quick_succession_are_one() {
+    let simulator = account(0, 68).await;
+    let id = simulator.declare(named("gone"), now() - TimeDelta::hours(1)).unwrap();
+    let bench = Bench::connected(&simulator).await;
+    bench.sync().await;
+    simulator.delete(&id).unwrap();
+    let lost = async || bench.incident(&id).await.unwrap().not_visible;
+    for (hours, is_lost) in [(25, false), (0, false), (0, false), (19, false), (2, true)] {
+        bench.clock.advance(TimeDelta::hours(hours) + TimeDelta::seconds(2));
+        bench.connect(&simulator.base_url()).await.unwrap();
+        bench.run(JobKind::Poll).await.unwrap();
+        assert_eq!(lost().await, is_lost, "after {hours} hours more");
+    }
+}
+
+#[tokio::test]
+async fn a_look_that_ended_in_the_future_holds_up_none() {
+    let simulator = account(0, 69).await;
+    let id = simulator.declare(named("gone"), now() - TimeDelta::hours(1)).unwrap();
+    let bench = Bench::connected(&simulator).await;
+    bench.clock.advance(TimeDelta::days(400));
+    bench.sync().await;
+    bench.clock.advance(TimeDelta::days(-400));
+    simulator.delete(&id).unwrap();
+    bench.run(JobKind::Poll).await.unwrap();
+    bench.clock.advance(TimeDelta::hours(21));
+    bench.run(JobKind::Poll).await.unwrap();
+    assert!(bench.incident(&id).await.unwrap().not_visible);
 }
 
 #[tokio::test]

@@ -462,10 +462,13 @@ impl ErrorBody {
     }
 }
 
+/// Where every account's dashboard is. An address anywhere else is an answer of somebody in between.
+const DASHBOARD: &str = "https://app.incident.io/";
+
 /// The account's slug from its dashboard address, the only identity that the API has.
 pub fn account_slug(dashboard_url: Option<&str>) -> Option<String> {
-    let address = dashboard_url?.strip_prefix("https://")?.as_bytes();
-    let slug = address.split(|byte| b"/?#".contains(byte)).nth(1).filter(|slug| !slug.is_empty())?;
+    let path = dashboard_url?.strip_prefix(DASHBOARD)?.as_bytes();
+    let slug = path.split(|byte| b"/?#".contains(byte)).next().filter(|slug| !slug.is_empty())?;
     core::str::from_utf8(slug).ok().map(String::from)
 }
 
@@ -628,5 +631,10 @@ mod tests {
         assert_eq!(account_slug(Some("https://app.incident.io/my-org/x?y")).as_deref(), Some("my-org"));
         assert_eq!(account_slug(Some("https://app.incident.io/")), None);
         assert_eq!(account_slug(None), None);
+        for elsewhere in
+            ["https://portal/login", "https://app.incident.io.example/login", "http://app.incident.io/my-org"]
+        {
+            assert_eq!(account_slug(Some(elsewhere)), None, "{elsewhere}");
+        }
     }
 }

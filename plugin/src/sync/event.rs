@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::apply::{Batch, Effect, apply};
 use super::context::Context;
-use super::facts::{Facts, Snapshot, Told};
+use super::facts::{self, Facts, Snapshot, Told};
 use super::{SOURCE, derive, incidents, key, reread, sequence, timeline};
 use crate::incidentio::payload;
 use crate::model::{Change, Error, Outcome, StoredIncident, Timestamp};
@@ -37,7 +37,7 @@ fn delivered(
     status_changed: bool,
 ) -> Result<Outcome, Error> {
     let Some(snapshot) = Snapshot::new(incident) else {
-        return Err(Error::Malformed("the incident has no identifier".into()));
+        return Err(Error::Malformed(format!("the incident cannot be kept: {}", facts::no_identifier())));
     };
     // A delivery from before the incident was hidden may arrive after it: what it shows may no longer be shown.
     let id = snapshot.id();

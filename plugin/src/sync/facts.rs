@@ -14,6 +14,7 @@
 //! Questions are numbered by [`sequence`](super::sequence). Holds what a record or a timeline is derived from and
 //! nothing else: no summary, no message, no post-mortem.
 
+use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -337,7 +338,7 @@ impl Facts {
     }
 
     /// Whether these facts say anything else than those; to have been told the same once more is nothing else. That is
-    /// not worth a write: an earlier answer that comes after it is set right by the next one.
+    /// not worth a write: an earlier answer that comes after it is set right by the next one, for which a poll asks.
     pub fn differ(&self, known: &Facts) -> bool {
         let unnumbered = |facts: &Facts, misses: Misses| {
             (misses.is_missed(facts.seen), misses.is_missed_twice(facts.seen))
@@ -515,8 +516,13 @@ struct KeptTold {
 
 object!(KeptTold { "at" => Instant at, "category" => Text category });
 
+/// Why [`Snapshot::new`] answers none.
+pub(super) fn no_identifier() -> String {
+    format!("its identifier is missing or longer than {LONGEST_ID} bytes")
+}
+
 impl Snapshot {
-    /// Keeps what records need. None without an identifier, which nothing can replace.
+    /// Keeps what records need. None without an identifier of a usual length, which nothing can replace.
     pub fn new(mut incident: Incident) -> Option<Snapshot> {
         if incident.id.is_empty() || incident.id.len() > LONGEST_ID {
             return None;

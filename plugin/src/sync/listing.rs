@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::apply::Batch;
 use super::context::Context;
-use super::facts::Snapshot;
+use super::facts::{self, Snapshot};
 use super::read_page;
 use crate::incidentio::client::{self, ApiError};
 use crate::incidentio::payload::Incident;
@@ -124,8 +124,8 @@ pub(super) fn snapshots(world: &mut dyn World, imported: bool, incidents: Vec<In
             }),
             None => world.log(
                 Level::Warn,
-                "a listed incident has no identifier and is left out",
-                &[("incident".into(), id)],
+                "a listed incident is left out",
+                &[("incident".into(), id), ("why".into(), facts::no_identifier())],
             ),
         }
     }

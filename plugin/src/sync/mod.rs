@@ -121,7 +121,7 @@ fn shown(world: &dyn World, answer: Answer) -> Result<Option<Snapshot>, Error> {
             json::read(&body, Slot::Object(&mut answer))
                 .map_err(|why| client::unreadable(&INCIDENTIO, what, &why))?;
             let snapshot = Snapshot::new(answer.incident);
-            Some(snapshot.ok_or_else(|| client::unreadable(&INCIDENTIO, what, "it has no identifier"))?)
+            Some(snapshot.ok_or_else(|| client::unreadable(&INCIDENTIO, what, &facts::no_identifier()))?)
         }
         Err(ApiError::NotFound | ApiError::Forbidden(_)) => None,
         Err(error) => return Err(error.into()),

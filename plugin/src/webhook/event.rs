@@ -261,7 +261,9 @@ impl Envelope {
         };
         if id.len() > LONGEST_ID {
             let length = id.len();
-            return Err(Malformed(format!("the incident's identifier has {length} bytes, which none has")));
+            return Err(Malformed(format!(
+                "the incident's identifier has {length} bytes; one of the provider has {LONGEST_ID} at most"
+            )));
         }
         if EXAMPLE_IDS.contains(&id.as_str()) {
             return Ok(Event::Ignored("a test send with the documentation's example".into()));
@@ -456,7 +458,8 @@ mod tests {
         let t = "public_incident.incident_created_v2";
         check(&format!(r#"{{"event_type":"{t}"}}"#), None, &format!("malformed: {t} names no incident"));
         let long = "x".repeat(300_000);
-        let why = "malformed: the incident's identifier has 300000 bytes, which none has";
+        let why =
+            "malformed: the incident's identifier has 300000 bytes; one of the provider has 200 at most";
         check(&format!(r#"{{"event_type":"{t}","{t}":{{"id":"{long}"}}}}"#), Some(&long), why);
     }
 }
