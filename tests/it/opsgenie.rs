@@ -8,6 +8,7 @@ use koalr_host::contract::{
 };
 use koalr_host::migration::{Effect, History, Prepare, SOURCES, State};
 use koalr_host::port::{Alias, AliasKind, HostService, HostUser, OriginMapping, Population};
+use koalr_host::scheduler::{Event, Scheduler};
 use koalr_host::vault::Secret;
 use koalr_host::{Host, HostError};
 use koalr_simulator::Simulator;
@@ -57,8 +58,15 @@ async fn plan(bench: &Bench, history: History) -> Result<koalr_host::migration::
     bench.host.plan_migration(&bench.org, history, &Prepare::default(), &mut |_: &Step| {}).await
 }
 
+/// All incidents of these sources, by creation.
+async fn stored(bench: &Bench, sources: &[&str]) -> Vec<Incident> {
+    let mut all = bench.store.incidents_of(&bench.org, sources, None, u32::MAX).await.unwrap();
+    all.sort_by_key(|incident| incident.created_at);
+    all
+}
+
 async fn imported(bench: &Bench) -> Vec<Incident> {
-    bench.store.incidents_of(&bench.org, &SOURCES).await.unwrap()
+    stored(bench, &SOURCES).await
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -402,10 +410,9 @@ async fn a_plan_uses_what_it_is_given_and_keeps_none_of_it() {
     assert_eq!(aliased, [None]);
 }
 
-#[tokio::test]
-async fn what_incident_io_comes_to_know_later_is_counted_once_too() {
-    let simulator = crate::support::account(0, 3).await;
-    let bench = Bench::connected(&simulator).await;
+/// An incident was imported, and an incident of incident.io refers to it that no poll has seen yet.
+async fn one_that_incident_io_comes_to_know(simulator: &Simulator) -> Bench {
+    let bench = Bench::connected(simulator).await;
     bench.sync().await;
     let id = "11111111-0000-4000-8000-000000000001";
     let record = json!({"id": id, "message": "old", "status": "closed", "createdAt": "2026-11-20T11:00:00Z"});
@@ -416,14 +423,41 @@ async fn what_incident_io_comes_to_know_later_is_counted_once_too() {
     let incident = simulator.declare(new, now()).unwrap();
     simulator.with_account(|account| account.attach_alert(&incident, id, now())).unwrap();
     bench.clock.advance(TimeDelta::minutes(6));
+    bench
+}
+
+/// Whether each stored incident is not counted, because another one is the same.
+async fn duplicates(bench: &Bench) -> Vec<bool> {
+    let all = Population { since: 0, until: i64::MAX, now: i64::MAX };
+    let page = bench.store.scan_samples(&bench.org, all, None).await.unwrap();
+    page.samples.iter().map(|sample| sample.duplicate).collect()
+}
+
+#[tokio::test]
+async fn what_incident_io_comes_to_know_later_is_counted_once_too() {
+    let simulator = crate::support::account(0, 3).await;
+    let bench = one_that_incident_io_comes_to_know(&simulator).await;
     bench.run(koalr_host::port::JobKind::Poll).await.unwrap();
-    let samples = bench
-        .store
-        .scan_samples(&bench.org, Population { since: 0, until: i64::MAX, now: i64::MAX }, None)
-        .await
-        .unwrap()
-        .samples;
-    assert_eq!(samples.iter().map(|sample| sample.duplicate).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(duplicates(&bench).await, [true, false]);
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_compares_nothing_more_and_the_next_one_does() {
+    let simulator = crate::support::account(0, 3).await;
+    let bench = one_that_incident_io_comes_to_know(&simulator).await;
+    let stop = tokio::sync::Notify::new();
+    let stop_when_changed = |event: &Event| {
+        if matches!(event, Event::Step { totals, .. } if totals.created + totals.updated > 0) {
+            stop.notify_one();
+        }
+    };
+    // It may have come to its end before it saw that it is to stop.
+    let _ = Scheduler::new(bench.host.clone())
+        .run_now(&bench.org, koalr_host::port::JobKind::Poll, &stop_when_changed, stop.notified())
+        .await;
+    assert_eq!(duplicates(&bench).await, [false, false], "it has come, and was not compared");
+    bench.run(koalr_host::port::JobKind::Poll).await.unwrap();
+    assert_eq!(duplicates(&bench).await, [true, false]);
 }
 
 #[tokio::test]
@@ -437,7 +471,7 @@ async fn a_mapping_says_who_and_what_a_name_stands_for() {
         (users, of.iter().flat_map(|one| &one.services).filter(|one| one.service_id.is_some()).count())
     };
     assert_eq!(linked(&imported(&bench).await), (0, 0));
-    let own = bench.store.incidents_of(&bench.org, &["incidentio"]).await.unwrap();
+    let own = stored(&bench, &["incidentio"]).await;
     let alias = |kind, name: &str, target: &str| Alias { kind, name: name.into(), target: target.into() };
     let mut aliases = vec![alias(AliasKind::Service, "Payments_API", "s-7")];
     aliases.extend(
@@ -459,7 +493,7 @@ async fn a_mapping_says_who_and_what_a_name_stands_for() {
                     .count()
     );
     // It is of the other tool's names only.
-    assert_eq!(bench.store.incidents_of(&bench.org, &["incidentio"]).await.unwrap(), own);
+    assert_eq!(stored(&bench, &["incidentio"]).await, own);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use chrono_tz::Tz;
 use serde_json::Value;
 
 /// 2005-01-01T00:00:00Z in seconds: no incident of a tool of today is older.
-const EARLIEST: i64 = 1_104_537_600;
+pub const EARLIEST: i64 = 1_104_537_600;
 /// Characters of a value that a message quotes at most.
 const QUOTED: usize = 60;
 

@@ -228,16 +228,13 @@ enum Whose {
     Org(OrgId),
     /// Nobody's: somebody has a wrong address, or guesses.
     Nobody,
-    /// That was not asked.
+    /// That was not asked, or cannot be found out.
     Anybody,
 }
 
 async fn webhook<I: Intake>(app: &Taking<I>, below: Below, request: Request) -> Response {
     let path = request.uri().path().to_owned();
-    let (whose, answer) = match answered(app, below, request).await {
-        Ok((org, answer)) => (Whose::Org(org), answer),
-        Err(turned_away) => turned_away,
-    };
+    let (Ok((whose, answer)) | Err((whose, answer))) = answered(app, below, request).await;
     app.metrics.webhooks.get_or_create(&Result { result: answer.result }).inc();
     if answer.status.is_success() {
         return answer.into_response();
@@ -257,12 +254,12 @@ async fn webhook<I: Intake>(app: &Taking<I>, below: Below, request: Request) -> 
     answer.into_response()
 }
 
-/// The answer to a connected organisation's webhook, or to what was turned away before that was known.
+/// The answer to a webhook that was let in, or to what was turned away before that was known.
 async fn answered<I: Intake>(
     app: &Taking<I>,
     below: Below,
     request: Request,
-) -> std::result::Result<(OrgId, Answer), (Whose, Answer)> {
+) -> std::result::Result<(Whose, Answer), (Whose, Answer)> {
     let _in_hand = app.door.enter().map_err(|turned| (Whose::Anybody, Answer::from(turned)))?;
     let nobodys = |result| (Whose::Nobody, Answer::new(StatusCode::NOT_FOUND, result, ""));
     let Below::Address { plugin, org } = below else {
@@ -272,16 +269,21 @@ async fn answered<I: Intake>(
         return Err(nobodys("unknown_plugin"));
     }
     let Ok(org) = org.parse::<OrgId>() else { return Err(nobodys("unknown_organisation")) };
-    let _inside = admitted(app, &org).await?;
-    let answer = receive(app, &org, request).await;
-    Ok((org, answer))
+    let (_inside, whose) = admitted(app, &org).await?;
+    Ok((whose, receive(app, &org, request).await))
 }
 
-/// Lets a connected organisation's request in, by what memory or the store holds of its name.
-async fn admitted<I: Intake>(app: &Taking<I>, org: &OrgId) -> std::result::Result<Inside, (Whose, Answer)> {
+/// Lets a connected organisation's request in, by what memory or the store holds of its name. Where that cannot be found
+/// out the request is let in, and counts as nobody's: nobody has shown that there is such an organisation.
+async fn admitted<I: Intake>(
+    app: &Taking<I>,
+    org: &OrgId,
+) -> std::result::Result<(Inside, Whose), (Whose, Answer)> {
     let now = Instant::now();
-    let own =
-        || app.door.admit(Some(org), now).map_err(|turned| (Whose::Org(org.clone()), Answer::from(turned)));
+    let own = || match app.door.admit(Some(org), now) {
+        Ok(inside) => Ok((inside, Whose::Org(org.clone()))),
+        Err(turned) => Err((Whose::Org(org.clone()), Answer::from(turned))),
+    };
     let shared = || app.door.admit(None, now).map_err(|turned| (Whose::Anybody, Answer::from(turned)));
     let unknown = || (Whose::Nobody, Answer::new(StatusCode::NOT_FOUND, "unknown_organisation", ""));
     let look_up = async || {
@@ -294,9 +296,9 @@ async fn admitted<I: Intake>(app: &Taking<I>, org: &OrgId) -> std::result::Resul
     match app.names.recall(org, now) {
         Remembered::Connected => own(),
         Remembered::WasConnected => {
-            let inside = own()?;
+            let admitted = own()?;
             // Where it cannot be found out, what comes next will tell.
-            if look_up().await == Some(false) { Err(unknown()) } else { Ok(inside) }
+            if look_up().await == Some(false) { Err(unknown()) } else { Ok(admitted) }
         }
         Remembered::Unknown => {
             let _inside = shared()?;
@@ -307,7 +309,7 @@ async fn admitted<I: Intake>(app: &Taking<I>, org: &OrgId) -> std::result::Resul
             match look_up().await {
                 Some(true) => own(),
                 Some(false) => Err(unknown()),
-                None => Ok(inside),
+                None => Ok((inside, Whose::Anybody)),
             }
         }
     }
@@ -565,7 +567,7 @@ mod tests {
         }
     }
 
-    /// Knows one organisation, says of what it receives that this became of it, and counts what it is asked.
+    /// Knows one organisation, cannot find out about those that begin with `unread`, says of what it receives that this became of it, and counts what it is asked.
     struct Stub {
         accepted: Accepted,
         looked_up: AtomicU32,
@@ -583,7 +585,7 @@ mod tests {
 
         async fn is_connected(&self, org: &OrgId) -> Option<bool> {
             self.looked_up.fetch_add(1, Ordering::Relaxed);
-            Some(org.as_str() == "acme")
+            (!org.as_str().starts_with("unread")).then(|| org.as_str() == "acme")
         }
 
         async fn receive(&self, _: &OrgId, _: Delivery) -> std::result::Result<Received, ReceiveError> {
@@ -672,6 +674,21 @@ mod tests {
         // Within a second, unless the machine sleeps; never for each of them.
         assert!(bench.stub.looked_up.load(Ordering::Relaxed) < 50);
         assert_eq!(bench.stub.received.load(Ordering::Relaxed), 0, "and nothing is verified for it");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_cannot_be_looked_up_takes_no_place_among_the_organisations_refusals() {
+        let bench = Bench::new(Accepted::Unknown);
+        for name in ["unread-1", "unread-2"] {
+            let answer = bench.posted(&format!("/webhooks/incidentio/{name}")).await;
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+            assert!(bench.taking.refusals.of(&name.parse().unwrap()).is_empty(), "{name}");
+        }
+        assert_eq!(bench.stub.received.load(Ordering::Relaxed), 2, "what comes next tells");
+        assert!(bench.taking.refusals.strays().is_empty(), "nor was it shown that there are none");
+        // Of one that is known, it is listed.
+        bench.posted("/webhooks/incidentio/acme").await;
+        assert_eq!(bench.refused(), ["unknown_organisation"]);
     }
 
     #[tokio::test]

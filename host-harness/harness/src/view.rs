@@ -13,6 +13,7 @@ use koalr_host::contract::{
     ClockEnd, ClockStart, DerivedTime, Incident, IncidentKey, Interval, Mode, Phase, Priority, Reopening,
     Severity, Tier, TimelineEvent, Timestamp,
 };
+use koalr_host::port::PLAUSIBLE;
 use serde::Serialize;
 
 pub(crate) mod migration;
@@ -179,9 +180,6 @@ pub(crate) fn started_by(incident: &Incident, clock: ClockStart) -> Option<Deriv
         ClockStart::Created | ClockStart::Started => incident.started_at.clone().or(created),
     }
 }
-
-/// 2005-01-01T00:00:00Z, before which time to restore believes no time.
-const PLAUSIBLE: Timestamp = 1_104_537_600_000_000;
 
 /// From where to where the default clock ran; none if it does not run, runs backwards, or is out of range.
 fn restored(incident: &Incident, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
@@ -451,6 +449,12 @@ pub(crate) fn incident_table(incidents: &[Incident], now: Timestamp) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_readers_of_files_and_the_host_have_the_same_bounds_and_marks() {
+        assert_eq!(koalr_files::instant::EARLIEST * 1_000_000, PLAUSIBLE);
+        assert_eq!(koalr_files::opsgenie::files::WITHOUT_ID, koalr_host::migration::overlap::WITHOUT_ID);
+    }
 
     #[test]
     fn a_duration_reads_as_a_person_says_it() {

@@ -4,6 +4,7 @@
 //! goes the same way as the change.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::contract::{DerivedTime, Incident, Settings};
@@ -47,9 +48,12 @@ impl Host {
         let records = || Arc::clone(&rehearsal) as Arc<dyn Records>;
         self.rehearse_settings(org, settings, records()).await?;
         let source = self.plugin().descriptor().name.as_str();
-        let stored = self.store().incidents_of(org, &[source]).await?;
-        let mut stored: HashMap<String, Incident> =
-            stored.into_iter().map(|incident| (incident.key.id.clone(), incident)).collect();
+        let mut stored: HashMap<String, Incident> = HashMap::new();
+        self.read_all(org, &[source], &mut |incident| {
+            stored.insert(incident.key.id.clone(), incident);
+            ControlFlow::Continue(())
+        })
+        .await?;
         let mut preview = Preview::default();
         let mut next = None;
         loop {

@@ -8,8 +8,9 @@
 //! store refuses its progress and its release, so it stops after the step in hand. What both store meanwhile does no
 //! harm: a write is refused that does not build on the newest revision of its record.
 
+use std::collections::HashSet;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::contract::{BackfillRequest, BackfillSource, GuestError, Rederived, Step, Timestamp};
@@ -118,12 +119,14 @@ pub enum RunError {
 #[derive(Debug, Clone)]
 pub struct Scheduler {
     host: Host,
+    /// Organisations whose incidents were compared with what was imported, and did not change since by a run of this one.
+    compared: Arc<Mutex<HashSet<OrgId>>>,
 }
 
 impl Scheduler {
     /// A scheduler for this host's organisations.
     pub fn new(host: Host) -> Scheduler {
-        Scheduler { host }
+        Scheduler { host, compared: Arc::default() }
     }
 
     /// Runs due jobs until `stop`, which gives those under way back: what they committed is kept, and the next
@@ -275,11 +278,13 @@ impl Scheduler {
                 }
             }
         };
-        // It reads all of both tools' incidents, which may take longer than the lease.
-        if totals.created + totals.updated > 0
-            && let Err(error) = self.holding(lease, progress, self.host.resettle_overlap(&job.org)).await
-        {
-            tracing::warn!(org = %job.org, "what an earlier tool knows too was not compared: {error}");
+        let changed = totals.created + totals.updated > 0;
+        if !matches!(ended, Err(RunError::Stopped)) && self.is_to_compare(&job.org, changed) {
+            // It reads all of both tools' incidents, which may take longer than the lease, or than somebody waits.
+            tokio::select! {
+                () = self.holding(lease, progress, self.compare(&job.org)) => {}
+                () = stop.as_mut() => {}
+            }
         }
         let now = self.host.clock().now();
         let release = match &ended {
@@ -308,6 +313,27 @@ impl Scheduler {
             Err(error) => return Err(HostError::from(error).into()),
         }
         ended.map(|_| totals)
+    }
+
+    /// Whether an organisation's incidents changed since they were compared with what was imported. A run that was stopped
+    /// leaves that to the next, also to that of another process: each begins by comparing.
+    fn is_to_compare(&self, org: &OrgId, changed: bool) -> bool {
+        let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        if changed {
+            compared.remove(org);
+        }
+        !compared.contains(org)
+    }
+
+    async fn compare(&self, org: &OrgId) {
+        match self.host.resettle_overlap(org).await {
+            Ok(()) => {
+                self.compared.lock().unwrap_or_else(PoisonError::into_inner).insert(org.clone());
+            }
+            Err(error) => {
+                tracing::warn!(%org, "what an earlier tool knows too was not compared: {error}");
+            }
+        }
     }
 
     /// Renews the lease for as long as something takes.

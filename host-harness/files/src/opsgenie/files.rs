@@ -477,7 +477,7 @@ fn normal(
 }
 
 /// What stands before the number of an incident of which nothing else is known; see `migration::overlap`.
-const WITHOUT_ID: &str = "tiny:";
+pub const WITHOUT_ID: &str = "tiny:";
 
 fn instant(value: &Value, reading: &Reading) -> Result<Value, NoInstant> {
     let at = reading.instants.of_json(value)?;

@@ -1,5 +1,7 @@
 //! The HTTP client behind every guest: TLS by rustls, no redirects, judged addresses only, compressed answers decoded.
 
+use std::collections::HashMap;
+use std::mem::Discriminant;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -25,6 +27,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const AGENT: &str = concat!("koalr-host/", env!("CARGO_PKG_VERSION"));
 /// How long the log is silent after it told why an origin is out of reach.
 const SILENCE: Duration = Duration::from_secs(10);
+/// Origins and causes that the log tells of within that time; those behind them wait for the next.
+const TOLD: usize = 256;
 
 /// The client could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +44,31 @@ pub(crate) struct Client {
     public: Pool,
     /// Dials any address, and by no proxy: for origins that the operator mapped.
     mapped: Pool,
-    told: Arc<Mutex<Option<Instant>>>,
+    told: Arc<Told>,
+}
+
+/// What the log told last, and when: one organisation's bad certificate is not to hide another's unknown host.
+#[derive(Debug, Default)]
+struct Told(Mutex<HashMap<(String, Discriminant<Error>), Instant>>);
+
+impl Told {
+    /// Whether it is time to tell that this origin is out of reach for this cause; notes that it was told.
+    fn is_due(&self, origin: &str, cause: &Error, now: Instant) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_silent = |at: &mut Instant| now.saturating_duration_since(*at) < SILENCE;
+        let of = (origin.to_owned(), std::mem::discriminant(cause));
+        if told.get_mut(&of).is_some_and(is_silent) {
+            return false;
+        }
+        if told.len() >= TOLD {
+            told.retain(|_, at| is_silent(at));
+        }
+        let is_due = told.len() < TOLD;
+        if is_due {
+            told.insert(of, now);
+        }
+        is_due
+    }
 }
 
 /// A body that arrives in pieces.
@@ -105,19 +133,10 @@ impl Client {
         let told = classify(error);
         let lasting =
             matches!(told, Error::TlsCertificateError | Error::ConfigurationError | Error::DnsError { .. });
-        if lasting && self.is_time_to_tell() {
+        if lasting && self.told.is_due(origin, &told, Instant::now()) {
             tracing::warn!("{origin} is out of reach: {}", in_full(error));
         }
         told
-    }
-
-    fn is_time_to_tell(&self) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = told.is_none_or(|at| at.elapsed() >= SILENCE);
-        if due {
-            *told = Some(Instant::now());
-        }
-        due
     }
 }
 
@@ -253,6 +272,23 @@ mod tests {
 
     fn client(network: &Network) -> Client {
         Client::looking_up(Lookup::Fixed(vec![PUBLIC.parse().unwrap()]), network).unwrap()
+    }
+
+    #[test]
+    fn one_origins_failure_hides_no_other_origin_and_no_other_cause_from_the_log() {
+        let (told, start) = (Told::default(), Instant::now());
+        let refused = Error::ConfigurationError;
+        assert!(told.is_due("bad.example", &Error::TlsCertificateError, start));
+        assert!(!told.is_due("bad.example", &Error::TlsCertificateError, start));
+        assert!(told.is_due("other.example", &Error::TlsCertificateError, start));
+        assert!(told.is_due("bad.example", &refused, start));
+        assert!(told.is_due("bad.example", &Error::TlsCertificateError, start + SILENCE));
+        // However many origins there are, a few are told of, and kept.
+        let late = start + 2 * SILENCE;
+        let origins = (0..10 * TOLD).map(|number| format!("{number}.example"));
+        assert_eq!(origins.filter(|origin| told.is_due(origin, &refused, late)).count(), TOLD);
+        assert_eq!(told.0.lock().unwrap().len(), TOLD);
+        assert!(told.is_due("2559.example", &refused, late + SILENCE), "those behind them come next");
     }
 
     async fn failed(client: &Client, uri: &str, mapped: bool) -> Error {

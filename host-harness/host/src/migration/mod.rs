@@ -9,6 +9,8 @@ pub mod overlap;
 mod plan;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use crate::id::OrgId;
 use crate::port::{Alias, Clock, Migration, OriginMapping, Records, Removed, Store, StoreError, UnderWay};
 use crate::rehearsal::Rehearsal;
 use crate::vault::Secret;
-use overlap::Overlap;
+use overlap::{Compared, Overlap, Sieve};
 pub use plan::{Effect, Plan, Reason, Row, State};
 
 /// The importer's name, and what its own state's keys begin with.
@@ -45,6 +47,8 @@ const BEAT: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(300);
 /// The shortest wait after an answer that says that the rate of requests is limited.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+/// Incidents that are read at a time.
+const PAGE: u32 = 500;
 /// Attempts at a step that fails for a reason that passes.
 const ATTEMPTS: u32 = 6;
 
@@ -157,22 +161,22 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Counts incidents by what became of them. Steps count writes, of which an incident may have several.
-    fn compare(&mut self, before: &[Incident], after: &[Incident]) {
-        let known: HashMap<_, _> = before.iter().map(|incident| (id(&incident.key), incident)).collect();
-        (self.created, self.updated) = (0, 0);
-        for incident in after {
-            match known.get(&id(&incident.key)) {
-                None => self.created += 1,
-                Some(known) if *known != incident => self.updated += 1,
-                Some(_) => {}
-            }
-        }
+    /// Notes how many incidents are new and how many are other ones now. Steps count writes, of which an incident may have
+    /// several.
+    fn count(&mut self, created: u64, updated: u64) {
+        (self.created, self.updated) = (created, updated);
         let blocks = |problem: &&Reason| plan::BLOCKING.contains(&problem.code.as_str());
         self.left_out = self.problems.iter().filter(blocks).count() as u64;
         let accounted = self.created + self.updated + self.left_out;
         self.unchanged = self.fetched.saturating_sub(accounted);
     }
+}
+
+/// Tells an incident that changed from one that did not, in few bytes.
+fn digest(incident: &Incident) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    format!("{incident:?}").hash(&mut hasher);
+    hasher.finish()
 }
 
 fn id(key: &IncidentKey) -> (&str, &str) {
@@ -255,10 +259,15 @@ impl Host {
         };
         let (summary, problems) = self.import(org, history, Some(&trial), told).await?;
         let planned = rehearsal.incidents();
-        let stored = self.store().incidents_of(org, &SOURCES).await?;
+        let mut stored = Vec::new();
+        self.read_all(org, &SOURCES, &mut |incident| {
+            stored.push(incident);
+            ControlFlow::Continue(())
+        })
+        .await?;
         let ids: HashSet<_> = planned.iter().map(|incident| &incident.key).map(id).collect();
         let others = stored.iter().filter(|stored| !ids.contains(&id(&stored.key)));
-        let all: Vec<Incident> = planned.iter().chain(others).cloned().collect();
+        let all: Vec<Compared> = planned.iter().chain(others).cloned().map(Compared::from).collect();
         let overlap = self.overlap(org, &all, given.decisions.as_deref()).await?;
         let mut plan = plan::plan(&planned, &stored, &problems, overlap, self.clock().now());
         plan.requests = summary.requests;
@@ -306,7 +315,12 @@ impl Host {
             }
         }
         self.store().put_migration(org, IMPORTER, &migration).await?;
-        let before = self.store().incidents_of(org, &SOURCES).await?;
+        let mut before = HashMap::new();
+        self.read_all(org, &SOURCES, &mut |incident| {
+            before.insert((incident.key.source.clone(), incident.key.id.clone()), digest(&incident));
+            ControlFlow::Continue(())
+        })
+        .await?;
         let (mut summary, problems) = match self.import(org, history, None, told).await {
             Ok(done) => done,
             Err(error) => {
@@ -316,7 +330,18 @@ impl Host {
         };
         summary.problems =
             problems.into_iter().map(|problem| Reason::new(&problem.reason, problem.text)).collect();
-        summary.compare(&before, &self.store().incidents_of(org, &SOURCES).await?);
+        let (mut created, mut updated) = (0, 0);
+        self.read_all(org, &SOURCES, &mut |incident| {
+            let now = digest(&incident);
+            match before.get(&(incident.key.source, incident.key.id)) {
+                None => created += 1,
+                Some(known) if *known != now => updated += 1,
+                Some(_) => {}
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
+        summary.count(created, updated);
         summary.overlap = self.settle_overlap(org).await?;
         let mut migration = self.store().migration(org, IMPORTER).await?.unwrap_or_default();
         migration.finished_at = Some(self.clock().now());
@@ -334,7 +359,7 @@ impl Host {
         if matches!(error, GuestError::Unauthorized(_)) {
             self.vault().put(org, KEY, &[]).await?;
         }
-        if self.store().incidents_of(org, &SOURCES).await?.is_empty() {
+        if self.store().incidents_of(org, &SOURCES, None, 1).await?.is_empty() {
             let mut migration = self.store().migration(org, IMPORTER).await?.unwrap_or_default();
             (migration.begun_at, migration.under_way) = (None, None);
             self.store().put_migration(org, IMPORTER, &migration).await?;
@@ -344,7 +369,13 @@ impl Host {
 
     /// Finds what both tools know, and has it counted once.
     pub async fn settle_overlap(&self, org: &OrgId) -> Result<Overlap, HostError> {
-        let imported = self.store().incidents_of(org, &SOURCES).await?;
+        let mut imported = Vec::new();
+        self.read_all(org, &SOURCES, &mut |incident| {
+            imported.push(Compared::from(incident));
+            ControlFlow::Continue(())
+        })
+        .await?;
+        overlap::in_order(&mut imported);
         let overlap = self.overlap(org, &imported, None).await?;
         let to_review = overlap.probable.len() as u64;
         self.store().mark_duplicates(org, IMPORTER, &SOURCES, &overlap.duplicates(), to_review).await?;
@@ -364,10 +395,9 @@ impl Host {
     async fn overlap(
         &self,
         org: &OrgId,
-        imported: &[Incident],
+        imported: &[Compared],
         decisions: Option<&[(String, Option<String>)]>,
     ) -> Result<Overlap, HostError> {
-        let known = self.store().incidents_of(org, &[KNOWN]).await?;
         let decisions: HashMap<_, _> = match decisions {
             Some(given) => given.iter().cloned().collect(),
             None => {
@@ -375,7 +405,35 @@ impl Host {
                 migration.decisions.into_iter().collect()
             }
         };
+        let sieve = Sieve::new(imported, &decisions);
+        let mut known = Vec::new();
+        self.read_all(org, &[KNOWN], &mut |incident| {
+            known.extend(Some(Compared::from(incident)).filter(|one| sieve.holds(one)));
+            ControlFlow::Continue(())
+        })
+        .await?;
+        overlap::in_order(&mut known);
         Ok(overlap::find(imported, &known, &decisions))
+    }
+
+    /// Shows the incidents of these sources one after the other, for as long as `see` goes on. A page is held at a time.
+    pub(crate) async fn read_all(
+        &self,
+        org: &OrgId,
+        sources: &[&str],
+        see: &mut (dyn FnMut(Incident) -> ControlFlow<()> + Send),
+    ) -> Result<(), HostError> {
+        let mut after = None;
+        loop {
+            let page = self.store().incidents_of(org, sources, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.key.clone());
+            for incident in page {
+                if see(incident).is_break() {
+                    return Ok(());
+                }
+            }
+        }
     }
 
     /// What a person said before: names, and which incidents are the same.
@@ -502,18 +560,32 @@ impl Host {
         summary.requests += u64::from(step.requests);
         problems.extend(step.problems.iter().cloned());
         told(&step);
-        if step.more && step.wait_ms > 0 {
-            tokio::time::sleep(patience(step.wait_ms).unwrap_or(PATIENCE)).await;
+        if let Some(wait) = pause(&step)? {
+            tokio::time::sleep(wait).await;
         }
         Ok(step.more)
     }
 
     /// Whether an incident of incident.io refers to an alert of Opsgenie's.
     async fn refers_to_alerts(&self, org: &OrgId) -> Result<bool, HostError> {
-        let known = self.store().incidents_of(org, &[KNOWN]).await?;
-        let mut references = known.iter().flat_map(|incident| &incident.references);
-        Ok(references.any(|reference| reference.contains("opsgenie")))
+        let mut refers = false;
+        self.read_all(org, &[KNOWN], &mut |incident| {
+            refers = incident.references.iter().any(|reference| reference.contains("opsgenie"));
+            if refers { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .await?;
+        Ok(refers)
     }
+}
+
+/// How long to wait before the next step. An error if that is longer than a run waits: it ends here, and goes on from
+/// there when it is started again.
+fn pause(step: &Step) -> Result<Option<Duration>, HostError> {
+    if !step.more || step.wait_ms == 0 {
+        return Ok(None);
+    }
+    let wait = patience(step.wait_ms);
+    wait.map(Some).ok_or(HostError::Plugin(GuestError::RateLimited(step.wait_ms)))
 }
 
 /// How long to wait for what a provider asks for; none if that is longer than a run waits.
@@ -533,5 +605,36 @@ mod tests {
         );
         assert_eq!(patience(300_000), Some(PATIENCE));
         assert_eq!([300_001, u64::MAX].map(patience), [None, None]);
+    }
+
+    fn step() -> Step {
+        Step {
+            created: 0,
+            updated: 0,
+            stale: 0,
+            fetched: 0,
+            requests: 0,
+            done: 0,
+            total: None,
+            more: false,
+            wait_ms: 0,
+            rederive: false,
+            problems: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_step_that_asks_for_a_longer_wait_ends_the_run_and_no_provider_is_asked_early() {
+        let asking = |more, wait_ms| pause(&Step { more, wait_ms, ..step() });
+        for wait_ms in [300_001, u64::MAX] {
+            let ended = asking(true, wait_ms);
+            assert!(
+                matches!(ended, Err(HostError::Plugin(GuestError::RateLimited(ms))) if ms == wait_ms),
+                "{ended:?}"
+            );
+        }
+        assert_eq!(asking(true, 300_000).unwrap(), Some(PATIENCE));
+        assert_eq!(asking(true, 0).unwrap(), None);
+        assert_eq!(asking(false, u64::MAX).unwrap(), None, "it was the last one");
     }
 }

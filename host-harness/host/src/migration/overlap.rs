@@ -7,7 +7,7 @@
 //! A table may name an incident by its number alone, and another file or the account the same one by its identifier.
 //! These are one incident if number and creation time agree, and one of the two records is counted.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::contract::{Incident, IncidentKey, Mode, Phase, Timestamp};
 
@@ -59,15 +59,119 @@ impl Overlap {
     }
 }
 
+/// What is compared of an incident: a small part of its record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compared {
+    key: IncidentKey,
+    reference: Option<String>,
+    title: String,
+    permalink: Option<String>,
+    created_at: Option<Timestamp>,
+    /// When it started, else when it was created.
+    began_at: Option<Timestamp>,
+    is_over: bool,
+    has_end: bool,
+    is_test: bool,
+    /// Identifiers and normalised names.
+    services: HashSet<String>,
+    references: Vec<String>,
+}
+
+impl From<Incident> for Compared {
+    fn from(incident: Incident) -> Compared {
+        let services = incident.services.into_iter();
+        let names = services.flat_map(|s| [s.service_id, Some(crate::port::normalised(&s.name))]);
+        Compared {
+            began_at: incident.started_at.map(|time| time.at).or(incident.created_at),
+            is_over: matches!(incident.phase, Phase::Resolved | Phase::Closed),
+            has_end: incident.resolved_at.is_some(),
+            is_test: matches!(incident.mode, Mode::Test | Mode::Tutorial),
+            services: names.flatten().collect(),
+            key: incident.key,
+            reference: incident.reference,
+            title: incident.title,
+            permalink: incident.permalink,
+            created_at: incident.created_at,
+            references: incident.references,
+        }
+    }
+}
+
+/// By creation, the order in which they are compared.
+pub fn in_order(incidents: &mut [Compared]) {
+    incidents
+        .sort_by(|one, other| (one.created_at, place(&one.key)).cmp(&(other.created_at, place(&other.key))));
+}
+
+/// Tells which incidents can be one with an imported one, so that of all the others none has to be kept.
+pub struct Sieve<'a> {
+    /// What the imported incidents and the decisions name.
+    names: HashSet<String>,
+    identifiers: HashSet<&'a str>,
+    /// When the imported incidents of each title began, in order.
+    titles: HashMap<String, Vec<Timestamp>>,
+    /// The same of titles that may be the beginning of a longer one.
+    cut: HashMap<String, Vec<Timestamp>>,
+    /// How long these are, in bytes.
+    lengths: BTreeSet<usize>,
+}
+
+impl<'a> Sieve<'a> {
+    /// For these imported incidents, and what a person decided about them.
+    pub fn new(imported: &'a [Compared], decisions: &HashMap<String, Option<String>>) -> Sieve<'a> {
+        let named = imported.iter().flat_map(|incident| &incident.references).flat_map(|text| named_by(text));
+        let decided = decisions.values().flatten().map(String::as_str);
+        let (mut titles, mut cut) = (HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new());
+        for incident in imported {
+            let of = if may_be_cut(incident) { &mut cut } else { &mut titles };
+            of.entry(words(&incident.title)).or_default().extend(incident.began_at);
+        }
+        for times in titles.values_mut().chain(cut.values_mut()) {
+            times.sort_unstable();
+        }
+        Sieve {
+            names: named.chain(decided).map(plain).collect(),
+            identifiers: imported.iter().flat_map(identifiers).collect(),
+            lengths: cut.keys().map(String::len).collect(),
+            titles,
+            cut,
+        }
+    }
+
+    /// Whether this one of incident.io's can be one of them.
+    pub fn holds(&self, known: &Compared) -> bool {
+        !known.is_test && (self.is_linked(known) || self.is_alike(known))
+    }
+
+    fn is_linked(&self, known: &Compared) -> bool {
+        names(known).any(|name| self.names.contains(&plain(name)))
+            || known
+                .references
+                .iter()
+                .flat_map(|text| parts(text))
+                .any(|part| self.identifiers.contains(part))
+    }
+
+    fn is_alike(&self, known: &Compared) -> bool {
+        let Some(began) = known.began_at else { return false };
+        let title = words(&known.title);
+        let beginnings = self.lengths.iter().filter_map(|length| self.cut.get(title.get(..*length)?));
+        beginnings.chain(self.titles.get(&title)).any(|times| {
+            let (from, until) = around(began);
+            let first = times.partition_point(|at| *at < from);
+            times.get(first).is_some_and(|at| *at <= until)
+        })
+    }
+}
+
 /// Finds them. `decisions` are a person's, by the imported incident's id or reference: the one that it is, by id or
 /// reference, or that it is none.
 pub fn find(
-    imported: &[Incident],
-    known: &[Incident],
+    imported: &[Compared],
+    known: &[Compared],
     decisions: &HashMap<String, Option<String>>,
 ) -> Overlap {
-    let known: Vec<&Incident> =
-        known.iter().filter(|incident| !matches!(incident.mode, Mode::Test | Mode::Tutorial)).collect();
+    let known: Vec<&Compared> = known.iter().filter(|incident| !incident.is_test).collect();
     let links = Links::new(imported, &known);
     let mut overlap = Overlap { twice: twice(imported), ..Overlap::default() };
     let second: HashSet<IncidentPlace<'_>> = overlap.twice.iter().map(|pair| place(&pair.imported)).collect();
@@ -89,7 +193,7 @@ pub fn find(
         }
     }
     let taken: HashSet<&str> = overlap.linked.iter().map(|pair| pair.known.id.as_str()).collect();
-    let free: Vec<&Incident> =
+    let free: Vec<&Compared> =
         known.into_iter().filter(|incident| !taken.contains(incident.key.id.as_str())).collect();
     overlap.probable = probable(&rest, &free);
     overlap
@@ -102,9 +206,9 @@ fn place(key: &IncidentKey) -> IncidentPlace<'_> {
 }
 
 /// Records without an identifier of their own, and the only record of the same number and creation time that has one.
-fn twice(imported: &[Incident]) -> Vec<Pair> {
-    let without_id = |incident: &&Incident| incident.key.id.starts_with(WITHOUT_ID);
-    let mut by_number: HashMap<(&str, &str), Vec<&Incident>> = HashMap::new();
+fn twice(imported: &[Compared]) -> Vec<Pair> {
+    let without_id = |incident: &&Compared| incident.key.id.starts_with(WITHOUT_ID);
+    let mut by_number: HashMap<(&str, &str), Vec<&Compared>> = HashMap::new();
     for incident in imported.iter().filter(|incident| !without_id(incident)) {
         if let Some(reference) = &incident.reference {
             by_number.entry((&incident.key.source, reference)).or_default().push(incident);
@@ -118,11 +222,10 @@ fn twice(imported: &[Incident]) -> Vec<Pair> {
             let apart = whole.created_at.zip(bare.created_at).map(|(one, other)| one.abs_diff(other));
             apart.is_some_and(|apart| apart < SAME_CREATION.unsigned_abs())
         });
-        let alike: Vec<&&Incident> = alike.collect();
+        let alike: Vec<&&Compared> = alike.collect();
         if let [whole] = alike.as_slice() {
             // The whole record, unless only the other one says when it ended.
-            let is_over = matches!(whole.phase, Phase::Resolved | Phase::Closed);
-            let lacks_end = is_over && whole.resolved_at.is_none() && bare.resolved_at.is_some();
+            let lacks_end = whole.is_over && !whole.has_end && bare.has_end;
             pairs.push(if lacks_end { pair(whole, bare) } else { pair(bare, whole) });
         }
     }
@@ -131,52 +234,51 @@ fn twice(imported: &[Incident]) -> Vec<Pair> {
 
 /// Same title (as far as Opsgenie can hold it), same time, services not disjoint; and only where each is the other's
 /// only candidate.
-fn probable(imported: &[&Incident], known: &[&Incident]) -> Vec<Pair> {
-    let mut by_title: BTreeMap<String, Vec<&Incident>> = BTreeMap::new();
+fn probable(imported: &[&Compared], known: &[&Compared]) -> Vec<Pair> {
+    // By title, then by when they began.
+    let mut by_title: BTreeMap<String, BTreeMap<Timestamp, Vec<&Compared>>> = BTreeMap::new();
     for incident in known {
-        by_title.entry(words(&incident.title)).or_default().push(incident);
+        if let Some(began) = incident.began_at {
+            by_title.entry(words(&incident.title)).or_default().entry(began).or_default().push(incident);
+        }
     }
-    let mut candidates: Vec<(&Incident, &Incident)> = Vec::new();
+    let mut times: HashMap<IncidentPlace<'_>, u32> = HashMap::new();
+    let mut only_ones: Vec<(&Compared, &Compared)> = Vec::new();
     for incident in imported {
         let title = words(&incident.title);
-        if title.is_empty() {
-            continue;
-        }
-        let may_be_cut = incident.title.encode_utf16().count() >= MAY_BE_CUT;
+        let Some(began) = incident.began_at.filter(|_| !title.is_empty()) else { continue };
+        let (cut, (from, until)) = (may_be_cut(incident), around(began));
         let from_here_on = by_title.range(title.clone()..);
         let alike = from_here_on
-            .take_while(|(other, _)| if may_be_cut { other.starts_with(&title) } else { **other == title })
+            .take_while(|(other, _)| if cut { other.starts_with(&title) } else { **other == title })
+            .flat_map(|(_, incidents)| incidents.range(from..=until))
             .flat_map(|(_, incidents)| incidents);
-        candidates.extend(alike.filter(|one| may_be_one(incident, one)).map(|one| (*incident, *one)));
-    }
-    let mut times: HashMap<(&str, &str), u32> = HashMap::new();
-    for (one, other) in &candidates {
-        for key in [&one.key, &other.key] {
-            *times.entry((&key.source, &key.id)).or_default() += 1;
+        let (mut first, mut candidates) = (None, 0_u32);
+        for one in alike.filter(|one| may_share_services(incident, one)) {
+            *times.entry(place(&one.key)).or_default() += 1;
+            first.get_or_insert(*one);
+            candidates = candidates.saturating_add(1);
         }
+        only_ones.extend(first.filter(|_| candidates == 1).map(|one| (*incident, one)));
     }
-    let only = |key: &IncidentKey| times.get(&(key.source.as_str(), key.id.as_str())) == Some(&1);
-    candidates
-        .iter()
-        .filter(|(one, other)| only(&one.key) && only(&other.key))
-        .map(|(one, other)| pair(one, other))
-        .collect()
+    only_ones.retain(|(_, one)| times.get(&place(&one.key)) == Some(&1));
+    only_ones.into_iter().map(|(one, other)| pair(one, other)).collect()
 }
 
-fn may_be_one(one: &Incident, other: &Incident) -> bool {
-    let start =
-        |incident: &Incident| incident.started_at.as_ref().map(|time| time.at).or(incident.created_at);
-    let apart = start(one).zip(start(other)).map(|(one, other)| one.abs_diff(other));
-    let close = apart.is_some_and(|apart| apart <= APART.unsigned_abs());
-    let services = |incident: &Incident| -> HashSet<String> {
-        let names = incident.services.iter();
-        names.flat_map(|s| [s.service_id.clone(), Some(crate::port::normalised(&s.name))]).flatten().collect()
-    };
-    let (ones, others) = (services(one), services(other));
-    close && (ones.is_empty() || others.is_empty() || !ones.is_disjoint(&others))
+/// The instants at which the same incident may have begun.
+fn around(began: Timestamp) -> (Timestamp, Timestamp) {
+    (began.saturating_sub(APART), began.saturating_add(APART))
 }
 
-fn pair(imported: &Incident, known: &Incident) -> Pair {
+fn may_be_cut(incident: &Compared) -> bool {
+    incident.title.encode_utf16().count() >= MAY_BE_CUT
+}
+
+fn may_share_services(one: &Compared, other: &Compared) -> bool {
+    one.services.is_empty() || other.services.is_empty() || !one.services.is_disjoint(&other.services)
+}
+
+fn pair(imported: &Compared, known: &Compared) -> Pair {
     Pair {
         imported: imported.key.clone(),
         imported_reference: imported.reference.clone(),
@@ -196,19 +298,18 @@ fn words(text: &str) -> String {
 
 /// What each known incident is named by, and names.
 struct Links<'a> {
-    by_name: HashMap<String, &'a Incident>,
+    by_name: HashMap<String, &'a Compared>,
     /// By identifiers that it refers to.
-    by_reference: HashMap<&'a str, &'a Incident>,
+    by_reference: HashMap<&'a str, &'a Compared>,
 }
 
 impl<'a> Links<'a> {
-    fn new(imported: &'a [Incident], known: &[&'a Incident]) -> Links<'a> {
+    fn new(imported: &'a [Compared], known: &[&'a Compared]) -> Links<'a> {
         let mut by_name = HashMap::new();
         let mut by_reference = HashMap::new();
         let wanted: HashSet<&str> = imported.iter().flat_map(identifiers).collect();
         for incident in known {
-            let names = [Some(&incident.key.id), incident.reference.as_ref(), incident.permalink.as_ref()];
-            for name in names.into_iter().flatten() {
+            for name in names(incident) {
                 by_name.entry(plain(name)).or_insert(*incident);
             }
             for part in incident.references.iter().flat_map(|text| parts(text)) {
@@ -220,21 +321,28 @@ impl<'a> Links<'a> {
         Links { by_name, by_reference }
     }
 
-    fn named(&self, name: &str) -> Option<&'a Incident> {
+    fn named(&self, name: &str) -> Option<&'a Compared> {
         self.by_name.get(&plain(name)).copied()
     }
 
     /// The known incident that this one is linked with, whichever of the two says so.
-    fn of(&self, imported: &'a Incident) -> Option<&'a Incident> {
-        let named = |text: &String| {
-            self.named(text).or_else(|| {
-                let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-                words.filter(|word| word.len() > 4 && is_inc(word)).find_map(|word| self.named(word))
-            })
-        };
+    fn of(&self, imported: &'a Compared) -> Option<&'a Compared> {
+        let named = |text: &String| named_by(text).find_map(|name| self.named(name));
         let by_theirs = imported.references.iter().find_map(named);
         by_theirs.or_else(|| identifiers(imported).find_map(|part| self.by_reference.get(part).copied()))
     }
+}
+
+/// By what people name an incident of incident.io.
+fn names(known: &Compared) -> impl Iterator<Item = &str> {
+    let names = [Some(&known.key.id), known.reference.as_ref(), known.permalink.as_ref()];
+    names.into_iter().flatten().map(String::as_str)
+}
+
+/// What a text may name: all of it, or words such as `INC-12`.
+fn named_by(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    std::iter::once(text).chain(words.filter(|word| word.len() > 4 && is_inc(word)))
 }
 
 fn is_inc(word: &str) -> bool {
@@ -244,7 +352,7 @@ fn is_inc(word: &str) -> bool {
 }
 
 /// By what other tools know an imported incident: its own identifier, and its alerts'.
-fn identifiers(incident: &Incident) -> impl Iterator<Item = &str> {
+fn identifiers(incident: &Compared) -> impl Iterator<Item = &str> {
     let own = std::iter::once(incident.key.id.as_str());
     own.chain(incident.references.iter().map(String::as_str)).filter(|text| text.len() >= SHORTEST_IDENTIFIER)
 }
@@ -315,6 +423,23 @@ mod tests {
         incident.services =
             vec![AffectedService { name: service.into(), external_id: None, service_id: None }];
         incident
+    }
+
+    /// The answer for all that is stored, which has to be the same for what the sieve holds of it.
+    fn find(
+        imported: &[Incident],
+        known: &[Incident],
+        decisions: &HashMap<String, Option<String>>,
+    ) -> Overlap {
+        let of = |incidents: &[Incident]| -> Vec<Compared> {
+            incidents.iter().cloned().map(Compared::from).collect()
+        };
+        let (imported, known) = (of(imported), of(known));
+        let all = super::find(&imported, &known, decisions);
+        let sieve = Sieve::new(&imported, decisions);
+        let held: Vec<Compared> = known.into_iter().filter(|one| sieve.holds(one)).collect();
+        assert_eq!(super::find(&imported, &held, decisions), all);
+        all
     }
 
     /// Ids of the pairs.
@@ -440,5 +565,43 @@ mod tests {
         let found = find(&imported, &known, &decisions);
         assert_eq!((ids(&found.linked), found.probable.len()), (vec![("a", "1")], 0));
         assert_eq!(found.duplicates(), [IncidentKey { source: "opsgenie".into(), id: "a".into() }]);
+    }
+
+    #[test]
+    fn what_cannot_be_one_with_an_imported_incident_is_not_kept_and_changes_no_answer() {
+        let mut draw = fastrand::Rng::with_seed(23);
+        let long = "Checkout answers 502 for one request in three. ".repeat(3);
+        let titles =
+            ["Disk full", "disk  FULL!", "Checkout is down", "Ünder load", "-", "", &long, &long[..130]];
+        let references =
+            ["INC-7", "see inc-40", "https://app.incident.io/acme/incidents/12/", ALERT, "INC-9999", "#3"];
+        let mut any = |source: &str, number: usize| {
+            let at = 5 * MINUTE * draw.i64(0..4_000);
+            let title = match draw.u8(0..4) {
+                0 => format!("Of its own {number}"),
+                _ => (*draw.choice(&titles).unwrap()).to_owned(),
+            };
+            let mut one = incident(source, &number.to_string(), &title, at);
+            one.created_at = one.created_at.filter(|_| draw.u8(0..10) > 0);
+            one.mode = if draw.u8(0..10) == 0 { Mode::Test } else { Mode::Standard };
+            if draw.u8(0..10) == 0 {
+                one = referring(one, &[draw.choice(references).unwrap()]);
+            }
+            if draw.u8(0..2) == 0 { on(one, draw.choice(["search", "billing"]).unwrap()) } else { one }
+        };
+        let known: Vec<Incident> = (0..3_000).map(|number| any("incidentio", number)).collect();
+        let mut imported: Vec<Incident> = (0..300).map(|number| any("opsgenie", 10_000 + number)).collect();
+        imported.iter_mut().for_each(|one| one.permalink = None);
+        let decisions = HashMap::from([
+            ("10001".to_owned(), Some("INC-77".to_owned())),
+            ("10002".to_owned(), None),
+            ("10003".to_owned(), Some("INC-99999".to_owned())),
+        ]);
+        let found = find(&imported, &known, &decisions);
+        assert!(found.linked.len() > 10 && found.probable.len() > 10);
+        let imported: Vec<Compared> = imported.into_iter().map(Compared::from).collect();
+        let sieve = Sieve::new(&imported, &decisions);
+        let held = known.into_iter().map(Compared::from).filter(|one| sieve.holds(one)).count();
+        assert!((1..2_000).contains(&held), "{held} of 3000");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::overlap::Overlap;
 use crate::contract::{Incident, IncidentKey, Phase, Problem, Timestamp};
 use crate::migration::overlap::WITHOUT_ID;
-use crate::port::{Unmatched, normalised};
+use crate::port::{PLAUSIBLE, Unmatched, normalised};
 
 /// What becomes of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -95,8 +95,6 @@ impl Plan {
 
 /// Problems that leave the record out.
 pub(super) const BLOCKING: [&str; 3] = ["no-identifier", "no-creation-time", "window-over-cap"];
-/// 2005-01-01T00:00:00Z: times before it are implausible.
-const EARLIEST: Timestamp = 1_104_537_600_000_000;
 
 /// Makes the plan of what an import would store beside what is stored.
 pub(super) fn plan(
@@ -256,7 +254,7 @@ fn never_measured(incident: &Incident, now: Timestamp) -> Option<Reason> {
     }
     let end = incident.resolved_at.as_ref().map(|time| time.at);
     let (code, text) = match (incident.created_at, end) {
-        (began, end) if [began, end].into_iter().flatten().any(|at| at < EARLIEST) => {
+        (began, end) if [began, end].into_iter().flatten().any(|at| at < PLAUSIBLE) => {
             ("implausible-time", "it was created or ended before 2005; it is not measured")
         }
         (_, Some(end)) if end > now => ("ends-in-the-future", "it ends in the future; it is not measured"),

@@ -130,8 +130,15 @@ pub trait Migrations: Send + Sync {
         kind: AliasKind,
         names: &[String],
     ) -> Result<Vec<Option<String>>, StoreError>;
-    /// All incidents of these sources, withheld ones and duplicates included, by creation.
-    async fn incidents_of(&self, org: &OrgId, sources: &[&str]) -> Result<Vec<Incident>, StoreError>;
+    /// A page of the incidents of these sources, withheld ones and duplicates included, by identifier and source; none
+    /// behind the last.
+    async fn incidents_of(
+        &self,
+        org: &OrgId,
+        sources: &[&str],
+        after: Option<&IncidentKey>,
+        limit: u32,
+    ) -> Result<Vec<Incident>, StoreError>;
     /// When the first listed incident of these sources was created that is no test and no tutorial.
     async fn first_creation(&self, org: &OrgId, sources: &[&str]) -> Result<Option<Timestamp>, StoreError>;
     /// What is stored of each source, withheld ones included.

@@ -29,6 +29,10 @@ pub use report::{Ended, Reports, SyncReport, UnknownTimestamp, Unmatched};
 
 use crate::contract::Timestamp;
 
+/// 2005-01-01T00:00:00Z. No incident is older: an earlier time is a mistake, which nothing measures. The component has
+/// the same bound, and so have the readers of files.
+pub const PLAUSIBLE: Timestamp = 1_104_537_600_000_000;
+
 /// Why a store refused. Nothing of the refused call was written.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {

@@ -120,14 +120,21 @@ impl Migrations for SqliteStore {
         .await
     }
 
-    async fn incidents_of(&self, org: &OrgId, sources: &[&str]) -> Result<Vec<Incident>> {
+    async fn incidents_of(
+        &self,
+        org: &OrgId,
+        sources: &[&str],
+        after: Option<&IncidentKey>,
+        limit: u32,
+    ) -> Result<Vec<Incident>> {
         let (org, sources) = (org.clone(), owned(sources));
+        let (id, source) = after.map(|key| (key.id.clone(), key.source.clone())).unwrap_or_default();
         self.read(move |connection| {
-            let select = "SELECT record FROM incident WHERE org = ?1
-                AND source IN (SELECT value FROM json_each(?2)) ORDER BY created_at, n";
+            let select = "SELECT record FROM incident WHERE org = ?1 AND (id, source) > (?3, ?4)
+                AND source IN (SELECT value FROM json_each(?2)) ORDER BY id, source LIMIT ?5";
             let mut select = connection.prepare_cached(select)?;
-            let rows =
-                select.query_map([org.as_str(), &to_json(&sources)?], |row| row.get::<_, String>(0))?;
+            let values = params![org.as_str(), to_json(&sources)?, id, source, limit];
+            let rows = select.query_map(values, |row| row.get::<_, String>(0))?;
             rows.map(|record| from_json(&record?)).collect()
         })
         .await

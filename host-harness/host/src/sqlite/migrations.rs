@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::fault::{Result, judge};
-use crate::port::{Clock, StoreError, SystemClock};
+use crate::port::{Clock, StoreError, SystemClock, normalised};
 
 /// Each brings the database from the version before to its own; the first makes version 1. Never edit one that
 /// was released.
@@ -22,6 +23,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0010.sql"),
     include_str!("migrations/0011.sql"),
 ];
+
+/// The name of that function of SQL by which names are folded.
+const FOLD: &str = "normalised";
 
 /// Refuses the file of another program, and one of a newer version of this. Writes nothing.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<()> {
@@ -43,6 +47,10 @@ pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
     if stored_version(connection, path)? == Some(ours()) {
         return Ok(());
     }
+    // For names that are folded by this program's rule, which SQL cannot say.
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    let folded = |call: &mut rusqlite::functions::Context<'_>| Ok(normalised(&call.get::<String>(0)?));
+    connection.create_scalar_function(FOLD, 1, flags, folded).map_err(fault)?;
     for (version, migration) in (1..).zip(MIGRATIONS) {
         // One process migrates, the others wait here and then find it done.
         let transaction =
@@ -61,7 +69,7 @@ pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
         }
         transaction.commit().map_err(fault)?;
     }
-    Ok(())
+    connection.remove_function(FOLD, 1).map_err(fault)
 }
 
 /// Whether a newer program has migrated it since it was opened.

@@ -6,11 +6,11 @@ use rusqlite::{Connection, params_from_iter};
 use crate::contract::{ClockEnd, ClockStart, Incident};
 use crate::id::OrgId;
 use crate::port::{
-    IncidentFilter, IncidentOrder, IncidentPage, Population, Unmeasurable, Unmeasured, normalised,
+    IncidentFilter, IncidentOrder, IncidentPage, PLAUSIBLE, Population, Unmeasurable, Unmeasured, normalised,
 };
 use crate::sqlite::coding::{encode_mode, encode_phase, encode_priority, from_json, unsigned};
 use crate::sqlite::fault::Outcome;
-use crate::sqlite::records::scan::{self, PLAUSIBLE};
+use crate::sqlite::records::scan;
 
 pub(super) fn incidents(
     connection: &Connection,

@@ -24,15 +24,12 @@ use rusqlite::{CachedStatement, Connection, Row, params};
 
 use crate::contract::{DerivedTime, Incident, IncidentKey, Phase, Sample, SamplePage, Timestamp};
 use crate::id::OrgId;
-use crate::port::Population;
+use crate::port::{PLAUSIBLE, Population};
 use crate::sqlite::coding::{decode_mode, decode_phase, decode_priority};
 use crate::sqlite::fault::{Fault, Outcome};
 
 /// Few enough for a sandbox's memory, many enough that crossing into it does not count.
 pub(in crate::sqlite) const SAMPLES_PER_PAGE: usize = 5_000;
-
-/// 2005-01-01T00:00:00Z: no incident is older.
-pub(in crate::sqlite) const PLAUSIBLE: Timestamp = 1_104_537_600_000_000;
 
 const RESOLVED: i64 = 0;
 const UNRESOLVED: i64 = 1;

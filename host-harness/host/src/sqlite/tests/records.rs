@@ -1,7 +1,7 @@
 use super::*;
 use crate::contract::{ClockEnd, ClockStart, Mode, RevisitPage, Timeline};
+use crate::port::PLAUSIBLE;
 use crate::port::{IncidentFilter, IncidentOrder, Population, Reports, StoreError, Unmeasurable, Unmeasured};
-use crate::sqlite::records::scan::PLAUSIBLE;
 
 #[tokio::test]
 async fn a_write_is_counted_as_what_it_did() {

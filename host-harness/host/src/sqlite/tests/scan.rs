@@ -1,8 +1,9 @@
 use super::*;
 use crate::contract::{Sample, SamplePage};
+use crate::port::PLAUSIBLE;
 use crate::port::Population;
 use crate::port::{Directory, HostService, StoreError};
-use crate::sqlite::records::scan::{self, PLAUSIBLE};
+use crate::sqlite::records::scan;
 
 /// From which the instants of these tests count.
 const T0: Timestamp = PLAUSIBLE;

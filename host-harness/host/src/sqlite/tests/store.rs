@@ -39,7 +39,7 @@ async fn a_database_of_the_first_version_keeps_its_records() {
             labels, branch, scan_at, revisit, record, facts)
         VALUES ('acme', 'incidentio', '1', 1, 0, 0, 1, 0, 0, '', x'', 0, 0, 0, ?1, x'')";
     old.execute(insert, [record.to_string()]).unwrap();
-    let names = [" Zahlung__Öffentlich -API", "plain", "a\tb\u{a0}c", "--"];
+    let names = [" Zahlung__Öffentlich -API", "plain", "a\tb\u{a0}c", "支払い\u{3000} 基盤\u{2003}API", "--"];
     for name in names {
         let insert = "INSERT INTO label (org, name, folded, service) VALUES ('acme', ?1, ?2, '')";
         old.execute(insert, [name, &name.to_lowercase()]).unwrap();
