@@ -198,10 +198,6 @@ fn look(
     if !position.open.is_under_way() {
         position.looked_at = Some(world.now());
     }
-    // Timelines that waited for an import do not wait for another pass.
-    if position.revisited.is_none() && !backfill::is_under_way(world)? {
-        position.revisited = Some(0);
-    }
     apply(world, context, &batch, Vec::from([write_state(STATE, &position)]))?.count(&mut step);
     // The pass before this left timelines to an import that was under way. Once it is through, another pass follows.
     let is_due = position.revisited.is_none() && !backfill::is_under_way(world)?;
