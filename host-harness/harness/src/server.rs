@@ -147,8 +147,15 @@ struct Watched {
     seldom: Arc<Seldom>,
 }
 
-/// The door, and these routes and those that watch behind it.
-pub(crate) fn router(host: Host, refusals: Arc<Refusals>, metrics: Arc<Metrics>, behind: Router) -> Router {
+/// The door, and these routes and those that watch behind it. Organisations that are `known` to be connected are never
+/// taken for names that nobody has looked up: after a start, all of theirs may send at once.
+pub(crate) fn router<'a>(
+    host: Host,
+    known: impl Iterator<Item = &'a OrgId>,
+    refusals: Arc<Refusals>,
+    metrics: Arc<Metrics>,
+    behind: Router,
+) -> Router {
     let watched = Watched {
         host: host.clone(),
         metrics: Arc::clone(&metrics),
@@ -161,7 +168,9 @@ pub(crate) fn router(host: Host, refusals: Arc<Refusals>, metrics: Arc<Metrics>,
         .route("/readyz", get(readiness))
         .route("/metrics", get(self::metrics))
         .with_state(watched);
-    with_door(Taking::new(host, refusals, metrics), watched.merge(behind))
+    let (taking, now) = (Taking::new(host, refusals, metrics), Instant::now());
+    known.for_each(|org| taking.names.note(org, true, now));
+    with_door(taking, watched.merge(behind))
 }
 
 /// The door that webhooks come in by, with its bounds, and this behind it.

@@ -89,7 +89,9 @@ pub(crate) async fn serve(
     let metrics = Arc::new(server::Metrics::new());
     let connections = metrics.connections.clone();
     let console = console::router(host.clone(), setup, Arc::clone(&refusals));
-    let routes = server::router(host.clone(), refusals, metrics, console);
+    let known = host.store().organisations().await?;
+    let known = known.iter().filter(|of| of.state != OrganisationState::Disconnected).map(|of| &of.id);
+    let routes = server::router(host.clone(), known, refusals, metrics, console);
     let mut parts = JoinSet::new();
     let (worker, asked) = (InboxWorker::new(host.clone()), shutdown.asked());
     parts.spawn(async move { worker.run(asked, GRACE).await });
